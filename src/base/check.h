@@ -1,0 +1,25 @@
+// Formatting of error messages in one expression.
+#pragma once
+
+#include <sstream>
+#include <string>
+
+#include "kvedit/error.h"
+
+namespace kvedit {
+
+/// Concatenates its arguments as an ostream would print them.
+template <typename... Parts>
+std::string cat(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+/// throw Error(code, where, cat(parts...)).
+template <typename... Parts>
+[[noreturn]] void fail(ErrorCode code, std::string_view where, const Parts&... parts) {
+  throw Error(code, where, cat(parts...));
+}
+
+}  // namespace kvedit

@@ -1,0 +1,17 @@
+#include "kvedit/error.h"
+
+#include <array>
+
+namespace kvedit {
+
+std::string_view name(ErrorCode code) {
+  static constexpr std::array<std::string_view, 11> kNames = {
+      "invalid_argument", "out_of_range", "not_found",    "ambiguous", "unsupported", "corrupt",
+      "io",               "no_memory",    "context_full", "busy",      "cancelled"};
+  return kNames.at(static_cast<size_t>(code));
+}
+
+Error::Error(ErrorCode code, std::string_view where, const std::string& message)
+    : std::runtime_error("[" + std::string(where) + "] " + message), code_(code) {}
+
+}  // namespace kvedit
