@@ -28,14 +28,15 @@ class Lane {
  public:
   int size() const { return size_; }
   std::span<const PageRef> pages() const { return pages_; }
-  EntryRef find(Position position) const;      // O(log pages)
-  EntryRef at(int entry) const;                // the entry-th in order
-  std::vector<Position> positions() const;     // [size]
+  EntryRef find(Position position) const;   // O(log pages)
+  EntryRef at(int entry) const;             // the entry-th in order
+  std::vector<Position> positions() const;  // [size]
   /// Copies entries [begin, end) as f32: keys [n][key_dim], values [n][value_dim]; either may be empty.
   void read(int begin, int end, std::span<float> keys, std::span<float> values) const;
 
  private:
   friend class Cache;
+  friend class LaneLoader;  // snapshot_cache.cc
   std::vector<PageRef> pages_;
   int size_ = 0;
 };
@@ -46,11 +47,12 @@ class Cache {
   Cache(std::shared_ptr<PagePool> pool, int layers, int kv_heads,
         std::shared_ptr<const std::vector<Rope>> ropes);
   Cache(Cache&&) noexcept = default;
-  Cache& operator=(Cache&&) noexcept = default;
+  Cache& operator=(Cache&& other) noexcept;
 
   int layers() const { return layers_; }
   int kv_heads() const { return kv_heads_; }
   const std::shared_ptr<PagePool>& pool() const { return pool_; }
+  const std::shared_ptr<const std::vector<Rope>>& ropes() const { return ropes_; }
   const Lane& lane(int layer, int head) const { return lanes_[layer * kv_heads_ + head]; }
 
   /// O(pages): pages are shared and copied when either side writes.
@@ -69,7 +71,8 @@ class Cache {
   /// an entry that stays at or after from + delta, or a negative position.
   void shift(Position from, int delta);
   /// Keeps exactly these entries (indices into the lane, strictly ascending), packs the lane and
-  /// frees the rest. Peak: one page more than the lane holds.
+  /// frees the rest. Private pages are packed in place, so nothing can fail after the checks; a page
+  /// shared with a fork is replaced by a new one, unless all of it stays where it is.
   void keep(int layer, int head, std::span<const int> entries);
 
   /// Stores f32 keys [n][key_dim] and values [n][value_dim] at positions this lane holds in private
@@ -77,17 +80,21 @@ class Cache {
   void write(int layer, int head, std::span<const Position> positions, std::span<const float> keys,
              std::span<const float> values);
 
-  /// Undoes the append or insert of exactly these positions; never fails.
+  /// Undoes the append or insert of exactly these positions, with no fork() in between (it would
+  /// share the pages, and dropping part of a shared page needs memory); never fails.
   void rollback(std::span<const Position> positions) noexcept;
 
-  size_t entries() const;      // over all lanes
-  size_t pages() const;        // over all lanes, shared ones counted once a lane
-  size_t bytes() const;        // pages() * page bytes
-  size_t shared_bytes() const; // of these, what another cache refers to as well (pinned by a fork or undo)
+  size_t entries() const;       // over all lanes
+  size_t pages() const;         // over all lanes, shared ones counted once a lane
+  size_t bytes() const;         // pages() * page bytes
+  size_t shared_bytes() const;  // of these, what another cache refers to as well (pinned by a fork or undo)
   Position last_position() const;  // over all lanes; -1 when empty
 
  private:
-  std::shared_ptr<PagePool> pool_;
+  friend class LaneLoader;  // snapshot_cache.cc
+  Lane& checked_lane(int layer, int head);
+
+  std::shared_ptr<PagePool> pool_;  // first, so that it outlives the pages of lanes_
   int layers_ = 0;
   int kv_heads_ = 0;
   std::shared_ptr<const std::vector<Rope>> ropes_;

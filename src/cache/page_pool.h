@@ -14,13 +14,13 @@
 #include <mutex>
 #include <vector>
 
-#include "kvedit/types.h"
+#include "kvedit/model.h"
 
 namespace kvedit {
 
 inline constexpr int kPageEntries = 64;
 
-enum class ElementType { f16, f32 };
+using ElementType = CacheType;
 
 struct PageShape {
   int key_dim = 0;    // dimensions of a key of one head
@@ -38,11 +38,16 @@ class PagePool;
 /// A page in use. Only a page with one reference may be written.
 struct Page {
   std::atomic<int> references{0};
-  int count = 0;                                // entries filled
+  int count = 0;                                 // entries filled
   std::array<Position, kPageEntries> positions;  // [count], ascending
-  std::byte* keys = nullptr;                    // [key_dim][64]
-  std::byte* values = nullptr;                  // [64][value_dim]
+  std::byte* keys = nullptr;                     // [key_dim][64]
+  std::byte* values = nullptr;                   // [64][value_dim]
   PagePool* pool = nullptr;
+
+  // The pool's own, under its mutex.
+  Page* next_free = nullptr;
+  bool in_use = false;
+  bool resident = false;  // in use, or free and not yet handed back
 };
 
 /// Shared ownership of a page; copying shares, PagePool::copy duplicates.
@@ -64,15 +69,6 @@ class PageRef {
   Page* page_ = nullptr;
 };
 
-struct PoolStats {
-  size_t page_bytes = 0;        // one page, its bookkeeping included
-  size_t pages_in_use = 0;
-  size_t bytes_in_use = 0;      // pages_in_use * page_bytes
-  size_t high_water_bytes = 0;  // the largest bytes_in_use since creation or reset_high_water()
-  size_t resident_bytes = 0;    // in use, or free and not yet handed back
-  size_t limit_bytes = 0;       // 0: none
-};
-
 class PagePool : public std::enable_shared_from_this<PagePool> {
  public:
   /// limit_bytes 0 means no limit.
@@ -82,6 +78,7 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   ~PagePool();
 
   const PageShape& shape() const { return shape_; }
+  size_t page_bytes() const { return stride_ + sizeof(Page); }  // as in PoolStats
 
   /// An empty page. Throws Error(no_memory) naming the limit; nothing changes then.
   PageRef allocate();
@@ -100,9 +97,11 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   friend class PageRef;
   PagePool(const PageShape& shape, size_t limit_bytes);
   void release(Page* page) noexcept;
+  void check_available_locked(size_t pages) const;
   // Slabs, the free list and the accounting: see page_pool.cc.
   struct Storage;
   PageShape shape_;
+  size_t stride_ = 0;  // bytes from one page's payload to the next
   mutable std::mutex mutex_;
   std::unique_ptr<Storage> storage_;
 };

@@ -7,21 +7,17 @@
 #include <string_view>
 #include <vector>
 
-#include "kvedit/types.h"
+#include "kvedit/model.h"
 
 struct llama_model;
 struct llama_vocab;
 
 namespace kvedit {
 
-struct Message {
-  std::string role;  // "system", "user", "assistant", "tool"
-  std::string content;
-};
-
 class Tokenizer {
  public:
-  /// Throws Error(corrupt) when libllama cannot read the vocabulary.
+  /// Throws Error(corrupt) when libllama cannot read the vocabulary, Error(unsupported) for one that is
+  /// neither BPE ("gpt2") nor SentencePiece ("llama"), Error(not_found, io) for the path.
   explicit Tokenizer(const std::string& path);
 
   int size() const;
@@ -30,6 +26,7 @@ class Tokenizer {
   /// Throws Error(invalid_argument) for invalid UTF-8 (naming the byte offset) and for NUL bytes.
   std::vector<Token> encode(std::string_view text, bool special, bool begin) const;
   /// The bytes this token stands for; control tokens give their name, e.g. "<|im_end|>".
+  /// All that take a token throw Error(out_of_range) for one outside the vocabulary.
   std::string piece(Token token) const;
   std::string decode(std::span<const Token> tokens) const;
   bool is_end(Token token) const;      // ends generation
@@ -45,6 +42,8 @@ class Tokenizer {
   std::string format(std::span<const Message> messages, bool reply) const;
 
  private:
+  void check_token(Token token) const;
+
   std::shared_ptr<llama_model> model_;
   const llama_vocab* vocab_ = nullptr;
   std::string template_;

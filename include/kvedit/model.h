@@ -1,0 +1,97 @@
+// A model ready to serve: weights mapped from a GGUF file, its tokenizer, and the page pool that all
+// its sessions share. Load once, make as many Sessions as wanted. Thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kvedit/error.h"
+#include "kvedit/types.h"
+
+namespace kvedit {
+
+/// How projections (linear layers) are computed; see docs/design.md for what was measured.
+enum class LinearKernel {
+  automatic,  // by the CPU's features: bf16, else f32_dense, else ggml
+  ggml,       // ggml's own kernels on the quantised weights
+  f32,        // weights dequantised, f32 throughout: the reference for exactness
+  f32_dense,  // f32 for many tokens, ggml's dot kernels for few
+  bf16,       // bf16 products for many tokens, ggml's dot kernels for few
+};
+
+enum class CacheType { f16, f32 };
+
+struct ModelOptions {
+  int threads = 0;                                  // 0: one a core
+  LinearKernel linear = LinearKernel::automatic;
+  CacheType cache = CacheType::f16;
+  size_t pool_limit_bytes = 0;                      // for the caches of all sessions; 0: none
+  int block_tokens = 512;                           // prefill runs in blocks of this many tokens
+  std::string chat_template;                        // a name of libllama's list; empty: the file's own
+};
+
+struct ModelInfo {
+  std::string architecture;
+  std::string name;
+  std::string path;
+  std::string weight_types;  // "Q4_1 210, F32 61, Q8_0 1"
+  size_t weight_bytes = 0;
+  int layers = 0;
+  int d_model = 0;
+  int d_ff = 0;
+  int heads = 0;
+  int kv_heads = 0;
+  int key_dim = 0;
+  int vocabulary = 0;
+  int context_length = 0;
+  int window = 0;            // sliding window, 0: none
+  int sliding_layers = 0;
+  size_t bytes_per_token = 0;  // of cache, unevicted
+  uint64_t fingerprint = 0;
+  bool has_chat_template = false;
+  std::string linear;        // kernel in use
+  std::string attention;     // instruction set in use
+  int threads = 0;
+};
+
+/// Memory of all caches of a model.
+struct PoolStats {
+  size_t page_bytes = 0;        // one page, its bookkeeping included
+  size_t pages_in_use = 0;
+  size_t bytes_in_use = 0;      // pages_in_use * page_bytes
+  size_t high_water_bytes = 0;  // the largest bytes_in_use since creation or reset_high_water()
+  size_t resident_bytes = 0;    // in use, or free and not yet handed back to the system
+  size_t limit_bytes = 0;       // 0: none
+};
+
+struct Message {
+  std::string role;  // "system", "user", "assistant", "tool"
+  std::string content;
+};
+
+class Model {
+ public:
+  /// Throws Error: not_found, io, corrupt, unsupported, each naming what.
+  static std::shared_ptr<Model> load(const std::string& path, const ModelOptions& options = {});
+  virtual ~Model() = default;
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  virtual ModelInfo info() const = 0;
+  virtual PoolStats pool() const = 0;
+  virtual void reset_high_water() = 0;
+
+  /// Text to tokens; special: control tokens are recognised in the text.
+  virtual std::vector<Token> tokenize(std::string_view text, bool special = false) const = 0;
+  virtual std::string detokenize(std::span<const Token> tokens) const = 0;
+
+ protected:
+  Model() = default;
+};
+
+}  // namespace kvedit

@@ -1,0 +1,320 @@
+#include "compute/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "compute/attention.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+// after highway.h
+#include <hwy/contrib/math/math-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace kvedit::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+
+constexpr int kRowTile = 6;  // rows of a register tile; with kVectors, what the registers hold
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+constexpr int kVectors = 4;
+#else
+constexpr int kVectors = 2;
+#endif
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+HWY_INLINE V load(D d, const float* p) { return hn::LoadU(d, p); }
+HWY_INLINE V load(D d, const hwy::float16_t* p) {
+  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), p));
+}
+
+// One register tile: c[r][0..W vectors) = factor[r] * c[r] + sum_k a[r][k] * b[k][..], k in [begin, end).
+// A null factor starts from zero.
+template <int R, int W, class T>
+HWY_INLINE void tile(const float* const* a, int begin, int end, const T* b, size_t b_stride,
+                     const float* factor, float* const* c, size_t column) {
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  V sum[R][W];
+  for (int r = 0; r < R; r++) {
+    for (int w = 0; w < W; w++) {
+      sum[r][w] = factor ? hn::Mul(hn::Set(d, factor[r]), hn::LoadU(d, c[r] + column + w * lanes)) : hn::Zero(d);
+    }
+  }
+  b += column;
+  for (int k = begin; k < end; k++) {
+    V row[W];
+    for (int w = 0; w < W; w++) row[w] = load(d, b + k * b_stride + w * lanes);
+    for (int r = 0; r < R; r++) {
+      const V x = hn::Set(d, a[r][k]);
+      for (int w = 0; w < W; w++) sum[r][w] = hn::MulAdd(x, row[w], sum[r][w]);
+    }
+  }
+  for (int r = 0; r < R; r++) {
+    for (int w = 0; w < W; w++) hn::StoreU(sum[r][w], d, c[r] + column + w * lanes);
+  }
+}
+
+// c[R][columns] = factor * c + a[R][begin..end) . b[begin..end)[columns]; columns: a multiple of 16.
+template <int R, class T>
+HWY_INLINE void multiply(const float* const* a, int begin, int end, const T* b, int columns,
+                         const float* factor, float* const* c) {
+  const size_t lanes = hn::Lanes(D());
+  size_t column = 0;
+  for (; column + kVectors * lanes <= static_cast<size_t>(columns); column += kVectors * lanes) {
+    tile<R, kVectors>(a, begin, end, b, columns, factor, c, column);
+  }
+  for (; column < static_cast<size_t>(columns); column += lanes) {
+    tile<R, 1>(a, begin, end, b, columns, factor, c, column);
+  }
+}
+
+struct Columns {
+  int begin;
+  int end;
+};
+
+// The entries of a page that a query at `position` sees: a range, since positions ascend.
+Columns visible(const Page& page, Position position, int window) {
+  const Position* first = page.positions.data();
+  const Position* last = first + page.count;
+  Columns columns{0, page.count};
+  if (last[-1] > position) columns.end = static_cast<int>(std::upper_bound(first, last, position) - first);
+  if (window > 0 && *first <= position - window) {
+    columns.begin = static_cast<int>(std::upper_bound(first, last, position - window) - first);
+  }
+  return columns;
+}
+
+// scores[64] -> weights exp(score - maximum) inside the columns, 0 elsewhere; updates the row's
+// maximum and sum and returns the factor for what was summed before.
+HWY_INLINE float soften(float* scores, Columns columns, float& maximum, float& sum) {
+  const D d;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  const V begin = hn::Set(d, static_cast<float>(columns.begin));
+  const V end = hn::Set(d, static_cast<float>(columns.end));
+  const bool whole = columns.begin == 0 && columns.end == kPageEntries;
+  V top = hn::Set(d, kMinusInfinity);
+  for (int c = 0; c < kPageEntries; c += lanes) {
+    V s = hn::LoadU(d, scores + c);
+    if (!whole) {
+      const V at = hn::Iota(d, static_cast<float>(c));
+      s = hn::IfThenElse(hn::And(hn::Ge(at, begin), hn::Lt(at, end)), s, hn::Set(d, kMinusInfinity));
+      hn::StoreU(s, d, scores + c);
+    }
+    top = hn::Max(top, s);
+  }
+  const float new_maximum = std::max(maximum, hn::GetLane(hn::MaxOfLanes(d, top)));
+  if (new_maximum == kMinusInfinity) {  // nothing seen yet
+    for (int c = 0; c < kPageEntries; c += lanes) hn::StoreU(hn::Zero(d), d, scores + c);
+    return 1.0F;
+  }
+  const V base = hn::Set(d, new_maximum);
+  V total = hn::Zero(d);
+  for (int c = 0; c < kPageEntries; c += lanes) {
+    const V x = hn::Sub(hn::LoadU(d, scores + c), base);
+    const V weight = hn::IfThenElseZero(hn::Gt(x, hn::Set(d, -87.0F)), hn::Exp(d, x));
+    hn::StoreU(weight, d, scores + c);
+    total = hn::Add(total, weight);
+  }
+  const float factor = std::exp(maximum - new_maximum);
+  maximum = new_maximum;
+  sum = sum * factor + hn::GetLane(hn::SumOfLanes(d, total));
+  return factor;
+}
+
+// Scores of R rows, from `row` on, against one page; then a call of use(columns of each row).
+template <int R, class T>
+HWY_INLINE void score_rows(const AttentionTask& task, const Page& page, const T* keys, int row,
+                           float (*scores)[kPageEntries], Columns* columns) {
+  const float* a[R];
+  float* s[R];
+  for (int r = 0; r < R; r++) {
+    const int token = (row + r) / task.group;
+    a[r] = task.queries + token * task.query_stride + static_cast<size_t>((row + r) % task.group) * task.key_dim;
+    s[r] = scores[r];
+    columns[r] = visible(page, task.positions[token], task.window);
+  }
+  multiply<R>(a, 0, task.key_dim, keys, kPageEntries, nullptr, s);
+}
+
+template <int R, class T>
+HWY_INLINE void attend_rows(const AttentionTask& task, const Page& page, const T* keys, const T* values, int row,
+                            float* maxima, float* sums) {
+  HWY_ALIGN float scores[R][kPageEntries];
+  Columns columns[R];
+  score_rows<R>(task, page, keys, row, scores, columns);
+  const float* weights[R];
+  float* output[R];
+  float factors[R];
+  Columns used{kPageEntries, 0};
+  for (int r = 0; r < R; r++) {
+    factors[r] = soften(scores[r], columns[r], maxima[row + r], sums[row + r]);
+    weights[r] = scores[r];
+    output[r] = task.output + (row + r) / task.group * task.output_stride +
+                static_cast<size_t>((row + r) % task.group) * task.value_dim;
+    used = {std::min(used.begin, columns[r].begin), std::max(used.end, columns[r].end)};
+  }
+  multiply<R>(weights, used.begin, used.end, values, task.value_dim, factors, output);
+}
+
+// Calls use<R>(row) for all rows, in register tiles.
+template <class Use>
+HWY_INLINE void for_row_tiles(int rows, Use&& use) {
+  int row = 0;
+  for (; row + kRowTile <= rows; row += kRowTile) use(std::integral_constant<int, kRowTile>(), row);
+  switch (rows - row) {
+    case 5: use(std::integral_constant<int, 5>(), row); break;
+    case 4: use(std::integral_constant<int, 4>(), row); break;
+    case 3: use(std::integral_constant<int, 3>(), row); break;
+    case 2: use(std::integral_constant<int, 2>(), row); break;
+    case 1: use(std::integral_constant<int, 1>(), row); break;
+    default: break;
+  }
+}
+
+void widen(const hwy::float16_t* from, float* to, size_t n) {
+  const D d;
+  for (size_t i = 0; i < n; i += hn::Lanes(d)) hn::StoreU(load(d, from + i), d, to + i);
+}
+
+// Calls use(page, keys, values) for each page, in f32 when many rows will read it.
+template <class Use>
+void for_pages(const AttentionTask& task, bool want_values, Use&& use) {
+  const int rows = static_cast<int>(task.positions.size()) * task.group;
+  const size_t key_elements = static_cast<size_t>(task.key_dim) * kPageEntries;
+  thread_local std::vector<float> wide;
+  for (const PageRef& page : task.pages) {
+    if (task.type == ElementType::f32) {
+      use(*page, reinterpret_cast<const float*>(page->keys), reinterpret_cast<const float*>(page->values));
+    } else if (rows <= 2 * kRowTile) {
+      use(*page, reinterpret_cast<const hwy::float16_t*>(page->keys),
+          reinterpret_cast<const hwy::float16_t*>(page->values));
+    } else {
+      const size_t value_elements = static_cast<size_t>(task.value_dim) * page->count;
+      wide.resize(key_elements + static_cast<size_t>(task.value_dim) * kPageEntries);
+      widen(reinterpret_cast<const hwy::float16_t*>(page->keys), wide.data(), key_elements);
+      if (want_values) {
+        widen(reinterpret_cast<const hwy::float16_t*>(page->values), wide.data() + key_elements, value_elements);
+      }
+      use(*page, static_cast<const float*>(wide.data()), static_cast<const float*>(wide.data()) + key_elements);
+    }
+  }
+}
+
+void attend_task(const AttentionTask& task) {
+  const int rows = static_cast<int>(task.positions.size()) * task.group;
+  thread_local std::vector<float> state;
+  state.assign(2 * static_cast<size_t>(rows), 0.0F);
+  float* maxima = task.maxima ? task.maxima : state.data();
+  float* sums = task.sums ? task.sums : state.data() + rows;
+  std::fill_n(maxima, rows, kMinusInfinity);
+  std::fill_n(sums, rows, 0.0F);
+  const size_t width = static_cast<size_t>(task.group) * task.value_dim;
+  for (size_t t = 0; t < task.positions.size(); t++) std::fill_n(task.output + t * task.output_stride, width, 0.0F);
+  for_pages(task, true, [&](const Page& page, const auto* keys, const auto* values) {
+    for_row_tiles(rows, [&](auto tile_rows, int row) {
+      attend_rows<decltype(tile_rows)::value>(task, page, keys, values, row, maxima, sums);
+    });
+  });
+  if (!task.normalise) return;
+  for (int row = 0; row < rows; row++) {
+    float* out = task.output + row / task.group * task.output_stride +
+                 static_cast<size_t>(row % task.group) * task.value_dim;
+    const float scale = sums[row] > 0 ? 1.0F / sums[row] : 0.0F;
+    for (int i = 0; i < task.value_dim; i++) out[i] *= scale;
+  }
+}
+
+// weights [rows][64] of one page, from scores and the rows' maxima and sums; 0 outside the columns.
+HWY_INLINE void weigh(float* scores, Columns columns, float maximum, float sum) {
+  const D d;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  const V begin = hn::Set(d, static_cast<float>(columns.begin));
+  const V end = hn::Set(d, static_cast<float>(sum > 0 ? columns.end : 0));
+  const V scale = hn::Set(d, sum > 0 ? 1.0F / sum : 0.0F);
+  for (int c = 0; c < kPageEntries; c += lanes) {
+    const V at = hn::Iota(d, static_cast<float>(c));
+    const V weight = hn::Exp(d, hn::Sub(hn::LoadU(d, scores + c), hn::Set(d, maximum)));
+    hn::StoreU(hn::IfThenElseZero(hn::And(hn::Ge(at, begin), hn::Lt(at, end)), hn::Mul(weight, scale)), d,
+               scores + c);
+  }
+}
+
+void weigh_task(const AttentionTask& task, const float* maxima, const float* sums, float* weights, size_t stride) {
+  const int rows = static_cast<int>(task.positions.size()) * task.group;
+  size_t first = 0;  // of this page's entries
+  for_pages(task, false, [&](const Page& page, const auto* keys, const auto*) {
+    for_row_tiles(rows, [&](auto tile_rows, int row) {
+      constexpr int R = decltype(tile_rows)::value;
+      HWY_ALIGN float scores[R][kPageEntries];
+      Columns columns[R];
+      score_rows<R>(task, page, keys, row, scores, columns);
+      for (int r = 0; r < R; r++) {
+        weigh(scores[r], columns[r], maxima[row + r], sums[row + r]);
+        float* out = weights + (stride > 0 ? (row + r) * stride : 0) + first;
+        if (stride > 0) {
+          std::copy_n(scores[r], page.count, out);
+        } else {
+          for (int c = 0; c < page.count; c++) out[c] += scores[r][c];
+        }
+      }
+    });
+    first += page.count;
+  });
+}
+
+const char* target_name() { return hwy::TargetName(HWY_TARGET); }
+
+}  // namespace kvedit::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace kvedit {
+
+HWY_EXPORT(attend_task);
+HWY_EXPORT(weigh_task);
+HWY_EXPORT(target_name);
+
+void attend(const AttentionTask& task) { HWY_DYNAMIC_DISPATCH(attend_task)(task); }
+
+void attention_weights(const AttentionTask& task, const float* maxima, const float* sums, float* weights,
+                       size_t stride) {
+  HWY_DYNAMIC_DISPATCH(weigh_task)(task, maxima, sums, weights, stride);
+}
+
+const char* attention_target() { return HWY_DYNAMIC_DISPATCH(target_name)(); }
+
+std::span<const PageRef> reachable(std::span<const PageRef> pages, Position first, Position last, int window) {
+  auto begin = pages.begin();
+  if (window > 0) {
+    begin = std::partition_point(begin, pages.end(), [&](const PageRef& page) {
+      return page->positions[page->count - 1] <= first - window;
+    });
+  }
+  const auto end =
+      std::partition_point(begin, pages.end(), [&](const PageRef& page) { return page->positions[0] <= last; });
+  return {begin, end};
+}
+
+void merge_parts(std::span<const AttentionPart> parts, int value_dim, float* output) {
+  float maximum = -std::numeric_limits<float>::infinity();
+  for (const AttentionPart& part : parts) maximum = std::max(maximum, part.maximum);
+  std::fill_n(output, value_dim, 0.0F);
+  float sum = 0;
+  for (const AttentionPart& part : parts) {
+    if (!(part.sum > 0)) continue;
+    const float weight = std::exp(part.maximum - maximum);
+    sum += weight * part.sum;
+    for (int i = 0; i < value_dim; i++) output[i] += weight * part.output[i];
+  }
+  const float scale = sum > 0 ? 1.0F / sum : 0.0F;
+  for (int i = 0; i < value_dim; i++) output[i] *= scale;
+}
+
+}  // namespace kvedit
+#endif  // HWY_ONCE

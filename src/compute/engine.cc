@@ -1,0 +1,187 @@
+#include "compute/engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <thread>
+
+#include "base/check.h"
+#include "compute/graph.h"
+#include "ggml-cpu.h"
+
+namespace kvedit {
+namespace {
+
+struct FreeThreadpool {
+  void operator()(ggml_threadpool* pool) const { ggml_threadpool_free(pool); }
+};
+
+bool cancelled(void* flag) { return static_cast<const std::atomic<bool>*>(flag)->load(std::memory_order_relaxed); }
+
+}  // namespace
+
+struct Engine::State {
+  std::shared_ptr<const Network> network;
+  int threads;
+  LinearKernel linear;
+  int block_tokens;
+  std::unique_ptr<ggml_threadpool, FreeThreadpool> workers;
+  Pass pass;
+  std::unique_ptr<Graph> prefill;  // the last shape of many tokens
+  std::unique_ptr<Graph> decode;   // the last shape of one token
+  std::vector<uint8_t> work;
+
+  Graph& graph_of(const GraphShape& shape) {
+    std::unique_ptr<Graph>& graph = shape.tokens == 1 ? decode : prefill;
+    if (!graph || graph->shape() != shape) {
+      graph.reset();  // its buffer first
+      graph = std::make_unique<Graph>(pass, shape, linear);
+    }
+    return *graph;
+  }
+
+  void compute(std::span<const Piece> pieces, const std::atomic<bool>* cancel,
+               std::span<std::vector<float>> logits, std::span<const Run> runs);
+  void capture_norms(const Graph& graph);
+};
+
+Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel linear, int block_tokens)
+    : state_(std::make_unique<State>()) {
+  ggml_cpu_init();
+  state_->network = std::move(network);
+  state_->pass.network = state_->network.get();
+  state_->threads = threads > 0 ? threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  state_->linear = resolve(linear);
+  state_->block_tokens = std::max(1, block_tokens);
+  if (state_->threads > 1) {
+    ggml_threadpool_params params = ggml_threadpool_params_default(state_->threads);
+    state_->workers.reset(ggml_threadpool_new(&params));
+  }
+}
+
+Engine::~Engine() = default;
+
+const Network& Engine::network() const { return *state_->network; }
+int Engine::threads() const { return state_->threads; }
+
+size_t Engine::buffer_bytes() const {
+  return (state_->prefill ? state_->prefill->buffer_bytes() : 0) + (state_->decode ? state_->decode->buffer_bytes() : 0);
+}
+
+void Engine::State::capture_norms(const Graph& graph) {
+  const Hparams& h = network->hparams();
+  for (const Piece& piece : pass.pieces) {
+    Captures* captures = piece.run->captures;
+    if (!captures || !captures->output_norms) continue;
+    for (int t = 0; t < piece.count; t++) {
+      const int index = piece.first + t - (static_cast<int>(piece.run->tokens.size()) - captures->tokens);
+      if (index < 0) continue;
+      for (int layer = 0; layer < h.layers; layer++) {
+        const auto* y = static_cast<const float*>(graph.attention_outputs[layer]->data) +
+                        static_cast<size_t>(piece.row + t) * h.d_model;
+        double squares = 0;
+        for (int i = 0; i < h.d_model; i++) squares += static_cast<double>(y[i]) * y[i];
+        captures->norms[static_cast<size_t>(layer) * captures->tokens + index] =
+            static_cast<float>(std::sqrt(squares));
+      }
+    }
+  }
+}
+
+void Engine::State::compute(std::span<const Piece> pieces, const std::atomic<bool>* cancel,
+                            std::span<std::vector<float>> logits, std::span<const Run> runs) {
+  pass.plan(pieces, threads);
+  std::vector<int32_t> rows;  // of the block, whose logits are wanted
+  bool norms = false;
+  for (const Piece& piece : pieces) {
+    norms |= piece.run->captures && piece.run->captures->output_norms;
+    const auto end = static_cast<int>(piece.run->tokens.size());
+    for (int t = piece.first; t < piece.first + piece.count; t++) {
+      const bool wanted = piece.run->logits == Logits::all || (piece.run->logits == Logits::last && t == end - 1);
+      if (wanted) rows.push_back(piece.row + t - piece.first);
+    }
+  }
+  Graph& graph = graph_of({pass.tokens, static_cast<int>(rows.size()), pass.in_parts, norms});
+  auto* tokens = static_cast<int32_t*>(graph.tokens->data);
+  for (const Piece& piece : pieces) {
+    std::copy_n(piece.run->tokens.data() + piece.first, piece.count, tokens + piece.row);
+  }
+  if (graph.outputs) std::memcpy(graph.outputs->data, rows.data(), rows.size() * sizeof(int32_t));
+
+  ggml_cplan plan = ggml_graph_plan(graph.ggml(), threads, workers.get());
+  if (work.size() < plan.work_size) work.resize(plan.work_size);
+  plan.work_data = work.data();
+  if (cancel) {
+    plan.abort_callback = cancelled;
+    plan.abort_callback_data = const_cast<std::atomic<bool>*>(cancel);
+  }
+  graph.linear().reset();
+  const ggml_status status = ggml_graph_compute(graph.ggml(), &plan);
+  if (status == GGML_STATUS_ABORTED) fail(ErrorCode::cancelled, "compute", "the pass was cancelled");
+  if (status != GGML_STATUS_SUCCESS || graph.linear().failed()) {
+    fail(ErrorCode::no_memory, "compute", "the pass failed: ", ggml_status_to_string(status));
+  }
+  if (norms) capture_norms(graph);
+  const auto* row = graph.logits ? static_cast<const float*>(graph.logits->data) : nullptr;
+  const size_t vocabulary = network->hparams().vocabulary;
+  for (const Piece& piece : pieces) {
+    std::vector<float>& to = logits[piece.run - runs.data()];
+    const auto end = static_cast<int>(piece.run->tokens.size());
+    const bool has_last = piece.first + piece.count == end;
+    const int count = piece.run->logits == Logits::all                ? piece.count
+                      : piece.run->logits == Logits::last && has_last ? 1
+                                                                      : 0;
+    to.insert(to.end(), row, row + count * vocabulary);
+    row += count * vocabulary;
+  }
+}
+
+std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const PassOptions& options) {
+  const Hparams& h = state_->network->hparams();
+  size_t total = 0;
+  for (const Run& run : runs) {
+    for (const Token token : run.tokens) {
+      if (token < 0 || token >= h.vocabulary) {
+        fail(ErrorCode::out_of_range, "compute", "token ", token, " is outside the vocabulary of ", h.vocabulary);
+      }
+    }
+    total += run.tokens.size();
+    if (Captures* captures = run.captures) {
+      captures->tokens = std::min(captures->window, static_cast<int>(run.tokens.size()));
+      captures->queries.assign(static_cast<size_t>(h.layers) * captures->tokens * h.heads * h.key_dim, 0.0F);
+      captures->norms.assign(static_cast<size_t>(h.layers) * captures->tokens, 0.0F);
+      captures->mass.clear();
+      for (int lane = 0; captures->attention_mass && lane < h.layers * h.kv_heads; lane++) {
+        captures->mass.emplace_back(run.cache->lane(lane / h.kv_heads, lane % h.kv_heads).size());
+      }
+    }
+  }
+  std::vector<std::vector<float>> logits(runs.size());
+  std::vector<Piece> block;
+  int in_block = 0;
+  size_t done = 0;
+  const auto flush = [&] {
+    if (block.empty()) return;
+    state_->compute(block, options.cancel, logits, runs);
+    done += in_block;
+    block.clear();
+    in_block = 0;
+    if (options.progress && !options.progress(done, total)) {
+      fail(ErrorCode::cancelled, "compute", "cancelled after ", done, " of ", total, " tokens");
+    }
+  };
+  for (const Run& run : runs) {
+    const auto size = static_cast<int>(run.tokens.size());
+    for (int first = 0; first < size;) {
+      const int count = std::min(size - first, state_->block_tokens - in_block);
+      block.push_back({&run, first, count, in_block});
+      first += count;
+      in_block += count;
+      if (in_block == state_->block_tokens) flush();
+    }
+  }
+  flush();
+  return logits;
+}
+
+}  // namespace kvedit

@@ -1,0 +1,31 @@
+// Dense products for prefill, through oneDNN: Y = X . W^T on panels of dequantised weights.
+// A primitive is made on the calling thread, then run by any of our threads, one thread each.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+namespace kvedit {
+
+enum class GemmType { f32, bf16 };
+
+class Gemm {
+ public:
+  /// X [m][k] contiguous, W [n][k] contiguous, both of `type`; Y f32 [m][n] with rows y_stride apart.
+  /// Made once for each shape and kept for the life of the process. Thread-safe.
+  static const Gemm& get(GemmType type, int m, int n, int k, int y_stride);
+
+  Gemm(GemmType type, int m, int n, int k, int y_stride);
+  ~Gemm();
+  /// Thread-safe. Never throws: returns false where oneDNN reports an error.
+  bool run(const void* x, const void* w, float* y) const noexcept;
+
+ private:
+  struct Primitive;
+  std::unique_ptr<Primitive> primitive_;
+};
+
+/// Whether this CPU multiplies bf16 in hardware (AVX512-BF16 or AMX), and f32 with AVX2 at least.
+bool gemm_has_native(GemmType type);
+
+}  // namespace kvedit

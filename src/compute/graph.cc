@@ -1,0 +1,124 @@
+#include "compute/graph.h"
+
+#include "base/check.h"
+
+namespace kvedit {
+namespace {
+
+Graph::LayerNode& node(void* userdata) { return *static_cast<Graph::LayerNode*>(userdata); }
+
+void write_op(ggml_tensor* dst, int ith, int nth, void* userdata) {
+  node(userdata).pass->write(node(userdata).layer, dst->src[0], dst->src[1], dst->src[2], dst, ith, nth);
+}
+
+void attend_op(ggml_tensor* dst, int /*ith*/, int /*nth*/, void* userdata) {
+  node(userdata).pass->attend(node(userdata).layer, dst->src[0], dst);
+}
+
+void merge_op(ggml_tensor* dst, int ith, int nth, void* userdata) {
+  node(userdata).pass->merge(node(userdata).layer, dst, ith, nth);
+}
+
+}  // namespace
+
+Graph::Graph(Pass& pass, const GraphShape& shape, LinearKernel kernel)
+    : pass_(pass), network_(*pass.network), shape_(shape), linear_(kernel) {
+  const size_t nodes = static_cast<size_t>(network_.hparams().layers) * 40 + 64;
+  context_.reset(ggml_init({.mem_size = nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(nodes, false),
+                            .mem_buffer = nullptr,
+                            .no_alloc = true}));
+  graph_ = ggml_new_graph_custom(context_.get(), nodes, false);
+  build();
+  allocator_.reset(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
+  if (!ggml_gallocr_alloc_graph(allocator_.get(), graph_)) {
+    fail(ErrorCode::no_memory, "compute", "no memory for the activations of a block of ", shape.tokens, " tokens");
+  }
+}
+
+ggml_tensor* Graph::norm(ggml_tensor* x, ggml_tensor* weight) {
+  return ggml_mul(context_.get(), ggml_rms_norm(context_.get(), x, network_.hparams().norm_epsilon), weight);
+}
+
+// x [d_model, tokens] -> [heads * value_dim, tokens], before the output projection.
+ggml_tensor* Graph::attention(int layer, ggml_tensor* x, bool only_write) {
+  ggml_context* ctx = context_.get();
+  const Hparams& h = network_.hparams();
+  const LayerWeights& w = network_.layers()[layer];
+  LayerNode* userdata = &nodes_.emplace_back(LayerNode{&pass_, layer});
+  ggml_tensor* const weights[] = {w.wq, w.wk, w.wv};
+  std::vector<ggml_tensor*> qkv = linear_.project(ctx, x, weights);
+  ggml_tensor* const biases[] = {w.bq, w.bk, w.bv};
+  for (int i = 0; i < 3; i++) {
+    if (biases[i]) qkv[i] = ggml_add(ctx, qkv[i], biases[i]);
+  }
+  ggml_tensor* rotated =
+      ggml_custom_4d(ctx, GGML_TYPE_F32, static_cast<int64_t>(h.heads) * h.key_dim, shape_.tokens, 1, 1, qkv.data(), 3,
+                     write_op, GGML_N_TASKS_MAX, userdata);
+  if (only_write) return rotated;
+  const int64_t width = static_cast<int64_t>(h.heads) * h.value_dim;
+  ggml_tensor* attended = ggml_custom_4d(ctx, GGML_TYPE_F32, width, shape_.tokens, 1, 1, &rotated, 1, attend_op,
+                                         GGML_N_TASKS_MAX, userdata);
+  if (!shape_.in_parts) return attended;
+  return ggml_custom_4d(ctx, GGML_TYPE_F32, width, shape_.tokens, 1, 1, &attended, 1, merge_op, GGML_N_TASKS_MAX,
+                        userdata);
+}
+
+ggml_tensor* Graph::feed_forward(int layer, ggml_tensor* x) {
+  ggml_context* ctx = context_.get();
+  const LayerWeights& w = network_.layers()[layer];
+  ggml_tensor* const weights[] = {w.gate, w.up};
+  const std::vector<ggml_tensor*> gate_up = linear_.project(ctx, x, weights);
+  ggml_tensor* hidden = network_.hparams().activation == Activation::silu
+                            ? ggml_swiglu_split(ctx, gate_up[0], gate_up[1])
+                            : ggml_geglu_split(ctx, gate_up[0], gate_up[1]);
+  return linear_.project(ctx, hidden, w.down);
+}
+
+void Graph::build() {
+  ggml_context* ctx = context_.get();
+  const Hparams& h = network_.hparams();
+  tokens = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, shape_.tokens);
+  ggml_set_input(tokens);
+  if (shape_.outputs > 0 && shape_.outputs < shape_.tokens) {
+    outputs = ggml_new_tensor_1d(ctx, GGML_TYPE_I32, shape_.outputs);
+    ggml_set_input(outputs);
+  }
+  ggml_tensor* x = ggml_get_rows(ctx, network_.embedding(), tokens);
+  if (h.embedding_scale != 1) x = ggml_scale(ctx, x, h.embedding_scale);
+  for (int layer = 0; layer < h.layers; layer++) {
+    const LayerWeights& w = network_.layers()[layer];
+    const bool last = layer == h.layers - 1;
+    const bool only_write = last && shape_.outputs == 0 && !shape_.norms;
+    ggml_tensor* y = attention(layer, norm(x, w.attention_norm), only_write);
+    if (only_write) {  // nothing after the last layer's keys and values is wanted
+      ggml_set_output(y);
+      ggml_build_forward_expand(graph_, y);
+      return;
+    }
+    if (last && !shape_.norms && shape_.outputs < shape_.tokens) {
+      y = ggml_get_rows(ctx, y, outputs);
+      x = ggml_get_rows(ctx, x, outputs);
+    }
+    y = linear_.project(ctx, y, w.wo);
+    if (w.post_attention_norm) y = norm(y, w.post_attention_norm);
+    if (shape_.norms) {
+      ggml_set_output(y);
+      attention_outputs.push_back(y);
+      ggml_build_forward_expand(graph_, y);
+    }
+    x = ggml_add(ctx, x, y);
+    y = feed_forward(layer, norm(x, w.ffn_norm));
+    if (w.post_ffn_norm) y = norm(y, w.post_ffn_norm);
+    x = ggml_add(ctx, x, y);
+  }
+  if (shape_.outputs == 0) {
+    ggml_build_forward_expand(graph_, x);
+    return;
+  }
+  if (shape_.norms && shape_.outputs < shape_.tokens) x = ggml_get_rows(ctx, x, outputs);
+  logits = linear_.project(ctx, norm(x, network_.output_norm()), network_.output());
+  ggml_set_output(logits);
+  ggml_build_forward_expand(graph_, logits);
+}
+
+}  // namespace kvedit

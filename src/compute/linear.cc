@@ -1,0 +1,138 @@
+#include "compute/linear.h"
+
+#include <algorithm>
+
+#include "ggml-cpu.h"
+#include "ggml.h"
+
+namespace kvedit {
+namespace {
+
+constexpr int kFewTokens = 8;    // up to here dot products beat dequantising (measured)
+constexpr int kPanelRows = 64;   // oneDNN is as fast on 64 rows as on all (measured)
+
+// The concatenated rows of all weights are split evenly over the threads.
+void few_op(ggml_tensor* y, int ith, int nth, void* /*userdata*/) {
+  const ggml_tensor* x = y->src[0];
+  const int64_t in = x->ne[0];
+  const int64_t tokens = x->ne[1];
+  thread_local std::vector<std::byte> quantised;
+  auto quantised_as = GGML_TYPE_COUNT;  // what `quantised` holds
+  const int64_t begin = y->ne[0] * ith / nth;
+  const int64_t end = y->ne[0] * (ith + 1) / nth;
+  int64_t out = 0;  // the first column of this weight's rows
+  for (int s = 1; s < GGML_MAX_SRC && y->src[s]; s++) {
+    const ggml_tensor* w = y->src[s];
+    const int64_t first = std::max<int64_t>(begin - out, 0);
+    const int64_t last = std::min<int64_t>(end - out, w->ne[1]);
+    if (first < last) {
+      const ggml_type_traits_cpu* traits = ggml_get_type_traits_cpu(w->type);
+      const size_t row_bytes = ggml_row_size(traits->vec_dot_type, in);
+      if (quantised_as != traits->vec_dot_type) {
+        quantised_as = traits->vec_dot_type;
+        quantised.resize(row_bytes * tokens);
+        const auto* convert = ggml_get_type_traits_cpu(quantised_as);
+        for (int64_t t = 0; t < tokens; t++) {
+          const auto* row = reinterpret_cast<const float*>(static_cast<const char*>(x->data) + t * x->nb[1]);
+          convert->from_float(row, quantised.data() + t * row_bytes, in);
+        }
+      }
+      for (int64_t r = first; r < last; r++) {
+        const char* row = static_cast<const char*>(w->data) + r * w->nb[1];
+        for (int64_t t = 0; t < tokens; t++) {
+          float* to = static_cast<float*>(y->data) + t * y->ne[0] + out + r;
+          traits->vec_dot(static_cast<int>(in), to, 0, row, 0, quantised.data() + t * row_bytes, 0, 1);
+        }
+      }
+    }
+    out += w->ne[1];
+  }
+}
+
+// Rows [row, row + rows) of a weight in the type of the product; `w` itself where it has that type.
+const void* dequantise(const Linear::Op::Panel& panel, bool bf16) {
+  const ggml_tensor* w = panel.weight;
+  const int64_t in = w->ne[0];
+  const char* rows = static_cast<const char*>(w->data) + panel.row * w->nb[1];
+  if (w->type == (bf16 ? GGML_TYPE_BF16 : GGML_TYPE_F32)) return rows;
+  thread_local std::vector<float> wide;
+  thread_local std::vector<ggml_bf16_t> narrow;
+  wide.resize(static_cast<size_t>(kPanelRows) * in);
+  if (bf16) narrow.resize(static_cast<size_t>(kPanelRows) * in);
+  const auto* traits = ggml_get_type_traits(w->type);
+  for (int r = 0; r < panel.rows; r++) {
+    float* row = wide.data() + r * in;
+    const void* source = rows + r * w->nb[1];
+    if (w->type == GGML_TYPE_F32) {
+      row = const_cast<float*>(static_cast<const float*>(source));
+    } else {
+      traits->to_float(source, row, in);
+    }
+    if (bf16) ggml_cpu_fp32_to_bf16(row, narrow.data() + r * in, in);
+  }
+  return bf16 ? static_cast<const void*>(narrow.data()) : wide.data();
+}
+
+}  // namespace
+
+void dense_op(ggml_tensor* y, int /*ith*/, int /*nth*/, void* userdata) {
+  auto& op = *static_cast<Linear::Op*>(userdata);
+  const bool bf16 = y->src[0]->type == GGML_TYPE_BF16;
+  for (;;) {
+    const auto index = static_cast<size_t>(op.next.fetch_add(1, std::memory_order_relaxed));
+    if (index >= op.panels.size()) return;
+    const Linear::Op::Panel& panel = op.panels[index];
+    if (!panel.gemm->run(y->src[0]->data, dequantise(panel, bf16), static_cast<float*>(y->data) + panel.out)) {
+      op.linear->failed_ = true;
+    }
+  }
+}
+
+LinearKernel resolve(LinearKernel kernel) {
+  if (kernel != LinearKernel::automatic) return kernel;
+  if (gemm_has_native(GemmType::bf16)) return LinearKernel::bf16;
+  return gemm_has_native(GemmType::f32) ? LinearKernel::f32_dense : LinearKernel::ggml;
+}
+
+std::vector<ggml_tensor*> Linear::project(ggml_context* ctx, ggml_tensor* x,
+                                          std::span<ggml_tensor* const> weights) {
+  std::vector<ggml_tensor*> results;
+  const int64_t tokens = x->ne[1];
+  const bool few = tokens <= kFewTokens && kernel_ != LinearKernel::f32;
+  if (kernel_ == LinearKernel::ggml && !few) {
+    for (ggml_tensor* w : weights) results.push_back(ggml_mul_mat(ctx, w, x));
+    return results;
+  }
+  const bool bf16 = kernel_ == LinearKernel::bf16 && !few;
+  std::vector<ggml_tensor*> sources = {bf16 ? ggml_cast(ctx, x, GGML_TYPE_BF16) : x};
+  int64_t outs = 0;
+  for (ggml_tensor* w : weights) {
+    sources.push_back(w);
+    outs += w->ne[1];
+  }
+  Op& op = ops_.emplace_back();
+  op.linear = this;
+  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, outs, tokens, 1, 1, sources.data(),
+                                  static_cast<int>(sources.size()), few ? few_op : dense_op, GGML_N_TASKS_MAX, &op);
+  int out = 0;
+  for (ggml_tensor* w : weights) {
+    const int rows = static_cast<int>(w->ne[1]);
+    for (int row = 0; !few && row < rows; row += kPanelRows) {
+      const int count = std::min(kPanelRows, rows - row);
+      op.panels.push_back({w, row, count, out + row,
+                           &Gemm::get(bf16 ? GemmType::bf16 : GemmType::f32, static_cast<int>(tokens), count,
+                                      static_cast<int>(w->ne[0]), static_cast<int>(outs))});
+    }
+    results.push_back(weights.size() == 1 ? y
+                                          : ggml_view_2d(ctx, y, rows, tokens, y->nb[1], out * sizeof(float)));
+    out += rows;
+  }
+  return results;
+}
+
+void Linear::reset() {
+  for (Op& op : ops_) op.next.store(0, std::memory_order_relaxed);
+  failed_ = false;
+}
+
+}  // namespace kvedit

@@ -1,0 +1,188 @@
+// The three operators of a layer's attention: write (norm, rotate, store), attend, merge.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <mutex>
+
+#include "compute/pass.h"
+#include "ggml-cpu.h"
+#include "ggml.h"
+
+namespace kvedit {
+namespace {
+
+const float* row(const ggml_tensor* t, int64_t i) {
+  return reinterpret_cast<const float*>(static_cast<const char*>(t->data) + i * t->nb[1]);
+}
+
+// RMS norm of one head (qwen3, gemma3) into `to`; a copy where there is no norm.
+void normalise(const float* from, float* to, int n, const ggml_tensor* norm, float epsilon) {
+  if (!norm) {
+    std::copy_n(from, n, to);
+    return;
+  }
+  double squares = 0;
+  for (int i = 0; i < n; i++) squares += static_cast<double>(from[i]) * from[i];
+  const float scale = 1.0F / std::sqrt(static_cast<float>(squares / n) + epsilon);
+  const auto* weight = static_cast<const float*>(norm->data);
+  for (int i = 0; i < n; i++) to[i] = from[i] * scale * weight[i];
+}
+
+void rotate(float* head, const Rope& rope, const float* cosines, const float* sines) {
+  const int pairs = rope.dims() / 2;
+  for (int i = 0; i < pairs; i++) {
+    float& a = head[rope.first(i)];
+    float& b = head[rope.second(i)];
+    const float x = a;
+    a = x * cosines[i] - b * sines[i];
+    b = x * sines[i] + b * cosines[i];
+  }
+}
+
+// values of one entry into a page: contiguous, or one column of [dim][64].
+void store(const float* from, int n, std::byte* page, int entry, int stride, ElementType type) {
+  const auto at = [&](int i) { return stride == 1 ? entry * n + i : i * stride + entry; };
+  if (type == ElementType::f32) {
+    auto* to = reinterpret_cast<float*>(page);
+    for (int i = 0; i < n; i++) to[at(i)] = from[i];
+    return;
+  }
+  auto* to = reinterpret_cast<ggml_fp16_t*>(page);
+  if (stride == 1) {
+    ggml_cpu_fp32_to_fp16(from, to + at(0), n);
+    return;
+  }
+  thread_local std::vector<ggml_fp16_t> narrow;
+  narrow.resize(n);
+  ggml_cpu_fp32_to_fp16(from, narrow.data(), n);
+  for (int i = 0; i < n; i++) to[at(i)] = narrow[i];
+}
+
+}  // namespace
+
+// Work is (token, head) pairs: query heads, then key heads, then value heads.
+void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const ggml_tensor* v, ggml_tensor* rotated,
+                 int thread, int threads) {
+  const Hparams& h = network->hparams();
+  const LayerWeights& w = network->layers()[layer];
+  const Rope& rope = (*h.ropes)[layer];
+  const size_t pairs = rope.frequencies.size();
+  const ElementType type = pieces[0].run->cache->pool()->shape().type;
+  const int heads = h.heads + 2 * h.kv_heads;
+  thread_local std::vector<float> scratch;
+  scratch.resize(h.key_dim);
+  const int64_t all = static_cast<int64_t>(tokens) * heads;
+  for (int64_t work = all * thread / threads; work < all * (thread + 1) / threads; work++) {
+    const int token = static_cast<int>(work / heads);
+    const int head = static_cast<int>(work % heads);
+    const auto piece = std::find_if(pieces.begin(), pieces.end(),
+                                    [&](const Piece& p) { return token < p.row + p.count; });
+    const size_t angle = (static_cast<size_t>(rope_of_layer[layer]) * tokens + token) * pairs;
+    if (head < h.heads) {
+      float* to = const_cast<float*>(row(rotated, token)) + head * h.key_dim;
+      normalise(row(q, token) + head * h.key_dim, to, h.key_dim, w.q_norm, h.norm_epsilon);
+      rotate(to, rope, cosines.data() + angle, sines.data() + angle);
+      for (int i = 0; i < h.key_dim; i++) to[i] *= h.attention_scale;
+      Captures* captures = piece->run->captures;
+      if (captures && captures->window > 0) {
+        const auto run_tokens = static_cast<int>(piece->run->tokens.size());
+        const int index = piece->first + token - piece->row - (run_tokens - captures->tokens);
+        if (index >= 0) {
+          std::copy_n(to, h.key_dim,
+                      captures->queries.data() +
+                          ((static_cast<size_t>(layer) * captures->tokens + index) * h.heads + head) * h.key_dim);
+        }
+      }
+      continue;
+    }
+    const bool is_key = head < h.heads + h.kv_heads;
+    const int kv_head = (head - h.heads) % h.kv_heads;
+    const Position position = piece->run->positions[piece->first + token - piece->row];
+    const EntryRef entry = piece->run->cache->lane(layer, kv_head).find(position);
+    if (!entry) continue;  // an overwrite never inserts
+    if (is_key) {
+      normalise(row(k, token) + kv_head * h.key_dim, scratch.data(), h.key_dim, w.k_norm, h.norm_epsilon);
+      rotate(scratch.data(), rope, cosines.data() + angle, sines.data() + angle);
+      store(scratch.data(), h.key_dim, entry.page->keys, entry.index, kPageEntries, type);
+    } else {
+      store(row(v, token) + kv_head * h.value_dim, h.value_dim, entry.page->values, entry.index, 1, type);
+    }
+  }
+}
+
+void Pass::attend(int layer, const ggml_tensor* rotated, ggml_tensor* output) {
+  LayerPass& plan = layers[layer];
+  for (;;) {
+    const auto index = static_cast<size_t>(plan.next.fetch_add(1, std::memory_order_relaxed));
+    if (index >= plan.items.size()) return;
+    attend_item(layer, plan.items[index], rotated, output);
+  }
+}
+
+void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* rotated, ggml_tensor* output) {
+  const Hparams& h = network->hparams();
+  const int first_row = item.piece->row + item.first;
+  AttentionTask task;
+  task.queries = row(rotated, first_row) + static_cast<size_t>(item.head) * h.group() * h.key_dim;
+  task.query_stride = static_cast<size_t>(h.heads) * h.key_dim;
+  task.positions = item.piece->positions().subspan(item.first, item.count);
+  task.group = h.group();
+  task.key_dim = h.key_dim;
+  task.value_dim = h.value_dim;
+  task.type = item.piece->run->cache->pool()->shape().type;
+  task.pages = item.pages;
+  task.window = h.window_of(layer);
+  if (item.part >= 0) {
+    task.output = part_output.data() + item.part * part_rows * h.value_dim;
+    task.output_stride = static_cast<size_t>(h.group()) * h.value_dim;
+    task.maxima = part_maxima.data() + item.part * part_rows;
+    task.sums = part_sums.data() + item.part * part_rows;
+    task.normalise = false;
+    kvedit::attend(task);
+    return;
+  }
+  task.output = const_cast<float*>(row(output, first_row)) + static_cast<size_t>(item.head) * h.group() * h.value_dim;
+  task.output_stride = static_cast<size_t>(h.heads) * h.value_dim;
+  Captures* captures = item.piece->run->captures;
+  if (!captures || !captures->attention_mass) {
+    kvedit::attend(task);
+    return;
+  }
+  std::vector<float> maxima(static_cast<size_t>(item.count) * task.group);
+  std::vector<float> sums(maxima.size());
+  task.maxima = maxima.data();
+  task.sums = sums.data();
+  kvedit::attend(task);
+  const Lane& lane = item.piece->run->cache->lane(layer, item.head);
+  size_t skipped = 0;  // entries before the reachable pages
+  for (const PageRef* page = lane.pages().data(); page != item.pages.data(); page++) skipped += (*page)->count;
+  std::vector<float> mass(lane.size() - skipped);
+  attention_weights(task, maxima.data(), sums.data(), mass.data(), 0);
+  static std::mutex mutex;  // captures are rare and this sum is short
+  std::scoped_lock lock(mutex);
+  std::vector<float>& to = captures->mass[static_cast<size_t>(layer) * h.kv_heads + item.head];
+  for (size_t i = 0; i < mass.size(); i++) to[skipped + i] += mass[i];
+}
+
+void Pass::merge(int layer, ggml_tensor* output, int thread, int threads) const {
+  const Hparams& h = network->hparams();
+  const LayerPass& plan = layers[layer];
+  std::vector<AttentionPart> parts;
+  const int all = tokens * h.heads;
+  for (int work = all * thread / threads; work < all * (thread + 1) / threads; work++) {
+    const int token = work / h.heads;
+    const int head = work % h.heads;
+    const auto piece = std::find_if(pieces.begin(), pieces.end(),
+                                    [&](const Piece& p) { return token < p.row + p.count; });
+    const size_t lane = (piece - pieces.begin()) * h.kv_heads + head / h.group();
+    const size_t item_row = static_cast<size_t>(token - piece->row) * h.group() + head % h.group();
+    parts.clear();
+    for (int i = plan.first_item[lane]; i < plan.first_item[lane + 1]; i++) {
+      const size_t at = plan.items[i].part * part_rows + item_row;
+      parts.push_back({part_output.data() + at * h.value_dim, part_maxima[at], part_sums[at]});
+    }
+    merge_parts(parts, h.value_dim, const_cast<float*>(row(output, token)) + static_cast<size_t>(head) * h.value_dim);
+  }
+}
+
+}  // namespace kvedit

@@ -1,0 +1,71 @@
+// What the operators of one graph computation read: the pieces of runs in this block, their rotation
+// tables, and how attention is divided over threads. Filled before the graph runs, constant while it runs.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <span>
+#include <vector>
+
+#include "compute/attention.h"
+#include "compute/engine.h"
+
+struct ggml_tensor;
+
+namespace kvedit {
+
+/// Tokens [first, first + count) of a run; they stand at [row, row + count) of the block.
+struct Piece {
+  const Run* run = nullptr;
+  int first = 0;
+  int count = 0;
+  int row = 0;
+  std::span<const Position> positions() const { return run->positions.subspan(first, count); }
+};
+
+/// A share of a layer's attention: some tokens of a piece, one KV head, some pages of its lane.
+struct AttentionItem {
+  const Piece* piece;
+  int head;
+  int first;  // token within the piece
+  int count;
+  std::span<const PageRef> pages;
+  int part;   // index into the parts, or -1: the whole lane, written straight to the output
+};
+
+struct LayerPass {
+  std::vector<AttentionItem> items;
+  std::vector<int> first_item;  // [piece * kv_heads + head] into items, one more at the end; parts only
+  std::atomic<int> next{0};
+};
+
+struct Pass {
+  const Network* network = nullptr;
+  std::vector<Piece> pieces;
+  int tokens = 0;
+  bool in_parts = false;           // few tokens: lanes are cut so that all threads have work
+  std::deque<LayerPass> layers;
+  std::vector<float> part_output;  // [part][row of the item][value_dim]
+  std::vector<float> part_maxima;  // [part][row]
+  std::vector<float> part_sums;
+  size_t part_rows = 0;            // rows of the largest item
+  std::vector<float> cosines;      // [distinct rope][token][pairs], magnitude included
+  std::vector<float> sines;
+  std::vector<int> rope_of_layer;  // [layer] -> distinct rope
+
+  /// Divides the block over `threads`.
+  void plan(std::span<const Piece> new_pieces, int threads);
+
+  /// The operators, called by every thread of the graph. `layer` indexes layers.
+  void write(int layer, const ggml_tensor* q, const ggml_tensor* k, const ggml_tensor* v, ggml_tensor* rotated,
+             int thread, int threads);
+  void attend(int layer, const ggml_tensor* rotated, ggml_tensor* output);
+  void merge(int layer, ggml_tensor* output, int thread, int threads) const;
+
+ private:
+  void plan_rotation();
+  void plan_layer(int layer, int threads, int& parts);
+  void attend_item(int layer, const AttentionItem& item, const ggml_tensor* rotated, ggml_tensor* output);
+};
+
+}  // namespace kvedit

@@ -1,0 +1,23 @@
+// libFuzzer: any bytes as a GGUF file give an Error or a network, never a crash or a hang.
+//   clang++ -fsanitize=fuzzer,address,undefined ...; ./network_fuzz -max_len=65536 corpus
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "kvedit/error.h"
+#include "model/network.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const int file = ::memfd_create("network_fuzz", 0);
+  static const std::string path = "/proc/self/fd/" + std::to_string(file);
+  if (::ftruncate(file, 0) != 0 || ::pwrite(file, data, size, 0) != static_cast<ssize_t>(size)) std::abort();
+  try {
+    (void)kvedit::Network::load(path);
+  } catch (const kvedit::Error&) {
+  }
+  return 0;
+}
