@@ -89,6 +89,9 @@ class Model {
   /// Text to tokens; special: control tokens are recognised in the text.
   virtual std::vector<Token> tokenize(std::string_view text, bool special = false) const = 0;
   virtual std::string detokenize(std::span<const Token> tokens) const = 0;
+  /// A conversation in the model's chat format; reply: with the opening of the assistant's turn. Throws
+  /// Error(unsupported) when the model has no template, or one that is not known.
+  virtual std::string format(std::span<const Message> messages, bool reply) const = 0;
 
  protected:
   Model() = default;

@@ -1,0 +1,167 @@
+#include "common.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+#include <map>
+
+#include "interrupt.h"
+
+namespace kvedit::cli {
+namespace {
+
+std::string environment(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value ? value : "";
+}
+
+const std::map<std::string, LinearKernel> linear_kernels = {{"auto", LinearKernel::automatic},
+                                                            {"ggml", LinearKernel::ggml},
+                                                            {"f32", LinearKernel::f32},
+                                                            {"f32-dense", LinearKernel::f32_dense},
+                                                            {"bf16", LinearKernel::bf16}};
+const std::map<std::string, CacheType> cache_types = {{"f16", CacheType::f16}, {"f32", CacheType::f32}};
+
+/// A named value; unlike CLI::CheckedTransformer it refuses the enumeration's bare numbers.
+template <typename Value>
+void add_choice(CLI::App& command, const std::string& flag, Value& value,
+                const std::map<std::string, Value>& choices, const std::string& description) {
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : choices) names.push_back(name);
+  command.add_option_function<std::string>(
+             flag, [&value, &choices](const std::string& name) { value = choices.at(name); }, description)
+      ->check(CLI::IsMember(names))
+      ->type_name("");
+}
+
+}  // namespace
+
+void add_json(CLI::App& command, bool& json) {
+  command.add_flag("--json", json, "Report as JSON on standard output");
+}
+
+void add_common(CLI::App& command, CommonOptions& options) {
+  const std::string group = "Model and output";
+  std::vector<const CLI::Option*> before = command.get_options();
+  command.add_option("-m,--model", options.model, "GGUF file (default: $KVEDIT_MODEL, else SmolLM2-135M-Instruct)")
+      ->type_name("FILE");
+  command.add_option("-t,--threads", options.load.threads, "Threads (default: one a core)")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+  add_choice(command, "--linear", options.load.linear, linear_kernels, "Kernel of the projections (default: auto)");
+  add_choice(command, "--cache-type", options.load.cache, cache_types, "Type of keys and values (default: f16)");
+  command.add_option("--pool-limit", options.load.pool_limit_bytes, "Limit of all caches, e.g. 512MiB")
+      ->transform(CLI::AsSizeValue(false))
+      ->type_name("BYTES");
+  command.add_option("--chat-template", options.load.chat_template, "A template of libllama's list, e.g. chatml")
+      ->type_name("NAME");
+  add_json(command, options.json);
+  command.add_flag("-v,--verbose", options.verbose, "Log to stderr");
+  for (CLI::Option* option : command.get_options({})) {
+    if (std::find(before.begin(), before.end(), option) == before.end()) option->group(group);
+  }
+}
+
+std::string cache_folder() {
+  if (std::string folder = environment("KVEDIT_CACHE"); !folder.empty()) return folder;
+  if (std::string folder = environment("XDG_CACHE_HOME"); !folder.empty()) return folder + "/kvedit";
+  return environment("HOME") + "/.cache/kvedit";
+}
+
+std::string default_model() {
+  if (std::string path = environment("KVEDIT_MODEL"); !path.empty()) return path;
+  return cache_folder() + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+}
+
+std::shared_ptr<Model> load_model(const CommonOptions& options) {
+  set_log_sink([verbose = options.verbose](int level, std::string_view line) {
+    if (level <= 4 || verbose) std::cerr << "kvedit: " << line << "\n";
+  });
+  std::string path = options.model;
+  if (path.empty()) {
+    path = default_model();
+    if (!file_exists(path)) {
+      throw Error(ErrorCode::not_found, "cli",
+                  "the default model is not at " + path +
+                      ": run scripts/demo once, which gets it, or name a GGUF file with -m");
+    }
+  }
+  return Model::load(path, options.load);
+}
+
+std::string read_file(const std::string& path) {
+  auto failed = [&path] {
+    const ErrorCode code = errno == ENOENT ? ErrorCode::not_found : ErrorCode::io;
+    return Error(code, "cli", "cannot read " + path + ": " + std::strerror(errno));
+  };
+  const bool standard_input = path == "-";
+  FILE* file = standard_input ? stdin : std::fopen(path.c_str(), "rb");
+  if (!file) throw failed();
+  const std::unique_ptr<FILE, void (*)(FILE*)> closer(standard_input ? nullptr : file,
+                                                      [](FILE* f) { std::fclose(f); });
+  std::string text;
+  char block[65536];
+  while (const size_t n = std::fread(block, 1, sizeof block, file)) text.append(block, n);
+  if (interrupted()) throw Error(ErrorCode::cancelled, "cli", "interrupted while reading " + path);
+  if (std::ferror(file)) throw failed();
+  return text;
+}
+
+bool file_exists(const std::string& path) {
+  struct stat status {};
+  return stat(path.c_str(), &status) == 0;
+}
+
+int exit_code(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::invalid_argument:
+    case ErrorCode::out_of_range:
+    case ErrorCode::not_found:
+    case ErrorCode::ambiguous:
+      return exit_usage;
+    case ErrorCode::cancelled:
+      return exit_cancelled;
+    default:
+      return exit_runtime;
+  }
+}
+
+Error extended(const Error& error, const std::string& addition) {
+  const std::string what = error.what();
+  const size_t end = what.starts_with('[') ? what.find("] ") : std::string::npos;
+  if (end == std::string::npos) return {error.code(), "cli", what + addition};
+  return {error.code(), what.substr(1, end - 1), what.substr(end + 2) + addition};
+}
+
+void print_json(const Json& value, int indent) {
+  std::cout << value.dump(indent, ' ', false, Json::error_handler_t::replace) << std::endl;
+}
+
+ProgressLine::ProgressLine(std::string label) : label_(std::move(label)), terminal_(isatty(STDERR_FILENO)) {}
+
+ProgressLine::~ProgressLine() {
+  if (shown_) std::cerr << "\r\033[K" << std::flush;
+}
+
+Progress ProgressLine::progress() {
+  return [this](size_t done, size_t total) {
+    if (terminal_ && total > 0) {
+      shown_ = true;
+      std::cerr << "\r\033[K" << label_ << " " << done << " / " << total << std::flush;
+    }
+    return !interrupted();
+  };
+}
+
+double Stopwatch::now() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double Stopwatch::ms() const { return now() - start_; }
+
+}  // namespace kvedit::cli

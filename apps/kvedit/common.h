@@ -1,0 +1,76 @@
+// What all subcommands share: the options that choose and load a model, reading files, progress.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kvedit/error.h"
+#include "kvedit/model.h"
+#include "kvedit/types.h"
+
+namespace kvedit::cli {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int exit_runtime = 1;
+constexpr int exit_usage = 2;
+constexpr int exit_cancelled = 3;
+
+struct CommonOptions {
+  std::string model;  // empty: the default model
+  ModelOptions load;
+  bool json = false;
+  bool verbose = false;
+};
+
+void add_common(CLI::App& command, CommonOptions& options);
+void add_json(CLI::App& command, bool& json);
+
+/// ${KVEDIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvedit}
+std::string cache_folder();
+/// $KVEDIT_MODEL, else the file that scripts/deps puts into the cache folder.
+std::string default_model();
+/// Also sets the log sink: warnings to stderr, with --verbose everything.
+std::shared_ptr<Model> load_model(const CommonOptions& options);
+
+/// "-" is standard input. Throws Error(not_found, io, cancelled).
+std::string read_file(const std::string& path);
+bool file_exists(const std::string& path);
+
+/// 2 for what the arguments can cause, 3 for cancelled, else 1.
+int exit_code(ErrorCode code);
+/// The error again, with more said: "[where] message<addition>".
+Error extended(const Error& error, const std::string& addition);
+/// One JSON value on standard output; invalid UTF-8 (a cut token) is replaced.
+void print_json(const Json& value, int indent = 2);
+
+/// One line on stderr, only when it is a terminal, cleared at the end of its life. Its progress()
+/// also stops the work at Ctrl-C.
+class ProgressLine {
+ public:
+  explicit ProgressLine(std::string label);
+  ~ProgressLine();
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+  Progress progress();
+
+ private:
+  std::string label_;
+  bool terminal_;
+  bool shown_ = false;
+};
+
+class Stopwatch {
+ public:
+  double ms() const;
+
+ private:
+  double start_ = now();
+  static double now();
+};
+
+}  // namespace kvedit::cli

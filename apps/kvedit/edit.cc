@@ -1,0 +1,201 @@
+#include "edit.h"
+
+#include <algorithm>
+#include <iostream>
+
+#include "table.h"
+
+namespace kvedit::cli {
+namespace {
+
+template <typename Info>
+std::vector<std::string> chosen(const std::vector<std::string>& given, const std::vector<Info>& table,
+                                const std::string& kind) {
+  std::vector<std::string> names, result;
+  for (const Info& info : table) names.push_back(info.name);
+  for (const std::string& name : given) {
+    // Parts and parameters, "snapkv+adaptive", "snapkv:window=32", are checked where they are made.
+    const std::string base = name.substr(0, name.find(':'));
+    if (name == "all") {
+      result.insert(result.end(), names.begin(), names.end());
+    } else if (base.find('+') != std::string::npos || std::find(names.begin(), names.end(), base) != names.end()) {
+      result.push_back(name);
+    } else {
+      std::string known;
+      for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
+      throw Error(ErrorCode::not_found, kind, "no " + kind + " '" + name + "'; there are " + known);
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+void add_edit_options(CLI::App& command, EditOptions& options) {
+  command.add_option("-f,--file", options.context, "The context, a text file; - is standard input")
+      ->type_name("FILE");
+  command.add_option("-q,--question", options.questions, "Ask this before and after; repeatable")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  command.add_option("--session", options.session,
+                     "Start from this prefilled session; if it does not exist, keep the prefilled context there")
+      ->type_name("FILE");
+  command.add_option("--save", options.save, "Save the edited session (of one method or policy)")->type_name("FILE");
+  command.add_flag("--raw", options.raw, "Plain text and \"Question: ... Answer:\", no chat format");
+  command.add_option("-n,--max-tokens", options.max_tokens, "Tokens of an answer at most")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str()
+      ->type_name("N");
+  command.add_option("--policy", options.policies, "See `kvedit policies`; repeatable, or all")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  command.add_option("--keep", options.keep, "Keep 10%, 512 (tokens a lane) or 64MiB")->type_name("BUDGET");
+  command.add_option("--seed", options.seed, "Of policies that draw lots")->capture_default_str()->type_name("N");
+  add_common(command, options.common);
+}
+
+void require_context(const EditOptions& options) {
+  if (!options.context.empty() || (!options.session.empty() && file_exists(options.session))) return;
+  const std::string why = options.session.empty() ? "" : " (" + options.session + " does not exist yet)";
+  throw Error(ErrorCode::invalid_argument, "cli", "no context: name a file with -f" + why);
+}
+
+Prepared prepare(const EditOptions& options) {
+  require_context(options);
+  const bool from_file = !options.session.empty() && file_exists(options.session);
+  const std::string context = options.context.empty() ? "" : read_file(options.context);
+  std::shared_ptr<Model> model = load_model(options.common);
+  Prompt prompt(*model, options.raw);
+  SessionOptions session_options;
+  session_options.undo_depth = 0;  // nobody undoes here, and history would pin what an edit frees
+  const Stopwatch watch;
+  Session session = from_file ? Session::load(model, options.session, session_options)
+                              : Session(model, session_options);
+  if (from_file) {
+    if (!context.empty() && session.text().find(context) == std::string::npos) {
+      throw Error(ErrorCode::invalid_argument, "cli",
+                  options.session + " holds another context than " + options.context + "; leave one of them out");
+    }
+  } else {
+    ProgressLine line("reading the context, tokens");
+    try {
+      prompt.append_context(session, context, line.progress());
+    } catch (const Error& error) {
+      throw extended(error, " (context file " + options.context + ")");
+    }
+    if (!options.session.empty()) session.save(options.session);
+  }
+  const double ms = watch.ms();
+  Prepared prepared{std::move(model), std::move(prompt), std::move(session), ms, from_file, {}};
+  prepared.before = ask_all(prepared.session, prepared.prompt, options);
+  return prepared;
+}
+
+std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const EditOptions& options) {
+  std::vector<Answer> answers;
+  for (const std::string& question : options.questions) {
+    answers.push_back(ask(session, prompt, question, options.max_tokens));
+  }
+  return answers;
+}
+
+std::vector<std::string> chosen_methods(const std::vector<std::string>& given) {
+  return chosen(given, erase_methods(), "erase method");
+}
+
+std::vector<std::string> chosen_policies(const std::vector<std::string>& given) {
+  return chosen(given, policies(), "policy");
+}
+
+Eviction apply_policy(Session& session, const Prepared& prepared, const EditOptions& options,
+                      const std::string& policy) {
+  Eviction eviction{options.keep, "", {}, 0, {}};
+  {
+    ProgressLine line("evicting, layers");
+    EvictOptions evict;
+    evict.seed = options.seed;
+    evict.progress = line.progress();
+    eviction.report = session.evict(policy, Budget::parse(options.keep), evict);
+  }
+  eviction.resident_bytes = prepared.model->pool().resident_bytes;
+  eviction.answers = ask_all(session, prepared.prompt, options);
+  return eviction;
+}
+
+Json answers_json(const std::vector<Answer>& answers) {
+  Json list = Json::array();
+  for (const Answer& a : answers) list.push_back({{"question", a.question}, {"answer", a.text}, {"ms", a.ms}});
+  return list;
+}
+
+Json eviction_json(const Eviction& eviction) {
+  const EvictReport& r = eviction.report;
+  Json json = {{"policy", r.policy},
+               {"budget", eviction.keep},
+               {"keep", r.keep},
+               {"entries_before", r.entries_before},
+               {"entries_after", r.entries_after},
+               {"bytes_before", r.bytes_before},
+               {"bytes_after", r.bytes_after},
+               {"pinned_bytes", r.pinned_bytes},
+               {"resident_bytes", eviction.resident_bytes},
+               {"lanes", {{"min", r.lane_min}, {"median", r.lane_median}, {"max", r.lane_max}}},
+               {"score_ms", r.score_ms},
+               {"compact_ms", r.compact_ms},
+               {"lanes_table", Json::array()}};
+  for (const LaneShare& lane : r.lanes) {
+    json["lanes_table"].push_back({{"layer", lane.layer},
+                                   {"head", lane.head},
+                                   {"entries_before", lane.entries_before},
+                                   {"entries_after", lane.entries_after}});
+  }
+  if (!eviction.method.empty()) json["method"] = eviction.method;
+  json["answers"] = answers_json(eviction.answers);
+  return json;
+}
+
+Json prepared_json(const Prepared& prepared, int context_tokens) {
+  return {{"model", prepared.model->info().name},
+          {"context_tokens", context_tokens},
+          {"prefill_ms", prepared.from_file ? 0.0 : prepared.prefill_ms},
+          {"load_ms", prepared.from_file ? prepared.prefill_ms : 0.0},
+          {"answers_before", answers_json(prepared.before)}};
+}
+
+void print_prepared(const Prepared& prepared, int context_tokens) {
+  const ModelInfo info = prepared.model->info();
+  std::cout << "model    " << info.name << ", " << info.linear << " on " << info.attention << ", " << info.threads
+            << (info.threads == 1 ? " thread\n" : " threads\n");
+  std::cout << "context  " << grouped(context_tokens) << " tokens, "
+            << (prepared.from_file ? "loaded from a session in " : "read in ") << milliseconds(prepared.prefill_ms)
+            << " ms\n";
+}
+
+void print_evictions(const std::vector<Eviction>& evictions) {
+  if (evictions.empty()) return;
+  Table table({"policy", ">kept", ">entries a lane", ">score ms", ">compact ms", ">MiB before", ">after",
+               ">resident"});
+  for (const Eviction& e : evictions) {
+    const EvictReport& r = e.report;
+    table.add({(e.method.empty() ? "" : e.method + " + ") + r.policy, percent(r.keep),
+               grouped(r.lane_min) + " / " + grouped(r.lane_median) + " / " + grouped(r.lane_max),
+               milliseconds(r.score_ms), milliseconds(r.compact_ms), mebibytes(r.bytes_before),
+               mebibytes(r.bytes_after), mebibytes(e.resident_bytes)});
+  }
+  std::cout << "\n";
+  table.print(std::cout);
+}
+
+void print_answers(const std::vector<std::pair<std::string, std::vector<Answer>>>& labelled) {
+  if (labelled.empty()) return;
+  for (size_t i = 0; i < labelled.front().second.size(); ++i) {
+    std::cout << "\nquestion: " << labelled.front().second[i].question << "\n";
+    Table table({"cache", ">ms", "answer"});
+    for (const auto& [label, answers] : labelled) {
+      table.add({label, milliseconds(answers[i].ms), one_line(answers[i].text, 100)});
+    }
+    table.print(std::cout);
+  }
+}
+
+}  // namespace kvedit::cli

@@ -1,0 +1,66 @@
+// What `erase` and `evict` share: a prefilled context, questions asked before and after, reports.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common.h"
+#include "prompt.h"
+
+namespace kvedit::cli {
+
+struct EditOptions {
+  CommonOptions common;
+  std::string context;  // file
+  std::vector<std::string> questions;
+  std::string session;  // file: start from it if it exists, else keep the prefilled session there
+  std::string save;
+  bool raw = false;
+  int max_tokens = 48;
+  std::vector<std::string> policies;
+  std::string keep;
+  uint64_t seed = 0;
+};
+
+void add_edit_options(CLI::App& command, EditOptions& options);
+/// Throws Error(invalid_argument) when there is neither a context file nor a session to start from.
+void require_context(const EditOptions& options);
+
+/// The model, the context in its cache, and the answers of the full cache.
+struct Prepared {
+  std::shared_ptr<Model> model;
+  Prompt prompt;
+  Session session;
+  double prefill_ms = 0;
+  bool from_file = false;
+  std::vector<Answer> before;
+};
+Prepared prepare(const EditOptions& options);
+std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const EditOptions& options);
+
+/// Names given, with "all" spelled out. Throws Error(not_found) for one that is not in the table.
+std::vector<std::string> chosen_methods(const std::vector<std::string>& given);
+std::vector<std::string> chosen_policies(const std::vector<std::string>& given);
+
+struct Eviction {
+  std::string keep;    // as asked for
+  std::string method;  // of the erase it was combined with, or empty
+  EvictReport report;
+  size_t resident_bytes = 0;
+  std::vector<Answer> answers;
+};
+Eviction apply_policy(Session& session, const Prepared& prepared, const EditOptions& options,
+                      const std::string& policy);
+
+Json answers_json(const std::vector<Answer>& answers);
+Json eviction_json(const Eviction& eviction);
+/// {"model", "context_tokens", "prefill_ms", "answers_before"}
+Json prepared_json(const Prepared& prepared, int context_tokens);
+void print_prepared(const Prepared& prepared, int context_tokens);
+void print_evictions(const std::vector<Eviction>& evictions);
+/// One block a question: what each label's cache answered.
+void print_answers(const std::vector<std::pair<std::string, std::vector<Answer>>>& labelled);
+
+}  // namespace kvedit::cli

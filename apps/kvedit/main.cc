@@ -1,0 +1,85 @@
+// kvedit: an LLM runtime whose memory you can edit. One file a subcommand; this one holds their
+// table and turns errors into messages and exit codes (docs/cli.md).
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <iostream>
+
+#include "commands.h"
+#include "common.h"
+#include "interrupt.h"
+
+#ifndef KVEDIT_VERSION
+#define KVEDIT_VERSION "0.1.0"
+#endif
+
+namespace kvedit::cli {
+namespace {
+
+constexpr void (*commands[])(CLI::App&) = {add_run,      add_chat,    add_erase, add_evict, add_demo,
+                                           add_policies, add_methods, add_info,  add_bench};
+
+const char* const footer =
+    "Examples:\n"
+    "  kvedit demo\n"
+    "  kvedit run -p 'Name three harbours.'\n"
+    "  kvedit erase -f notes.txt --span 'The code is 9023.' -q 'What is the code?' --method all\n"
+    "  kvedit evict -f notes.txt -q 'What is the code?' --policy snapkv --keep 25%\n"
+    "  kvedit COMMAND --help\n"
+    "Exit codes: 0 done, 1 error, 2 wrong usage or argument, 3 cancelled.";
+
+void report(bool json, std::string_view code, const std::string& message) {
+  if (json) {
+    print_json({{"error", {{"code", code}, {"message", message}}}});
+  } else {
+    std::cerr << "kvedit: " << message << "\n";
+  }
+}
+
+/// Standard output that could not be written: silent success if its reader had enough, as in `| head`.
+int finish(int code) {
+  std::cout.flush();
+  if (std::cout) return code;
+  pollfd output{STDOUT_FILENO, POLLOUT, 0};
+  if (poll(&output, 1, 0) > 0 && (output.revents & POLLERR)) return code;
+  std::cerr << "kvedit: [cli] cannot write to standard output\n";
+  return exit_runtime;
+}
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  arm_interrupt();
+  CLI::App app("kvedit: an LLM runtime whose memory you can edit", "kvedit");
+  app.footer(footer);
+  app.set_version_flag("--version", "kvedit " KVEDIT_VERSION);
+  app.require_subcommand(1);
+  for (const auto add : commands) add(app);
+  const bool json = std::any_of(argv, argv + argc, [](const char* word) { return std::string_view(word) == "--json"; });
+  try {
+    app.parse(argc, argv);
+    return finish(0);
+  } catch (const CLI::RuntimeError& error) {  // a command that ended its report and names its exit code
+    return finish(error.get_exit_code());
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return finish(app.exit(error));  // --help, --version
+    if (json) {
+      report(true, "usage", error.what());
+    } else {
+      app.exit(error);
+    }
+    return finish(exit_usage);
+  } catch (const Error& error) {
+    report(json, name(error.code()), error.what());
+    return finish(exit_code(error.code()));
+  } catch (const std::exception& error) {
+    report(json, "internal", error.what());
+    return finish(exit_runtime);
+  }
+}
+
+}  // namespace
+}  // namespace kvedit::cli
+
+int main(int argc, char** argv) { return kvedit::cli::main(argc, argv); }

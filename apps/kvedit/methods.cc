@@ -1,0 +1,35 @@
+// kvedit methods: the table of erase methods.
+#include <iostream>
+
+#include "commands.h"
+#include "common.h"
+#include "kvedit/erase.h"
+#include "table.h"
+
+namespace kvedit::cli {
+
+void add_methods(CLI::App& app) {
+  CLI::App* const sub = app.add_subcommand("methods", "List the erase methods");
+  auto json = std::make_shared<bool>(false);
+  add_json(*sub, *json);
+  sub->footer("Examples:\n  kvedit methods\n  kvedit methods --json");
+  sub->callback([json] {
+    if (*json) {
+      Json list = Json::array();
+      for (const EraseMethodInfo& m : erase_methods()) {
+        list.push_back({{"name", m.name},
+                        {"exactness", name(m.exactness)},
+                        {"cost", m.cost},
+                        {"description", m.description}});
+      }
+      return print_json(list);
+    }
+    Table table({"method", "exactness", "cost", "what it does"});
+    for (const EraseMethodInfo& m : erase_methods()) {
+      table.add({m.name, std::string(name(m.exactness)), m.cost, m.description});
+    }
+    table.print(std::cout);
+  });
+}
+
+}  // namespace kvedit::cli

@@ -1,0 +1,159 @@
+#include "prompt.h"
+
+#include "common.h"
+#include "interrupt.h"
+#include "table.h"
+
+namespace kvedit::cli {
+namespace {
+
+/// The parts of a formatted conversation around the contents of its messages, in order.
+std::vector<std::string> around(const Model& model, const std::vector<std::string>& roles, bool reply) {
+  auto marker = [](size_t i) { return "@@kvedit-" + std::to_string(i) + "@@"; };
+  std::vector<Message> messages;
+  for (size_t i = 0; i < roles.size(); ++i) messages.push_back({roles[i], marker(i)});
+  const std::string text = model.format(messages, reply);
+  std::vector<std::string> parts;
+  size_t begin = 0;
+  for (size_t i = 0; i < roles.size(); ++i) {
+    const size_t at = text.find(marker(i), begin);
+    if (at == std::string::npos) {
+      throw Error(ErrorCode::unsupported, "cli", "this chat template changes or omits a " + roles[i] + " message");
+    }
+    parts.push_back(text.substr(begin, at - begin));
+    begin = at + marker(i).size();
+  }
+  parts.push_back(text.substr(begin));
+  return parts;
+}
+
+/// append() refuses empty text; a piece of a format may be empty.
+void append_format(Session& session, std::string_view piece) {
+  if (!piece.empty()) session.append(piece, true);
+}
+
+}  // namespace
+
+Prompt::Prompt(const Model& model, bool raw) : raw_(raw || !model.info().has_chat_template) {
+  if (raw_) return;
+  const auto parts = around(model, {"user", "assistant", "user"}, true);
+  opening_ = parts[0];
+  next_ = parts[2];
+  reply_ = parts[3];
+  try {
+    const auto with_system = around(model, {"system", "user"}, true);
+    system_opening_ = with_system[0];
+    after_system_ = with_system[1];
+  } catch (const Error&) {
+    // A format without system messages: append_system() says so.
+  }
+}
+
+Prompt::Place Prompt::place(const Session& session) const {
+  if (session.stats().tokens == 0) return Place::empty;
+  if (raw_) return Place::plain;
+  const std::string text = session.text();
+  const size_t reply = text.rfind(reply_);
+  const size_t next = text.rfind(next_);
+  if (reply != std::string::npos) {
+    return next != std::string::npos && next > reply ? Place::open_turn : Place::after_reply;
+  }
+  if (!system_opening_.empty() && text.find(system_opening_) != std::string::npos &&
+      text.find(after_system_) == std::string::npos) {
+    return Place::after_system;
+  }
+  return text.find(opening_) != std::string::npos ? Place::open_turn : Place::plain;
+}
+
+AppendReport Prompt::append_context(Session& session, std::string_view context, const Progress& progress) const {
+  if (!raw_) append_format(session, opening_);
+  return session.append(context, false, progress);
+}
+
+void Prompt::append_question(Session& session, std::string_view question, const Progress& progress) const {
+  switch (place(session)) {
+    case Place::open_turn:
+      session.append("\n\n" + std::string(question), false, progress);
+      append_format(session, reply_);
+      return;
+    case Place::plain:
+      session.append("\n\nQuestion: " + std::string(question) + "\nAnswer:", false, progress);
+      return;
+    case Place::empty:
+      if (raw_) {
+        session.append("Question: " + std::string(question) + "\nAnswer:", false, progress);
+        return;
+      }
+      [[fallthrough]];
+    default:
+      append_user(session, question, progress);
+  }
+}
+
+void Prompt::append_system(Session& session, std::string_view system) const {
+  if (raw_ || system_opening_.empty()) {
+    throw Error(ErrorCode::unsupported, "cli", "this model's chat format has no system message");
+  }
+  append_format(session, system_opening_);
+  session.append(system);
+}
+
+void Prompt::append_user(Session& session, std::string_view text, const Progress& progress) const {
+  if (text.empty()) throw Error(ErrorCode::invalid_argument, "cli", "an empty message");
+  const Model& model = *session.model();
+  std::vector<Token> turn;  // in one append, so that a turn is there wholly or not at all
+  auto add = [&](std::string_view piece, bool special) {
+    if (piece.empty()) return;
+    const std::vector<Token> tokens = model.tokenize(piece, special);
+    turn.insert(turn.end(), tokens.begin(), tokens.end());
+  };
+  switch (place(session)) {
+    case Place::empty: {
+      Session scratch(session.model());  // knows whether a begin token comes first
+      append_format(scratch, opening_);
+      turn = scratch.tokens();
+      break;
+    }
+    case Place::after_system:
+      add(after_system_, true);
+      break;
+    case Place::after_reply: {
+      // A reply that ended by itself already holds the end token, the first piece of `next_`.
+      const std::vector<Token> tokens = session.tokens();
+      const std::string last = model.detokenize({&tokens.back(), 1});
+      std::string_view closing = next_;
+      if (closing.starts_with(last)) closing.remove_prefix(last.size());
+      add(closing, true);
+      break;
+    }
+    case Place::open_turn:
+      add("\n\n", false);
+      break;
+    case Place::plain:
+      add(opening_, true);
+  }
+  add(text, false);
+  add(reply_, true);
+  session.append_tokens(turn, progress);
+}
+
+std::vector<std::string> Prompt::stop() const {
+  if (raw_) return {"\n"};
+  return {};
+}
+
+Answer ask(const Session& session, const Prompt& prompt, const std::string& question, int max_tokens) {
+  const Stopwatch watch;
+  Session fork = session.fork();
+  ProgressLine line("reading the question, tokens");
+  prompt.append_question(fork, question, line.progress());
+  GenerateOptions options;
+  options.max_tokens = max_tokens;
+  options.stop = prompt.stop();
+  options.on_text = [](std::string_view) { return !interrupted(); };
+  const Generation generation = fork.generate(options);
+  if (generation.stop == StopReason::cancelled) throw Error(ErrorCode::cancelled, "cli", "interrupted");
+  return {question, trim(generation.text), watch.ms()};
+}
+
+}  // namespace kvedit::cli

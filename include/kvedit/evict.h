@@ -1,0 +1,80 @@
+// Evicting a session's cache to a budget: what can be asked and what is reported. A policy is named
+// in a table (policies()), or made of any parts as "scorer+allocator", with parameters by name:
+// "snapkv", "snapkv:window=32,kernel=7", "snapkv+adaptive".
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kvedit/types.h"
+
+namespace kvedit {
+
+/// How much to keep, of the entries that attention can still reach, averaged over all lanes.
+struct Budget {
+  enum class Kind { fraction, tokens, bytes };
+  Kind kind = Kind::fraction;
+  double amount = 1.0;  // fraction in (0, 1], tokens a lane, or bytes of the whole cache
+
+  static Budget fraction(double f) { return {Kind::fraction, f}; }
+  static Budget tokens(int n) { return {Kind::tokens, static_cast<double>(n)}; }
+  static Budget bytes(size_t n) { return {Kind::bytes, static_cast<double>(n)}; }
+  /// "25%", "512" (a whole number: tokens a lane), "64MiB" (KiB, MiB, GiB of 1024; kB, MB, GB of 1000).
+  /// Throws Error(invalid_argument) quoting the text, Error(out_of_range) for 0 or more than 100 %.
+  static Budget parse(std::string_view text);
+};
+
+struct EvictOptions {
+  uint64_t seed = 0;  // of policies that draw lots
+  bool undo = false;  // keep the pages for undo(); they stay pinned then
+  Progress progress;  // of the layers scored
+};
+
+struct LaneShare {
+  int layer = 0;
+  int head = 0;
+  int entries_before = 0;
+  int entries_after = 0;
+};
+
+struct EvictReport {
+  std::string policy;  // as resolved, with all parameters
+  double keep = 0;     // entries kept / entries before
+  size_t entries_before = 0;
+  size_t entries_after = 0;
+  size_t bytes_before = 0;  // of this session's cache, whole pages
+  size_t bytes_after = 0;
+  size_t pinned_bytes = 0;  // held by forks and undo history of the pages that went
+  int lane_min = 0;         // entries of a lane afterwards
+  int lane_median = 0;
+  int lane_max = 0;
+  double score_ms = 0;
+  double compact_ms = 0;
+  std::vector<LaneShare> lanes;  // [layer * kv_heads + head]
+};
+
+struct PolicyParameter {
+  std::string name;
+  double value = 0;  // the default
+  std::string description;
+  double minimum = 0;
+  double maximum = 0;
+  bool whole = true;                 // takes whole numbers only
+  std::vector<std::string> choices;  // a parameter given by a word: value is an index into these
+};
+
+struct PolicyInfo {
+  std::string name;
+  std::string definition;   // "snapkv+adaptive", which make the same policy
+  std::string paper;        // "arXiv 2404.14469"
+  std::string description;  // one sentence
+  std::vector<PolicyParameter> parameters;
+};
+
+/// All named policies, in the order of their table.
+std::vector<PolicyInfo> policies();
+
+}  // namespace kvedit

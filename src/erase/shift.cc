@@ -1,0 +1,24 @@
+// Delete and shift: the span's entries go, what follows moves down and its keys are turned by RoPE.
+// What later tokens read from the span while they were prefilled stays in their values.
+#include "erase/methods.h"
+
+namespace kvedit {
+namespace {
+
+class Shift final : public EraseMethod {
+ public:
+  EraseMethodInfo info() const override {
+    return {"shift", Exactness::approximate, "re-rotation", "removes the span and moves what follows down"};
+  }
+  bool changes_positions() const override { return true; }
+  void apply(EraseWork& work) const override { remove_and_shift(work); }
+};
+
+}  // namespace
+
+const EraseMethod& shift_method() {
+  static const Shift method;
+  return method;
+}
+
+}  // namespace kvedit

@@ -1,0 +1,29 @@
+// The same number of entries a lane; what short lanes cannot take goes to the others.
+#include "evict/parts.h"
+#include "evict/water_fill.h"
+
+namespace kvedit {
+namespace {
+
+class Uniform : public Allocator {
+ public:
+  std::vector<int> allocate(std::span<const Candidates> lanes, int /*kv_heads*/,
+                            size_t budget) const override {
+    std::vector<size_t> room;
+    for (const Candidates& lane : lanes) room.push_back(lane.scores.size());
+    const auto shares = water_fill(room, budget);
+    return {shares.begin(), shares.end()};
+  }
+};
+
+}  // namespace
+
+AllocatorPart uniform_allocator() {
+  return {
+      .name = "uniform",
+      .paper = "",
+      .description = "The same number a lane; what short lanes cannot take goes to the others.",
+      .make = [](const Parameters&) -> std::unique_ptr<Allocator> { return std::make_unique<Uniform>(); }};
+}
+
+}  // namespace kvedit

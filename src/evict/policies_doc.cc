@@ -1,0 +1,70 @@
+#include "evict/policies_doc.h"
+
+#include <sstream>
+
+#include "evict/parts.h"
+
+namespace kvedit {
+namespace {
+
+std::string paper_link(const std::string& paper) {
+  constexpr std::string_view kArxiv = "arXiv ";
+  if (!paper.starts_with(kArxiv)) return paper.empty() ? "-" : paper;
+  return "[" + paper + "](https://arxiv.org/abs/" + paper.substr(kArxiv.size()) + ")";
+}
+
+void write(std::ostream& out, const std::vector<PolicyParameter>& declared) {
+  Parameters parameters;
+  parameters.declare(declared);
+  for (const PolicyParameter& p : declared) {
+    out << "| `" << p.name << "` | " << parameters.text(p.name) << " | ";
+    for (size_t i = 0; i < p.choices.size(); i++) out << (i > 0 ? ", " : "") << p.choices[i];
+    if (p.choices.empty()) out << p.minimum << ".." << static_cast<long long>(p.maximum);
+    out << " | " << p.description << " |\n";
+  }
+}
+
+template <typename Part>
+void write_part(std::ostream& out, const Part& part) {
+  out << "\n### `" << part.name << "`\n\n"
+      << part.description << " Paper: " << paper_link(part.paper) << "\n";
+  if (part.parameters.empty()) return;
+  out << "\n| parameter | default | values | meaning |\n|---|---|---|---|\n";
+  write(out, part.parameters);
+}
+
+}  // namespace
+
+std::string policies_markdown() {
+  std::ostringstream out;
+  out << "# Eviction policies\n\n"
+         "Generated from the table in `src/evict/policies.cc`; `KVEDIT_UPDATE_DOCS=1 policies_test` writes "
+         "it anew.\n\n"
+         "A policy is a name below, or any `scorer+allocator`; either takes parameters: "
+         "`snapkv:window=64,kernel=5`,\n`snapkv+adaptive:alpha=0.5`. A budget is a share of the entries "
+         "attention can "
+         "still reach (`25%`), tokens a lane on\naverage (`512`), or bytes of the whole cache (`64MiB`). A "
+         "budget the "
+         "cache meets as it stands keeps everything.\nElse entries outside the window of sliding-window "
+         "layers go "
+         "first and do not count, `sinks` and `recent` entries\nstay, and the rest compete.\n\n"
+         "## Policies\n\n| name | made of | paper | |\n|---|---|---|---|\n";
+  for (const PolicyInfo& policy : policies()) {
+    out << "| `" << policy.name << "` | `" << policy.definition << "` | " << paper_link(policy.paper) << " | "
+        << policy.description << " |\n";
+  }
+  out << "\nEvery policy has:\n\n| parameter | default | meaning |\n|---|---|---|\n"
+         "| `sinks` | by scorer | first entries of every lane of a full-attention layer, always kept |\n"
+         "| `recent` | by scorer | last entries of every lane, always kept; at least the scorer's window "
+         "|\n\n"
+         "## Scorers\n";
+  for (const ScorerPart& part : scorer_parts()) {
+    write_part(out, part);
+    out << "\nWith it, `sinks` is " << part.sinks << " and `recent` " << part.recent << " by default.\n";
+  }
+  out << "\n## Allocators\n";
+  for (const AllocatorPart& part : allocator_parts()) write_part(out, part);
+  return out.str();
+}
+
+}  // namespace kvedit

@@ -1,0 +1,104 @@
+// Eviction policies as values: a policy maps views of the layers and a budget to the kept entries of
+// each lane. Most are a scorer and an allocator. None holds state; a scorer declares what it needs, so
+// that a forward pass captures only that.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/cache.h"
+#include "compute/engine.h"
+#include "kvedit/evict.h"
+#include "model/network.h"
+
+namespace kvedit {
+
+/// Parameters by name, e.g. window=32; every one is declared with its default.
+class Parameters {
+ public:
+  void declare(std::vector<PolicyParameter> parameters);
+  /// Throws Error(invalid_argument) naming an unknown parameter and the known ones, or quoting a value
+  /// that is no number; Error(out_of_range) with the limits for one outside them.
+  void set(std::string_view name, std::string_view value);
+  double get(std::string_view name) const;
+  int integer(std::string_view name) const { return static_cast<int>(get(name)); }
+  std::string text(std::string_view name) const;  // as set() reads it: "32", "0.2", "avg"
+  const std::vector<PolicyParameter>& all() const { return all_; }
+
+ private:
+  std::vector<PolicyParameter> all_;
+};
+
+/// What a scorer wants captured in a pass over the last tokens of the context.
+struct Needs {
+  int window_queries = 0;       // queries of the last so many tokens
+  bool attention_mass = false;  // attention summed over all queries: costs a second pass
+};
+
+struct LayerView {
+  int layer = 0;
+  const Cache& cache;
+  const Network& network;
+  const Captures& captures;  // filled as Needs asked
+  uint64_t seed = 0;
+  std::span<const Position> window_positions = {};  // [captures.tokens], of the captured queries
+  /// Entries before it are out of reach of every query to come: outside the sliding window.
+  int first_reachable(int head) const;
+};
+
+/// Scores of one layer, [kv_head][entries of the lane]; higher = keep. Those of unreachable entries
+/// are never looked at.
+using LayerScores = std::vector<std::vector<float>>;
+
+class Scorer {
+ public:
+  virtual ~Scorer() = default;
+  virtual Needs needs() const { return {}; }
+  virtual LayerScores score(const LayerView& view) const = 0;
+};
+
+/// A lane as an allocator sees it: only the entries that compete; sinks, recent and unreachable ones
+/// are settled before. Lanes stand in order of layer, then head.
+struct Candidates {
+  int layer = 0;
+  int head = 0;
+  std::vector<float> scores;  // no NaN
+};
+
+class Allocator {
+ public:
+  virtual ~Allocator() = default;
+  /// How many of each lane's candidates to keep: sums to min(budget, all candidates), each within
+  /// its lane. Ties are settled by layer, head, then position.
+  virtual std::vector<int> allocate(std::span<const Candidates> lanes, int kv_heads, size_t budget) const = 0;
+};
+
+/// A policy ready to run.
+struct Policy {
+  std::string name;  // as resolved: "snapkv:window=32,kernel=7,pool=avg,sinks=4,recent=32"
+  std::unique_ptr<Scorer> scorer;
+  std::unique_ptr<Allocator> allocator;
+  int sinks = 0;   // the first entries of the lanes of full-attention layers, always kept
+  int recent = 0;  // the last entries of every lane, always kept; at least needs().window_queries
+};
+
+/// "name", "scorer+allocator", either with ":key=value,...". Throws Error(not_found) listing the names.
+Policy make_policy(std::string_view text);
+
+/// The entries of each lane to keep, [layer * kv_heads + head], ascending.
+///
+/// A budget that the cache meets as it stands (100 %, or no fewer tokens or bytes than it has) keeps
+/// everything. Otherwise unreachable entries go first and do not count; sinks and recent entries stay;
+/// the rest compete for what is left. A budget of bytes sets a rounding up of every lane to whole pages
+/// aside, so the packed pages never pass it. window_positions: [captures.tokens], of the captured
+/// queries. Throws Error(out_of_range) naming both numbers when the budget is below what is always
+/// kept, Error(cancelled).
+std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, const Network& network,
+                                     const Captures& captures, std::span<const Position> window_positions,
+                                     const Budget& budget, const EvictOptions& options);
+
+}  // namespace kvedit

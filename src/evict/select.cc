@@ -1,0 +1,184 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "base/check.h"
+#include "evict/policy.h"
+
+namespace kvedit {
+namespace {
+
+// A lane's entries: [0, reach) out of reach, [reach, begin) sinks, [begin, end) competing,
+// [end, size) recent.
+struct Split {
+  int reach;
+  int begin;
+  int end;
+  int size;
+  int reachable() const { return size - reach; }
+  int kept_always() const { return (begin - reach) + (size - end); }
+};
+
+Split split(const Policy& policy, const LayerView& view, int head) {
+  Split s{};
+  s.size = view.cache.lane(view.layer, head).size();
+  s.reach = view.first_reachable(head);
+  const bool sliding = view.network.hparams().window_of(view.layer) > 0;
+  s.begin = sliding ? s.reach : s.reach + std::min(policy.sinks, s.reachable());
+  s.end = std::max(s.begin, s.size - std::min(policy.recent, s.reachable()));
+  return s;
+}
+
+void check(const Budget& budget) {
+  const double most = budget.kind == Budget::Kind::fraction ? 1.0 : 1e19;
+  if (budget.amount > 0 && budget.amount <= most) return;  // false for NaN, too
+  fail(ErrorCode::out_of_range, "evict", "budget ", budget.amount,
+       budget.kind == Budget::Kind::fraction ? " is outside 0..1, 0 excluded" : " is not above 0");
+}
+
+bool met(const Budget& budget, const Cache& cache) {
+  switch (budget.kind) {
+    case Budget::Kind::fraction:
+      return budget.amount == 1;
+    case Budget::Kind::tokens:
+      return static_cast<double>(cache.entries()) <= budget.amount * cache.layers() * cache.kv_heads();
+    case Budget::Kind::bytes:
+      return static_cast<double>(cache.bytes()) <= budget.amount;
+  }
+  return false;
+}
+
+// The entries a budget has room for, over all lanes.
+size_t entries_of(const Budget& budget, const Cache& cache, std::span<const Split> lanes) {
+  size_t reachable = 0;
+  size_t filled_lanes = 0;
+  for (const Split& lane : lanes) {
+    reachable += lane.reachable();
+    filled_lanes += lane.reachable() > 0;
+  }
+  double entries = 0;
+  switch (budget.kind) {
+    case Budget::Kind::fraction:
+      entries = budget.amount * static_cast<double>(reachable) + 1e-6;  // 0.29 * 100 is below 29
+      break;
+    case Budget::Kind::tokens:
+      entries = budget.amount * static_cast<double>(lanes.size());
+      break;
+    case Budget::Kind::bytes: {
+      // A lane of k entries packs into at most (k + 63) / 64 pages.
+      const double pages = std::floor(budget.amount / static_cast<double>(cache.pool()->page_bytes()));
+      entries = pages * kPageEntries - static_cast<double>(filled_lanes) * (kPageEntries - 1);
+      break;
+    }
+  }
+  return static_cast<size_t>(std::clamp(entries, 0.0, static_cast<double>(reachable)));
+}
+
+// The `count` highest of the candidates' scores, ascending; ties go to the earlier entry.
+std::vector<int> highest(std::span<const float> scores, int count) {
+  std::vector<int> order(scores.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::nth_element(order.begin(), order.begin() + count, order.end(),
+                   [&](int a, int b) { return scores[a] != scores[b] ? scores[a] > scores[b] : a < b; });
+  order.resize(count);
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+std::vector<Candidates> score(const Policy& policy, LayerView view, std::span<const Split> lanes,
+                              const Progress& progress) {
+  const Cache& cache = view.cache;
+  const int kv_heads = cache.kv_heads();
+  std::vector<Candidates> candidates;
+  for (view.layer = 0; view.layer < cache.layers(); view.layer++) {
+    const LayerScores scores = policy.scorer->score(view);
+    for (int head = 0; head < kv_heads; head++) {
+      const Split& lane = lanes[view.layer * kv_heads + head];
+      if (scores[head].size() != static_cast<size_t>(lane.size)) {
+        fail(ErrorCode::invalid_argument, "evict", scores[head].size(), " scores for the ", lane.size,
+             " entries of layer ", view.layer, ", head ", head);
+      }
+      Candidates of_lane{
+          view.layer, head, {scores[head].begin() + lane.begin, scores[head].begin() + lane.end}};
+      for (float& s : of_lane.scores) s = std::isnan(s) ? -std::numeric_limits<float>::infinity() : s;
+      candidates.push_back(std::move(of_lane));
+    }
+    if (progress && !progress(view.layer + 1, cache.layers())) {
+      fail(ErrorCode::cancelled, "evict", "cancelled after layer ", view.layer, " of ", cache.layers());
+    }
+  }
+  return candidates;
+}
+
+std::vector<int> range(int begin, int end) {
+  std::vector<int> all(end - begin);
+  std::iota(all.begin(), all.end(), begin);
+  return all;
+}
+
+}  // namespace
+
+int LayerView::first_reachable(int head) const {
+  const int window = network.hparams().window_of(layer);
+  if (window == 0) return 0;
+  const Position last_out = cache.last_position() + 1 - window;  // what the next query misses
+  int first = 0;
+  for (const PageRef& page : cache.lane(layer, head).pages()) {
+    const Position* begin = page->positions.data();
+    const Position* end = begin + page->count;
+    first += static_cast<int>(std::upper_bound(begin, end, last_out) - begin);
+    if (end[-1] > last_out) break;
+  }
+  return first;
+}
+
+std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, const Network& network,
+                                     const Captures& captures, std::span<const Position> window_positions,
+                                     const Budget& budget, const EvictOptions& options) {
+  check(budget);
+  const Hparams& h = network.hparams();
+  if (h.layers != cache.layers() || h.kv_heads != cache.kv_heads()) {
+    fail(ErrorCode::invalid_argument, "evict", "a cache of ", cache.layers(), " layers and ",
+         cache.kv_heads(), " KV heads is not this model's, of ", h.layers, " and ", h.kv_heads);
+  }
+  const int kv_heads = cache.kv_heads();
+  const size_t lane_count = static_cast<size_t>(cache.layers()) * kv_heads;
+  std::vector<std::vector<int>> kept(lane_count);
+  if (met(budget, cache)) {
+    for (size_t i = 0; i < lane_count; i++) {
+      kept[i] = range(0, cache.lane(static_cast<int>(i) / kv_heads, static_cast<int>(i) % kv_heads).size());
+    }
+    return kept;
+  }
+
+  LayerView view{0, cache, network, captures, options.seed, window_positions};
+  std::vector<Split> lanes;
+  size_t always = 0;
+  for (view.layer = 0; view.layer < cache.layers(); view.layer++) {
+    for (int head = 0; head < kv_heads; head++) {
+      lanes.push_back(split(policy, view, head));
+      always += lanes.back().kept_always();
+    }
+  }
+  const size_t room = entries_of(budget, cache, lanes);
+  if (room < always) {
+    fail(ErrorCode::out_of_range, "evict", "the budget has room for ", room, " entries, fewer than the ",
+         always, " always kept (sinks=", policy.sinks, ", recent=", policy.recent, " in ", lane_count,
+         " lanes)");
+  }
+
+  const auto candidates = score(policy, view, lanes, options.progress);
+  const auto counts = policy.allocator->allocate(candidates, kv_heads, room - always);
+  for (size_t i = 0; i < lane_count; i++) {
+    const Split& lane = lanes[i];
+    kept[i] = range(lane.reach, lane.begin);
+    for (int entry : highest(candidates[i].scores, counts[i])) kept[i].push_back(lane.begin + entry);
+    const auto recent = range(lane.end, lane.size);
+    kept[i].insert(kept[i].end(), recent.begin(), recent.end());
+  }
+  return kept;
+}
+
+}  // namespace kvedit

@@ -1,0 +1,59 @@
+#include "evict/window_attention.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace kvedit {
+
+WindowAttention::WindowAttention(const LayerView& view, int head, int window) {
+  const Hparams& h = view.network.hparams();
+  const Captures& captures = view.captures;
+  const size_t row = static_cast<size_t>(h.heads) * h.key_dim;
+  const int captured = captures.tokens;
+  if (captured < 1 || captures.queries.size() != h.layers * captured * row) {
+    fail(ErrorCode::invalid_argument, "evict", captures.queries.size(), " query elements captured for ",
+         captured, " tokens of ", h.layers, " layers");
+  }
+  if (view.window_positions.size() != static_cast<size_t>(captured)) {
+    fail(ErrorCode::invalid_argument, "evict", view.window_positions.size(), " positions for ", captured,
+         " captured queries");
+  }
+  const int tokens = std::min(window, captured);
+  const size_t first = static_cast<size_t>(view.layer) * captured + captured - tokens;  // row of queries
+  task_.queries = captures.queries.data() + first * row + static_cast<size_t>(head) * h.group() * h.key_dim;
+  task_.query_stride = row;
+  task_.positions = view.window_positions.last(tokens);
+  task_.group = h.group();
+  task_.key_dim = h.key_dim;
+  task_.value_dim = h.value_dim;
+  task_.type = view.cache.pool()->shape().type;
+  task_.pages = view.cache.lane(view.layer, head).pages();
+  task_.window = h.window_of(view.layer);
+
+  const size_t rows = static_cast<size_t>(tokens) * task_.group;
+  std::vector<float> output(rows * h.value_dim);  // [tokens][group][value_dim], of no use here
+  maxima_.resize(rows);
+  sums_.resize(rows);
+  task_.output = output.data();
+  task_.output_stride = static_cast<size_t>(task_.group) * h.value_dim;
+  task_.maxima = maxima_.data();
+  task_.sums = sums_.data();
+  task_.normalise = false;
+  attend(task_);
+  task_.output = nullptr;
+}
+
+void WindowAttention::for_pages(const Use& use) const {
+  std::vector<float> weights(maxima_.size() * kPageEntries);
+  AttentionTask task = task_;
+  int first = 0;
+  for (size_t i = 0; i < task_.pages.size(); i++) {
+    task.pages = task_.pages.subspan(i, 1);
+    attention_weights(task, maxima_.data(), sums_.data(), weights.data(), kPageEntries);
+    use(first, task.pages[0]->count, weights);
+    first += task.pages[0]->count;
+  }
+}
+
+}  // namespace kvedit

@@ -1,0 +1,134 @@
+// Generation: forward the pending token, choose the next, which is pending then.
+#include <algorithm>
+#include <array>
+
+#include "session/sampler.h"
+#include "session/state.h"
+
+namespace kvedit {
+namespace {
+
+// Bytes at the end of `text` that begin a UTF-8 character but do not finish it.
+size_t unfinished(std::string_view text) {
+  for (size_t back = 1; back <= std::min<size_t>(3, text.size()); back++) {
+    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+    if ((byte & 0xC0U) == 0x80U) continue;  // a continuation byte
+    const size_t length = byte >= 0xF0U ? 4 : byte >= 0xE0U ? 3 : byte >= 0xC0U ? 2 : 1;
+    return length > back ? back : 0;
+  }
+  return 0;
+}
+
+// Hands text on as it comes, but holds back what may turn out to be a stop string or half a character.
+class Output {
+ public:
+  explicit Output(const GenerateOptions& options) : options_(options) {}
+
+  /// Returns false when the receiver cancels.
+  bool add(std::string_view piece) {
+    text_ += piece;
+    for (const std::string& stop : options_.stop) {
+      const size_t from = sent_ - std::min(sent_, stop.size());
+      const size_t at = stop.empty() ? std::string::npos : text_.find(stop, from);
+      if (at != std::string::npos) end_ = std::min(end_, at);
+    }
+    if (stopped()) {
+      text_.resize(end_);
+      return send(text_.size());
+    }
+    return send(text_.size() - held());
+  }
+  bool stopped() const { return end_ != std::string::npos; }
+  /// The end: what was held back goes out too.
+  std::string finish() {
+    send(text_.size());
+    return std::move(text_);
+  }
+
+ private:
+  size_t held() const {
+    size_t held = unfinished(text_);
+    for (const std::string& stop : options_.stop) {
+      for (size_t n = std::min(stop.size(), text_.size()); n > held; n--) {
+        if (text_.compare(text_.size() - n, n, stop, 0, n) == 0) held = n;
+      }
+    }
+    return held;
+  }
+  bool send(size_t until) {
+    if (until <= sent_) return true;
+    const std::string_view part = std::string_view(text_).substr(sent_, until - sent_);
+    sent_ = until;
+    return !options_.on_text || options_.on_text(part);
+  }
+
+  const GenerateOptions& options_;
+  std::string text_;
+  size_t sent_ = 0;
+  size_t end_ = std::string::npos;  // where a stop string began
+};
+
+}  // namespace
+
+std::string_view name(StopReason reason) {
+  static constexpr std::array<std::string_view, 5> kNames = {"end_token", "stop_string", "max_tokens", "context_full",
+                                                             "cancelled"};
+  return kNames.at(static_cast<size_t>(reason));
+}
+
+Generation Session::generate(const GenerateOptions& options) {
+  const InUse use(state_->busy);
+  const Stopwatch watch;
+  Content& content = state_->content;
+  Transcript& t = content.transcript;
+  if (t.size() == 0) fail(ErrorCode::invalid_argument, "generate", "an empty session cannot be continued: append first");
+  const Tokenizer& tokenizer = state_->model->tokenizer();
+  Sampler sampler(options, tokenizer.size(), t.tokens);
+  Output output(options);
+  Generation made;
+  const ModelImpl::Lease engine(*state_->model);
+  const Position limit = state_->model->network().hparams().context_length;
+  made.stop = StopReason::max_tokens;
+  while (static_cast<int>(made.tokens.size()) < options.max_tokens) {
+    if (content.next_position() >= limit) {
+      made.stop = StopReason::context_full;
+      break;
+    }
+    t.tokens.reserve(t.tokens.size() + 1);
+    t.positions.reserve(t.positions.size() + 1);
+    const auto last = std::span<const Position>(t.positions).last(1);
+    content.cache.append(last);
+    Token token = 0;
+    try {
+      state_->check_limit(content);
+      Run run{&content.cache, std::span<const Token>(t.tokens).last(1), last, Logits::last, nullptr};
+      token = sampler.sample(engine->forward({&run, 1})[0]);
+    } catch (...) {
+      content.cache.rollback(last);
+      throw;
+    }
+    if (t.exact == t.size() && !content.evicted) t.exact++;
+    t.tokens.push_back(token);
+    t.positions.push_back(t.positions.back() + 1);
+    made.tokens.push_back(token);
+    if (made.tokens.size() == 1) made.first_token_ms = watch.ms();
+    if (tokenizer.is_end(token)) {
+      made.stop = StopReason::end_token;
+      break;
+    }
+    const bool go_on = output.add(tokenizer.is_control(token) ? std::string() : tokenizer.piece(token));
+    if (output.stopped()) {
+      made.stop = StopReason::stop_string;
+      break;
+    }
+    if (!go_on) {
+      made.stop = StopReason::cancelled;
+      break;
+    }
+  }
+  made.text = output.finish();
+  made.ms = watch.ms();
+  return made;
+}
+
+}  // namespace kvedit

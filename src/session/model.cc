@@ -1,0 +1,95 @@
+#include <algorithm>
+#include <thread>
+
+#include "compute/attention.h"
+#include "compute/linear.h"
+#include "session/model_impl.h"
+
+namespace kvedit {
+namespace {
+
+const char* linear_name(LinearKernel kernel) {
+  switch (kernel) {
+    case LinearKernel::ggml: return "ggml";
+    case LinearKernel::f32: return "f32";
+    case LinearKernel::f32_dense: return "f32-dense";
+    case LinearKernel::bf16: return "bf16";
+    default: return "auto";
+  }
+}
+
+int thread_count(int asked) {
+  return asked > 0 ? asked : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
+}  // namespace
+
+ModelImpl::ModelImpl(const std::string& path, const ModelOptions& options)
+    : options_(options), network_(Network::load(path)), tokenizer_(path) {
+  options_.threads = thread_count(options.threads);
+  options_.linear = resolve(options.linear);
+  if (!options.chat_template.empty()) tokenizer_.set_chat_template(options.chat_template);
+  const Hparams& h = network_->hparams();
+  pool_ = PagePool::create({h.key_dim, h.value_dim, options.cache}, options.pool_limit_bytes);
+}
+
+ModelInfo ModelImpl::info() const {
+  const Hparams& h = network_->hparams();
+  ModelInfo info;
+  info.architecture = h.architecture;
+  info.name = h.name;
+  info.path = network_->path();
+  info.weight_types = network_->weight_types();
+  info.weight_bytes = network_->weight_bytes();
+  info.layers = h.layers;
+  info.d_model = h.d_model;
+  info.d_ff = h.d_ff;
+  info.heads = h.heads;
+  info.kv_heads = h.kv_heads;
+  info.key_dim = h.key_dim;
+  info.vocabulary = h.vocabulary;
+  info.context_length = h.context_length;
+  info.window = h.window;
+  info.sliding_layers = static_cast<int>(std::count(h.sliding.begin(), h.sliding.end(), true));
+  info.bytes_per_token = pool_->page_bytes() * h.layers * h.kv_heads / kPageEntries;
+  info.fingerprint = network_->fingerprint();
+  info.has_chat_template = tokenizer_.has_chat_template();
+  info.linear = linear_name(options_.linear);
+  info.attention = attention_target();
+  info.threads = options_.threads;
+  return info;
+}
+
+std::vector<Token> ModelImpl::tokenize(std::string_view text, bool special) const {
+  return tokenizer_.encode(text, special, false);
+}
+
+Cache ModelImpl::new_cache() const {
+  const Hparams& h = network_->hparams();
+  return {pool_, h.layers, h.kv_heads, h.ropes};
+}
+
+ModelImpl::Lease::Lease(ModelImpl& model) : model_(model) {
+  {
+    std::scoped_lock lock(model_.mutex_);
+    if (!model_.idle_.empty()) {
+      engine_ = std::move(model_.idle_.back());
+      model_.idle_.pop_back();
+    }
+  }
+  if (!engine_) {
+    const ModelOptions& o = model_.options_;
+    engine_ = std::make_unique<Engine>(model_.network_, o.threads, o.linear, o.block_tokens);
+  }
+}
+
+ModelImpl::Lease::~Lease() {
+  std::scoped_lock lock(model_.mutex_);
+  model_.idle_.push_back(std::move(engine_));
+}
+
+std::shared_ptr<Model> Model::load(const std::string& path, const ModelOptions& options) {
+  return std::make_shared<ModelImpl>(path, options);
+}
+
+}  // namespace kvedit

@@ -1,0 +1,58 @@
+// What stands behind kvedit::Model: the network, its tokenizer, the page pool, and engines on lease.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "cache/cache.h"
+#include "compute/engine.h"
+#include "kvedit/model.h"
+#include "model/network.h"
+#include "model/tokenizer.h"
+
+namespace kvedit {
+
+class ModelImpl final : public Model {
+ public:
+  ModelImpl(const std::string& path, const ModelOptions& options);
+
+  ModelInfo info() const override;
+  PoolStats pool() const override { return pool_->stats(); }
+  void reset_high_water() override { pool_->reset_high_water(); }
+  std::vector<Token> tokenize(std::string_view text, bool special) const override;
+  std::string detokenize(std::span<const Token> tokens) const override { return tokenizer_.decode(tokens); }
+  std::string format(std::span<const Message> messages, bool reply) const override {
+    return tokenizer_.format(messages, reply);
+  }
+
+  const Network& network() const { return *network_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const std::shared_ptr<PagePool>& page_pool() const { return pool_; }
+  Cache new_cache() const;
+
+  /// An engine for the time of one call; sessions in different threads get different ones.
+  class Lease {
+   public:
+    explicit Lease(ModelImpl& model);
+    ~Lease();
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    Engine& operator*() const { return *engine_; }
+    Engine* operator->() const { return engine_.get(); }
+
+   private:
+    ModelImpl& model_;
+    std::unique_ptr<Engine> engine_;
+  };
+
+ private:
+  ModelOptions options_;
+  std::shared_ptr<const Network> network_;
+  Tokenizer tokenizer_;
+  std::shared_ptr<PagePool> pool_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Engine>> idle_;
+};
+
+}  // namespace kvedit

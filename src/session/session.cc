@@ -1,0 +1,161 @@
+#include "kvedit/session.h"
+
+#include <algorithm>
+
+#include "session/state.h"
+
+namespace kvedit {
+
+Session::Session(std::shared_ptr<Model> model, const SessionOptions& options) {
+  auto implementation = std::dynamic_pointer_cast<ModelImpl>(std::move(model));
+  if (!implementation) fail(ErrorCode::invalid_argument, "session", "a session needs a model from Model::load");
+  state_ = std::make_unique<State>(std::move(implementation), options);
+}
+
+Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Session::~Session() = default;
+Session::Session(Session&& other) noexcept = default;
+Session& Session::operator=(Session&& other) noexcept = default;
+
+Session Session::fork() const {
+  const InUse use(state_->busy);
+  return Session(std::make_unique<State>(*state_, state_->content.fork()));
+}
+
+void Session::State::check_limit(const Content& edited) const {
+  if (options.byte_limit > 0 && edited.cache.bytes() > options.byte_limit) {
+    fail(ErrorCode::no_memory, "session", "the cache would hold ", edited.cache.bytes(), " bytes, the limit is ",
+         options.byte_limit);
+  }
+}
+
+void Session::State::check_context(size_t n) const {
+  const auto limit = static_cast<size_t>(model->network().hparams().context_length);
+  const auto used = static_cast<size_t>(content.next_position());
+  if (used + n > limit) {
+    fail(ErrorCode::context_full, "session", n, " tokens after position ", used, " pass the model's context, ", limit);
+  }
+}
+
+// Forwards the pending token and all new ones but the last, which is pending then.
+void Session::State::append(std::span<const Token> tokens, const Progress& progress) {
+  Transcript& t = content.transcript;
+  const int vocabulary = model->network().hparams().vocabulary;
+  for (const Token token : tokens) {
+    if (token < 0 || token >= vocabulary) {
+      fail(ErrorCode::out_of_range, "session", "token ", token, " is outside the vocabulary of ", vocabulary);
+    }
+  }
+  check_context(tokens.size());
+  const int before = t.size();
+  const int pending = before > 0 ? before - 1 : 0;
+  std::vector<Position> positions;
+  for (size_t i = 0; i < tokens.size(); i++) positions.push_back(content.next_position() + static_cast<Position>(i));
+  t.tokens.reserve(t.tokens.size() + tokens.size());
+  t.positions.reserve(t.tokens.size() + tokens.size());
+  t.tokens.insert(t.tokens.end(), tokens.begin(), tokens.end());
+  t.positions.insert(t.positions.end(), positions.begin(), positions.end());
+  const Span forwarded{pending, t.size() - 1};
+  const auto where = std::span<const Position>(t.positions).subspan(forwarded.begin, forwarded.size());
+  bool placed = false;
+  try {
+    if (forwarded.size() > 0) {
+      content.cache.append(where);
+      placed = true;
+      check_limit(content);
+      Run run;
+      run.cache = &content.cache;
+      run.tokens = std::span<const Token>(t.tokens).subspan(forwarded.begin, forwarded.size());
+      run.positions = where;
+      const ModelImpl::Lease engine(*model);
+      engine->forward({&run, 1}, {.progress = progress});
+    }
+  } catch (...) {
+    if (placed) content.cache.rollback(where);
+    t.tokens.resize(before);
+    t.positions.resize(before);
+    throw;
+  }
+  if (t.exact == before && !content.evicted) t.exact = t.size();
+}
+
+AppendReport Session::append_tokens(std::span<const Token> tokens, const Progress& progress) {
+  const InUse use(state_->busy);
+  const Stopwatch watch;
+  if (tokens.empty()) fail(ErrorCode::invalid_argument, "session", "there is nothing to append: 0 tokens");
+  const int before = state_->content.transcript.size();
+  state_->append(tokens, progress);
+  return {{before, state_->content.transcript.size()}, watch.ms()};
+}
+
+AppendReport Session::append(std::string_view text, bool special, const Progress& progress) {
+  const bool first = tokens().empty();
+  if (text.empty()) fail(ErrorCode::invalid_argument, "session", "there is nothing to append: the text is empty");
+  return append_tokens(state_->model->tokenizer().encode(text, special, first), progress);
+}
+
+AppendReport Session::append_messages(std::span<const Message> messages, bool reply, const Progress& progress) {
+  if (messages.empty()) fail(ErrorCode::invalid_argument, "session", "there is nothing to append: 0 messages");
+  return append(state_->model->tokenizer().format(messages, reply), true, progress);
+}
+
+std::vector<float> Session::logits() {
+  const InUse use(state_->busy);
+  Content& content = state_->content;
+  const Transcript& t = content.transcript;
+  if (t.size() == 0) fail(ErrorCode::invalid_argument, "session", "an empty session has no next token: append first");
+  const auto last = std::span<const Position>(t.positions).last(1);
+  content.cache.append(last);
+  Run run;
+  run.cache = &content.cache;
+  run.tokens = std::span<const Token>(t.tokens).last(1);
+  run.positions = last;
+  run.logits = Logits::last;
+  try {
+    const ModelImpl::Lease engine(*state_->model);
+    auto logits = engine->forward({&run, 1});
+    content.cache.rollback(last);  // still pending
+    return std::move(logits[0]);
+  } catch (...) {
+    content.cache.rollback(last);
+    throw;
+  }
+}
+
+SessionStats Session::stats() const {
+  const InUse use(state_->busy);
+  const Content& c = state_->content;
+  const Hparams& h = state_->model->network().hparams();
+  SessionStats stats;
+  stats.tokens = c.transcript.size();
+  stats.context_length = h.context_length;
+  stats.next_position = c.next_position();
+  stats.entries = c.cache.entries();
+  stats.full_entries = static_cast<size_t>(std::max(0, stats.tokens - 1)) * h.layers * h.kv_heads;
+  stats.bytes = c.cache.bytes();
+  stats.shared_bytes = c.cache.shared_bytes();
+  for (const State::Step& step : state_->history) {
+    stats.pinned_bytes += step.before.cache.bytes() - step.before.cache.shared_bytes();
+  }
+  stats.undo_steps = static_cast<int>(state_->history.size());
+  stats.evicted = c.evicted;
+  stats.policy = c.policy;
+  stats.pool = state_->model->pool();
+  return stats;
+}
+
+std::shared_ptr<Model> Session::model() const { return state_->model; }
+
+std::vector<Token> Session::tokens() const {
+  const InUse use(state_->busy);
+  return state_->content.transcript.tokens;
+}
+
+std::vector<Position> Session::positions() const {
+  const InUse use(state_->busy);
+  return state_->content.transcript.positions;
+}
+
+std::string Session::text() const { return state_->model->tokenizer().decode(tokens()); }
+
+}  // namespace kvedit

@@ -1,0 +1,125 @@
+// Logits against libllama: the same file, the same tokens.
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <random>
+
+#include "compute/engine.h"
+#include "model/tokenizer.h"
+#include "peer.h"
+#include "tiny_model.h"
+
+namespace kvedit {
+namespace {
+
+std::vector<float> our_logits(const std::string& path, std::span<const Token> tokens, LinearKernel kernel,
+                              ElementType type, int block = 512) {
+  const auto network = Network::load(path);
+  const Hparams& h = network->hparams();
+  Engine engine(network, 2, kernel, block);
+  Cache cache(PagePool::create({h.key_dim, h.value_dim, type}), h.layers, h.kv_heads, h.ropes);
+  std::vector<Position> positions(tokens.size());
+  std::iota(positions.begin(), positions.end(), 0);
+  cache.append(positions);
+  const Run run{&cache, tokens, positions, Logits::all, nullptr};
+  return engine.forward({&run, 1})[0];
+}
+
+std::vector<Token> random_tokens(int n, int vocabulary) {
+  std::mt19937 random(11);
+  std::vector<Token> tokens(n);
+  for (Token& t : tokens) t = static_cast<Token>(random() % vocabulary);
+  return tokens;
+}
+
+std::vector<Token> prose_tokens(const std::string& path, size_t n) {
+  std::vector<Token> tokens = Tokenizer(path).encode(prose(2 * n, 5), false, true);
+  tokens.resize(n);
+  return tokens;
+}
+
+class TinyLogitsTest : public testing::TestWithParam<TinySpec> {};
+
+// f32 throughout on both sides: what differs is the order of sums and the last digits of angles.
+TEST_P(TinyLogitsTest, AgreeWithLibllama) {
+  const TinySpec& spec = GetParam();
+  const std::string path = write_tiny_model(spec, temporary_path("tiny.gguf"));
+  const std::vector<Token> tokens = random_tokens(200, spec.vocabulary);
+  const Peer peer(path);
+  const std::vector<float> theirs = peer.logits(tokens);
+  for (const int block : {512, 37, 1}) {
+    const std::vector<float> ours = our_logits(path, tokens, LinearKernel::f32, ElementType::f32, block);
+    const Divergence d = divergence(theirs, ours, spec.vocabulary);
+    EXPECT_LT(d.relative, 1e-3) << spec.architecture << ", blocks of " << block << ": " << d;
+  }
+}
+
+std::vector<TinySpec> tiny_specs() {
+  TinySpec llama;
+  TinySpec llama_gqa{.heads = 6, .kv_heads = 2, .key_dim = 32};
+  TinySpec llama_factors{.rope_factors = true};
+  TinySpec untied{.heads = 4, .kv_heads = 4, .tied = false};
+  TinySpec linear{.rope_scaling = "linear", .rope_factor = 4};
+  TinySpec yarn{.rope_scaling = "yarn", .rope_factor = 4, .rope_original_context = 128};
+  TinySpec qwen2{.architecture = "qwen2"};
+  TinySpec qwen2_yarn{.architecture = "qwen2", .rope_scaling = "yarn", .rope_factor = 2, .rope_original_context = 256};
+  TinySpec qwen3{.architecture = "qwen3", .heads = 8, .kv_heads = 2, .key_dim = 32};
+  TinySpec gemma3{.architecture = "gemma3", .layers = 4, .heads = 4, .kv_heads = 1, .key_dim = 32, .window = 16};
+  TinySpec gemma3_full{.architecture = "gemma3", .window = 0};
+  return {llama, llama_gqa, llama_factors, untied, linear, yarn, qwen2, qwen2_yarn, qwen3, gemma3, gemma3_full};
+}
+
+INSTANTIATE_TEST_SUITE_P(Architectures, TinyLogitsTest, testing::ValuesIn(tiny_specs()), [](const auto& info) {
+  return info.param.architecture + "_" + std::to_string(info.index);
+});
+
+class RealLogitsTest : public testing::TestWithParam<std::string (*)()> {
+ protected:
+  void SetUp() override {
+    path_ = GetParam()();
+    if (path_.empty()) GTEST_SKIP() << "scripts/deps has not brought this model";
+  }
+  std::string path_;
+};
+
+// The exact path: weights dequantised on both sides.
+TEST_P(RealLogitsTest, OfTheF32PathAgreeWithLibllamaOnDequantisedWeights) {
+  const std::string dequantised = dequantize_model(path_, temporary_path("f32.gguf"));
+  const std::vector<Token> tokens = prose_tokens(path_, 512);
+  const Peer peer(dequantised);
+  const Divergence d = divergence(peer.logits(tokens), our_logits(path_, tokens, LinearKernel::f32, ElementType::f32),
+                                  peer.vocabulary());
+  std::cout << d << "\n";
+  EXPECT_LT(d.mean, 1e-5);
+  EXPECT_GE(d.same_top, 0.995);
+}
+
+// Quantised kernels round the activations to 8 bits, which turns differences of 1e-7 into a KL of some
+// 1e-3: libllama's own settings differ by as much. So: no further from libllama than it is from itself, and
+// no further from the exact logits than libllama is.
+TEST_P(RealLogitsTest, OfGgmlKernelsAreAsNearToLibllamaAsItsOwnSettingsAreToEachOther) {
+  const std::vector<Token> tokens = prose_tokens(path_, 1024);
+  const Peer peer(path_);
+  const int vocabulary = peer.vocabulary();
+  const std::vector<float> flash = peer.logits(tokens, {.flash_attention = true, .f32_cache = false});
+  const std::vector<float> plain = peer.logits(tokens, {.flash_attention = false, .f32_cache = false});
+  const Divergence noise = divergence(flash, plain, vocabulary);
+  const std::vector<float> exact = our_logits(path_, tokens, LinearKernel::f32, ElementType::f32);
+  const Divergence theirs = divergence(exact, flash, vocabulary);
+  std::cout << "libllama, flash attention against without: " << noise << "\nlibllama against exact: " << theirs << "\n";
+  for (const LinearKernel kernel : {LinearKernel::ggml, LinearKernel::automatic}) {
+    const std::vector<float> ours = our_logits(path_, tokens, kernel, ElementType::f16);
+    const Divergence d = divergence(flash, ours, vocabulary);
+    const Divergence mine = divergence(exact, ours, vocabulary);
+    std::cout << "kernel " << static_cast<int>(kernel) << " against libllama: " << d << "\n  against exact: " << mine << "\n";
+    EXPECT_LT(d.mean, 1.5 * noise.mean);
+    EXPECT_LT(mine.mean, 1.25 * theirs.mean);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, RealLogitsTest, testing::Values(default_model, second_model), [](const auto& info) {
+  return info.index == 0 ? "SmolLM2" : "Gemma3";
+});
+
+}  // namespace
+}  // namespace kvedit

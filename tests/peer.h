@@ -1,0 +1,49 @@
+// libllama as the reference: the same file, the same tokens. And measures of how two sets of logits differ.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kvedit/types.h"
+
+struct llama_model;
+
+namespace kvedit {
+
+struct PeerOptions {
+  bool flash_attention = false;
+  bool f32_cache = true;
+  int block = 512;
+};
+
+class Peer {
+ public:
+  explicit Peer(const std::string& path);
+  /// Logits after each token, [tokens][vocabulary].
+  std::vector<float> logits(std::span<const Token> tokens, const PeerOptions& options = {}) const;
+  int vocabulary() const;
+
+ private:
+  std::shared_ptr<llama_model> model_;
+};
+
+/// KL(p || q) of the next-token distributions, over rows.
+struct Divergence {
+  double mean = 0;
+  double max = 0;
+  double same_top = 0;   // share of rows with the same most likely token
+  double relative = 0;   // largest |a - b| / max |a| of a row
+};
+Divergence divergence(std::span<const float> p, std::span<const float> q, int vocabulary);
+std::ostream& operator<<(std::ostream& out, const Divergence& d);
+
+/// Paths of the real models; empty when scripts/deps has not brought them.
+std::string default_model();
+std::string second_model();
+
+/// Plain English prose, about 6 bytes a word, different for each seed; the same on every machine.
+std::string prose(size_t words, unsigned seed);
+
+}  // namespace kvedit
