@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -33,8 +34,9 @@ void add_choice(CLI::App& command, const std::string& flag, Value& value,
                 const std::map<std::string, Value>& choices, const std::string& description) {
   std::vector<std::string> names;
   for (const auto& [name, unused] : choices) names.push_back(name);
-  command.add_option_function<std::string>(
-             flag, [&value, &choices](const std::string& name) { value = choices.at(name); }, description)
+  command
+      .add_option_function<std::string>(
+          flag, [&value, &choices](const std::string& name) { value = choices.at(name); }, description)
       ->check(CLI::IsMember(names))
       ->type_name("");
 }
@@ -47,18 +49,23 @@ void add_json(CLI::App& command, bool& json) {
 
 void add_common(CLI::App& command, CommonOptions& options) {
   const std::string group = "Model and output";
-  std::vector<const CLI::Option*> before = command.get_options();
-  command.add_option("-m,--model", options.model, "GGUF file (default: $KVEDIT_MODEL, else SmolLM2-135M-Instruct)")
+  const std::vector<CLI::Option*> before = command.get_options({});
+  command
+      .add_option("-m,--model", options.model,
+                  "GGUF file (default: $KVEDIT_MODEL, else SmolLM2-135M-Instruct)")
       ->type_name("FILE");
   command.add_option("-t,--threads", options.load.threads, "Threads (default: one a core)")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
-  add_choice(command, "--linear", options.load.linear, linear_kernels, "Kernel of the projections (default: auto)");
-  add_choice(command, "--cache-type", options.load.cache, cache_types, "Type of keys and values (default: f16)");
+  add_choice(command, "--linear", options.load.linear, linear_kernels,
+             "Kernel of the projections (default: auto)");
+  add_choice(command, "--cache-type", options.load.cache, cache_types,
+             "Type of keys and values (default: f16)");
   command.add_option("--pool-limit", options.load.pool_limit_bytes, "Limit of all caches, e.g. 512MiB")
       ->transform(CLI::AsSizeValue(false))
       ->type_name("BYTES");
-  command.add_option("--chat-template", options.load.chat_template, "A template of libllama's list, e.g. chatml")
+  command
+      .add_option("--chat-template", options.load.chat_template, "A template of libllama's list, e.g. chatml")
       ->type_name("NAME");
   add_json(command, options.json);
   command.add_flag("-v,--verbose", options.verbose, "Log to stderr");
@@ -159,7 +166,8 @@ Progress ProgressLine::progress() {
 }
 
 double Stopwatch::now() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 double Stopwatch::ms() const { return now() - start_; }

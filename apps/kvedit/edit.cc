@@ -18,7 +18,8 @@ std::vector<std::string> chosen(const std::vector<std::string>& given, const std
     const std::string base = name.substr(0, name.find(':'));
     if (name == "all") {
       result.insert(result.end(), names.begin(), names.end());
-    } else if (base.find('+') != std::string::npos || std::find(names.begin(), names.end(), base) != names.end()) {
+    } else if (base.find('+') != std::string::npos ||
+               std::find(names.begin(), names.end(), base) != names.end()) {
       result.push_back(name);
     } else {
       std::string known;
@@ -37,10 +38,12 @@ void add_edit_options(CLI::App& command, EditOptions& options) {
   command.add_option("-q,--question", options.questions, "Ask this before and after; repeatable")
       ->type_name("TEXT")
       ->allow_extra_args(false);
-  command.add_option("--session", options.session,
-                     "Start from this prefilled session; if it does not exist, keep the prefilled context there")
+  command
+      .add_option("--session", options.session,
+                  "Start from this prefilled session; if it does not exist, keep the prefilled context there")
       ->type_name("FILE");
-  command.add_option("--save", options.save, "Save the edited session (of one method or policy)")->type_name("FILE");
+  command.add_option("--save", options.save, "Save the edited session (of one method or policy)")
+      ->type_name("FILE");
   command.add_flag("--raw", options.raw, "Plain text and \"Question: ... Answer:\", no chat format");
   command.add_option("-n,--max-tokens", options.max_tokens, "Tokens of an answer at most")
       ->check(CLI::Range(1, 1 << 20))
@@ -50,7 +53,9 @@ void add_edit_options(CLI::App& command, EditOptions& options) {
       ->type_name("NAME")
       ->allow_extra_args(false);
   command.add_option("--keep", options.keep, "Keep 10%, 512 (tokens a lane) or 64MiB")->type_name("BUDGET");
-  command.add_option("--seed", options.seed, "Of policies that draw lots")->capture_default_str()->type_name("N");
+  command.add_option("--seed", options.seed, "Of policies that draw lots")
+      ->capture_default_str()
+      ->type_name("N");
   add_common(command, options.common);
 }
 
@@ -69,12 +74,13 @@ Prepared prepare(const EditOptions& options) {
   SessionOptions session_options;
   session_options.undo_depth = 0;  // nobody undoes here, and history would pin what an edit frees
   const Stopwatch watch;
-  Session session = from_file ? Session::load(model, options.session, session_options)
-                              : Session(model, session_options);
+  Session session =
+      from_file ? Session::load(model, options.session, session_options) : Session(model, session_options);
   if (from_file) {
     if (!context.empty() && session.text().find(context) == std::string::npos) {
-      throw Error(ErrorCode::invalid_argument, "cli",
-                  options.session + " holds another context than " + options.context + "; leave one of them out");
+      throw Error(
+          ErrorCode::invalid_argument, "cli",
+          options.session + " holds another context than " + options.context + "; leave one of them out");
     }
   } else {
     ProgressLine line("reading the context, tokens");
@@ -124,7 +130,8 @@ Eviction apply_policy(Session& session, const Prepared& prepared, const EditOpti
 
 Json answers_json(const std::vector<Answer>& answers) {
   Json list = Json::array();
-  for (const Answer& a : answers) list.push_back({{"question", a.question}, {"answer", a.text}, {"ms", a.ms}});
+  for (const Answer& a : answers)
+    list.push_back({{"question", a.question}, {"answer", a.text}, {"ms", a.ms}});
   return list;
 }
 
@@ -164,11 +171,11 @@ Json prepared_json(const Prepared& prepared, int context_tokens) {
 
 void print_prepared(const Prepared& prepared, int context_tokens) {
   const ModelInfo info = prepared.model->info();
-  std::cout << "model    " << info.name << ", " << info.linear << " on " << info.attention << ", " << info.threads
-            << (info.threads == 1 ? " thread\n" : " threads\n");
+  std::cout << "model    " << info.name << ", " << info.linear << " on " << info.attention << ", "
+            << info.threads << (info.threads == 1 ? " thread\n" : " threads\n");
   std::cout << "context  " << grouped(context_tokens) << " tokens, "
-            << (prepared.from_file ? "loaded from a session in " : "read in ") << milliseconds(prepared.prefill_ms)
-            << " ms\n";
+            << (prepared.from_file ? "loaded from a session in " : "read in ")
+            << milliseconds(prepared.prefill_ms) << " ms\n";
 }
 
 void print_evictions(const std::vector<Eviction>& evictions) {

@@ -47,11 +47,13 @@ Span parse_range(const std::string& text) {
 void check(const EraseCommand& command) {
   auto refuse = [](const std::string& why) { throw Error(ErrorCode::invalid_argument, "erase", why); };
   require_context(command.edit);
-  if (command.texts.empty() && command.ranges.empty()) refuse("nothing to erase: give --span TEXT or --tokens A..B");
+  if (command.texts.empty() && command.ranges.empty())
+    refuse("nothing to erase: give --span TEXT or --tokens A..B");
   if (command.nth.size() > 1 && command.nth.size() != command.texts.size()) {
     refuse("give one --nth, or one for each --span");
   }
-  if (command.edit.policies.size() > 1 || (!command.edit.policies.empty() && command.edit.policies[0] == "all")) {
+  if (command.edit.policies.size() > 1 ||
+      (!command.edit.policies.empty() && command.edit.policies[0] == "all")) {
     refuse("one --policy goes with an erase; `kvedit evict` compares several");
   }
   if (command.edit.policies.empty() != command.edit.keep.empty()) refuse("--policy and --keep go together");
@@ -82,7 +84,10 @@ void locate(const EraseCommand& command, const Session& session, std::vector<Fou
 }
 
 Json found_json(const Found& found) {
-  return {{"begin", found.tokens.begin}, {"end", found.tokens.end}, {"text", found.text}, {"widened", found.widened}};
+  return {{"begin", found.tokens.begin},
+          {"end", found.tokens.end},
+          {"text", found.text},
+          {"widened", found.widened}};
 }
 
 /// The report's spans are merged and sorted: one is widened if a located one inside it is.
@@ -195,8 +200,11 @@ void run(const EraseCommand& command) {
 void add_erase(CLI::App& app) {
   CLI::App* const sub = app.add_subcommand("erase", "Erase spans of a context and ask before and after");
   auto command = std::make_shared<EraseCommand>();
-  sub->add_option("--span", command->texts, "Erase this text; repeatable")->type_name("TEXT")->allow_extra_args(false);
-  sub->add_option("--nth", command->nth, "Which occurrence, from 1, of a text that stands there more than once")
+  sub->add_option("--span", command->texts, "Erase this text; repeatable")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  sub->add_option("--nth", command->nth,
+                  "Which occurrence, from 1, of a text that stands there more than once")
       ->check(CLI::Range(1, 1 << 30))
       ->type_name("N")
       ->allow_extra_args(false);

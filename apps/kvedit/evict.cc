@@ -49,7 +49,8 @@ void run(const EditOptions& options) {
 }  // namespace
 
 void add_evict(CLI::App& app) {
-  CLI::App* const sub = app.add_subcommand("evict", "Cut a context's cache to a budget and ask before and after");
+  CLI::App* const sub =
+      app.add_subcommand("evict", "Cut a context's cache to a budget and ask before and after");
   auto options = std::make_shared<EditOptions>();
   add_edit_options(*sub, *options);
   sub->footer(footer);

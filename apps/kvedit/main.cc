@@ -56,7 +56,8 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "kvedit " KVEDIT_VERSION);
   app.require_subcommand(1);
   for (const auto add : commands) add(app);
-  const bool json = std::any_of(argv, argv + argc, [](const char* word) { return std::string_view(word) == "--json"; });
+  const bool json =
+      std::any_of(argv, argv + argc, [](const char* word) { return std::string_view(word) == "--json"; });
   try {
     app.parse(argc, argv);
     return finish(0);

@@ -22,7 +22,8 @@ struct PoliciesCommand {
 
 std::string parameters(const PolicyInfo& policy) {
   std::ostringstream text;
-  for (const PolicyParameter& p : policy.parameters) text << (text.tellp() > 0 ? "," : "") << p.name << "=" << p.value;
+  for (const PolicyParameter& p : policy.parameters)
+    text << (text.tellp() > 0 ? "," : "") << p.name << "=" << p.value;
   return text.str();
 }
 
@@ -51,7 +52,8 @@ void run(const PoliciesCommand& command) {
   }
 #endif
   Table table({"policy", "made of", "parameters", "paper", "what it does"});
-  for (const PolicyInfo& p : policies()) table.add({p.name, p.definition, parameters(p), p.paper, p.description});
+  for (const PolicyInfo& p : policies())
+    table.add({p.name, p.definition, parameters(p), p.paper, p.description});
   table.print(std::cout);
 }
 

@@ -18,7 +18,8 @@ std::vector<std::string> around(const Model& model, const std::vector<std::strin
   for (size_t i = 0; i < roles.size(); ++i) {
     const size_t at = text.find(marker(i), begin);
     if (at == std::string::npos) {
-      throw Error(ErrorCode::unsupported, "cli", "this chat template changes or omits a " + roles[i] + " message");
+      throw Error(ErrorCode::unsupported, "cli",
+                  "this chat template changes or omits a " + roles[i] + " message");
     }
     parts.push_back(text.substr(begin, at - begin));
     begin = at + marker(i).size();
@@ -65,7 +66,8 @@ Prompt::Place Prompt::place(const Session& session) const {
   return text.find(opening_) != std::string::npos ? Place::open_turn : Place::plain;
 }
 
-AppendReport Prompt::append_context(Session& session, std::string_view context, const Progress& progress) const {
+AppendReport Prompt::append_context(Session& session, std::string_view context,
+                                    const Progress& progress) const {
   if (!raw_) append_format(session, opening_);
   return session.append(context, false, progress);
 }
@@ -142,18 +144,25 @@ std::vector<std::string> Prompt::stop() const {
   return {};
 }
 
-Answer ask(const Session& session, const Prompt& prompt, const std::string& question, int max_tokens) {
-  const Stopwatch watch;
-  Session fork = session.fork();
-  ProgressLine line("reading the question, tokens");
-  prompt.append_question(fork, question, line.progress());
+std::string reply(Session& session, const Prompt& prompt, int max_tokens) {
   GenerateOptions options;
   options.max_tokens = max_tokens;
   options.stop = prompt.stop();
   options.on_text = [](std::string_view) { return !interrupted(); };
-  const Generation generation = fork.generate(options);
+  const Generation generation = session.generate(options);
   if (generation.stop == StopReason::cancelled) throw Error(ErrorCode::cancelled, "cli", "interrupted");
-  return {question, trim(generation.text), watch.ms()};
+  return trim(generation.text);
+}
+
+Answer ask(const Session& session, const Prompt& prompt, const std::string& question, int max_tokens) {
+  const Stopwatch watch;
+  Session fork = session.fork();
+  {
+    ProgressLine line("reading the question, tokens");
+    prompt.append_question(fork, question, line.progress());
+  }
+  std::string text = reply(fork, prompt, max_tokens);
+  return {question, std::move(text), watch.ms()};
 }
 
 }  // namespace kvedit::cli

@@ -17,7 +17,8 @@ class Prompt {
   bool raw() const { return raw_; }
 
   /// Appends a context that questions will follow: inside a user turn that stays open.
-  AppendReport append_context(Session& session, std::string_view context, const Progress& progress = {}) const;
+  AppendReport append_context(Session& session, std::string_view context,
+                              const Progress& progress = {}) const;
   /// Appends a question about the context, and the opening of the reply. A session that was made
   /// in another way (a finished chat, plain text) is continued as it is.
   void append_question(Session& session, std::string_view question, const Progress& progress = {}) const;
@@ -47,7 +48,9 @@ struct Answer {
   double ms = 0;  // question and answer
 };
 
-/// Asks on a fork of the session, greedily; the session stays as it is. Throws Error(cancelled) at Ctrl-C.
+/// The reply to a question that has been appended, greedily. Throws Error(cancelled) at Ctrl-C.
+std::string reply(Session& session, const Prompt& prompt, int max_tokens);
+/// Asks on a fork of the session, greedily; the session stays as it is. Throws Error(cancelled).
 Answer ask(const Session& session, const Prompt& prompt, const std::string& question, int max_tokens);
 
 }  // namespace kvedit::cli

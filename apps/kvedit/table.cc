@@ -53,7 +53,7 @@ void Table::print(std::ostream& out) const {
 std::string grouped(long long number) {
   std::string digits = std::to_string(number);
   const int first = digits.starts_with('-') ? 1 : 0;
-  for (int i = static_cast<int>(digits.size()) - 3; i > first; i -= 3) digits.insert(i, ",");
+  for (int i = static_cast<int>(digits.size()) - 3; i > first; i -= 3) digits.insert(i, 1, ',');
   return digits;
 }
 

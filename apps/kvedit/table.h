@@ -21,10 +21,10 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-std::string grouped(long long number);         // 12,345
-std::string milliseconds(double ms);           // 0.42, 3.1, 1,234
-std::string mebibytes(size_t bytes);           // 34.2
-std::string percent(double fraction);          // 25.0%
+std::string grouped(long long number);  // 12,345
+std::string milliseconds(double ms);    // 0.42, 3.1, 1,234
+std::string mebibytes(size_t bytes);    // 34.2
+std::string percent(double fraction);   // 25.0%
 /// Line breaks become spaces, both ends trimmed; cut at `length` characters with "...".
 std::string one_line(std::string_view text, size_t length = 60);
 std::string trim(std::string_view text);

@@ -19,7 +19,7 @@ namespace kvedit {
 /// Error(invalid_argument, out_of_range) for lists that do not fit the lanes.
 ///
 /// Fills all of the report but policy and score_ms. pinned_bytes: of the pages that left this cache,
-/// those another one still holds.
+/// those another one still holds. Call it as kvedit::apply, or with const lists: std::apply matches others.
 EvictReport apply(Cache& cache, const std::vector<std::vector<int>>& kept);
 
 }  // namespace kvedit

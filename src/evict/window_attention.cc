@@ -11,7 +11,7 @@ WindowAttention::WindowAttention(const LayerView& view, int head, int window) {
   const Captures& captures = view.captures;
   const size_t row = static_cast<size_t>(h.heads) * h.key_dim;
   const int captured = captures.tokens;
-  if (captured < 1 || captures.queries.size() != h.layers * captured * row) {
+  if (captured < 1 || captures.queries.size() != row * h.layers * captured) {
     fail(ErrorCode::invalid_argument, "evict", captures.queries.size(), " query elements captured for ",
          captured, " tokens of ", h.layers, " layers");
   }

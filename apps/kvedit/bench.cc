@@ -1,0 +1,219 @@
+// kvedit bench: our speed and memory beside llama.cpp's, both in one process, interleaved.
+#include <algorithm>
+#include <functional>
+#include <iostream>
+
+#include "bench/contest.h"
+#include "commands.h"
+#include "common.h"
+#include "edit.h"
+
+namespace kvedit::cli {
+namespace {
+
+using bench::Contest;
+using bench::Row;
+
+const char* const footer =
+    "Each kind of work prints a row: minimum, median and maximum over the repetitions of ours, of\n"
+    "llama.cpp's, and of the ratio of each pair; a ratio above 1 means ours is better. llama.cpp runs\n"
+    "with flash attention, an F16 cache and the same file, tokens and threads.\n"
+    "Examples:\n"
+    "  kvedit bench decode --cached 0 --cached 8000 --threads 2\n"
+    "  kvedit bench prefill --length 512 --peer none\n"
+    "  kvedit bench erase --length 8000 --span 64 --depth 10% --method shift --json\n"
+    "  kvedit bench all -m model.gguf --threads 2 --json >results.jsonl";
+
+struct BenchOptions {
+  CommonOptions common;
+  std::string peer = "llama.cpp";
+  int repeat = 3;
+  int tokens = 64;
+  bool no_memory = false;
+  std::vector<int> lengths;
+  int length = 8000;
+  bench::EraseWords erase = {8000, 64, "0"};
+  std::vector<std::string> methods = {"all"};
+  std::vector<std::string> policies = {"snapkv"};
+  std::string keep = "10%";
+  std::string side;
+  std::string policy;
+};
+
+constexpr int kMost = 1 << 24;  // tokens; the model says less
+const std::vector<int> kAllPrefills = {512, 2000, 8000};
+
+/// A line on stderr for each long step.
+bench::ProgressMaker progress_lines() {
+  return [](const std::string& label) -> Progress {
+    auto line = std::make_shared<ProgressLine>("bench: " + label + ", tokens");
+    return [line, progress = line->progress()](size_t done, size_t total) { return progress(done, total); };
+  };
+}
+
+using Emit = std::function<void(const Row&)>;
+using Work = std::function<void(Contest&, const Emit&)>;
+
+/// capacity: tokens of the longest context.
+void compare(const BenchOptions& options, int capacity, const Work& work) {
+  const CommonOptions& common = options.common;
+  const bool peer = options.peer != "none";
+  const auto model = load_model(common);
+  const ModelInfo info = model->info();
+  std::vector<std::string> child = bench::load_words(info, common.load);
+  child.emplace_back("--json");
+  bench::PeakMeter peaks(options.no_memory ? "" : "/proc/self/exe", child);
+  Contest contest(model, {options.repeat, peer, capacity, progress_lines()}, std::move(peaks));
+  const bench::Setting setting = bench::make_setting(info, common.load, options.repeat, peer);
+  if (!common.json) {
+    std::cout << setting.machine.cpu << ", " << info.threads << " threads, linear " << info.linear
+              << ", attention " << info.attention << "\n"
+              << info.path << (peer ? ", peer " + setting.peer_version : "") << "\n\n"
+              << bench::table_header() << std::endl;
+  }
+  work(contest, [&](const Row& row) {
+    if (common.json) return print_json(bench::to_json(row, setting), -1);
+    std::cout << bench::table_line(row) << std::endl;
+  });
+}
+
+void evict_rows(Contest& contest, const BenchOptions& o, const std::vector<std::string>& policies,
+                const Emit& emit) {
+  for (const std::string& policy : policies) emit(evict_row(contest, o.length, policy, o.keep, o.tokens));
+}
+
+void run_decode(const BenchOptions& o) {
+  const std::vector<int> cached = o.lengths.empty() ? std::vector<int>{0} : o.lengths;
+  const int longest = std::max(1, *std::max_element(cached.begin(), cached.end()));
+  compare(o, longest + o.tokens, [&](Contest& contest, const Emit& emit) {
+    for (const int n : cached) emit(decode_row(contest, n, o.tokens));
+  });
+}
+
+void run_prefill(const BenchOptions& o) {
+  const std::vector<int> lengths = o.lengths.empty() ? kAllPrefills : o.lengths;
+  compare(o, *std::max_element(lengths.begin(), lengths.end()), [&](Contest& contest, const Emit& emit) {
+    for (const int n : lengths) emit(prefill_row(contest, n));
+  });
+}
+
+void run_erase(const BenchOptions& o) {
+  bench::erase_span(o.erase);  // refuse before the model is read
+  const auto methods = chosen_methods(o.methods);
+  compare(o, o.erase.length, [&](Contest& contest, const Emit& emit) {
+    for (const Row& row : erase_rows(contest, o.erase, methods)) emit(row);
+  });
+}
+
+void run_evict(const BenchOptions& o) {
+  Budget::parse(o.keep);
+  const auto names = chosen_policies(o.policies);
+  compare(o, o.length + o.tokens,
+          [&](Contest& contest, const Emit& emit) { evict_rows(contest, o, names, emit); });
+}
+
+void run_fork(const BenchOptions& options) {
+  BenchOptions o = options;
+  o.peer = "none";  // there is nothing to compare with
+  compare(o, o.length, [&](Contest& contest, const Emit& emit) { emit(fork_row(contest, o.length)); });
+}
+
+/// The table of docs/results, in an order that reuses what was read.
+void run_all(const BenchOptions& o) {
+  const auto methods = chosen_methods({"all"});
+  compare(o, o.length + o.tokens, [&](Contest& contest, const Emit& emit) {
+    emit(decode_row(contest, 0, o.tokens));
+    for (const int n : kAllPrefills) {
+      emit(prefill_row(contest, n));
+      if (n >= 2000) emit(decode_row(contest, n, o.tokens));
+    }
+    evict_rows(contest, o, o.policies, emit);
+    emit(fork_row(contest, o.length));
+    for (const Row& row : erase_rows(contest, o.erase, methods)) emit(row);
+  });
+}
+
+void run_peak(const BenchOptions& o) {
+  bench::PeakJob job{o.side, o.common.model, o.common.load, o.length, o.tokens, o.policy, o.keep};
+  if (job.model.empty()) job.model = default_model();
+  print_json({{"peak_memory_bytes", do_peak_job(job)}}, -1);
+}
+
+CLI::App* add_kind(CLI::App& bench, const std::string& name, const std::string& description,
+                   const std::shared_ptr<BenchOptions>& o, void (*run)(const BenchOptions&)) {
+  CLI::App* const sub = bench.add_subcommand(name, description);
+  sub->add_option("--repeat", o->repeat, "Repetitions, interleaved with the peer's")
+      ->check(CLI::Range(1, 1000))
+      ->type_name("N")
+      ->capture_default_str();
+  sub->add_option("--peer", o->peer, "llama.cpp or none")
+      ->check(CLI::IsMember({"llama.cpp", "none"}))
+      ->type_name("")
+      ->capture_default_str();
+  sub->add_flag("--no-memory", o->no_memory, "Do not measure peak memory (it runs each work once more)");
+  add_common(*sub, o->common);
+  sub->callback([o, run] { run(*o); });
+  return sub;
+}
+
+void add_number(CLI::App* sub, const std::string& flag, int& value, const std::string& description,
+                int least = 1) {
+  sub->add_option(flag, value, description)
+      ->check(CLI::Range(least, kMost))
+      ->type_name("N")
+      ->capture_default_str();
+}
+
+void add_numbers(CLI::App* sub, const std::string& flag, std::vector<int>& values,
+                 const std::string& description, int least) {
+  sub->add_option(flag, values, description)->check(CLI::Range(least, kMost))->type_name("N");
+}
+
+}  // namespace
+}  // namespace kvedit::cli
+
+void add_bench(CLI::App& app) {
+  using namespace kvedit::cli;
+  CLI::App* const bench = app.add_subcommand("bench", "Measure speed and memory beside llama.cpp's");
+  bench->require_subcommand(1);
+  bench->footer(footer);
+  const auto kind = [bench](const char* name, const char* description, void (*run)(const BenchOptions&)) {
+    auto options = std::make_shared<BenchOptions>();
+    return std::pair(add_kind(*bench, name, description, options, run), options.get());
+  };
+  const auto add_evict_words = [](CLI::App* sub, BenchOptions* o) {
+    sub->add_option("--policy", o->policies, "Policy, repeatable; all: every one (default: snapkv)")
+        ->type_name("P");
+    sub->add_option("--keep", o->keep, "Budget: 10%, 512 or 64MiB")->type_name("K")->capture_default_str();
+    add_number(sub, "--tokens", o->tokens, "Tokens to decode");
+  };
+  const auto [decode, d] = kind("decode", "Tokens a second after so many cached tokens", run_decode);
+  add_numbers(decode, "--cached", d->lengths, "Tokens in the cache, repeatable (default: 0)", 0);
+  add_number(decode, "--tokens", d->tokens, "Tokens to decode");
+  const auto [prefill, p] = kind("prefill", "Tokens a second of reading a text", run_prefill);
+  add_numbers(prefill, "--length", p->lengths, "Tokens to read, repeatable (default: 512, 2000, 8000)", 1);
+  const auto [erase, e] =
+      kind("erase", "Milliseconds of erasing, beside reading again what is left", run_erase);
+  add_number(erase, "--length", e->erase.length, "Tokens of the context", 2);
+  add_number(erase, "--span", e->erase.span, "Tokens to erase");
+  erase->add_option("--depth", e->erase.depth, "Where they begin: a token's index or 10%")
+      ->type_name("D")
+      ->capture_default_str();
+  erase->add_option("--method", e->methods, "Method, repeatable; all: every one (default: all)")
+      ->type_name("M");
+  const auto [evict, v] =
+      kind("evict", "Tokens a second after evicting, against the peer's full cache", run_evict);
+  add_number(evict, "--length", v->length, "Tokens of the context", 2);
+  add_evict_words(evict, v);
+  const auto [fork, f] = kind("fork", "Milliseconds of forking a session, and pages copied", run_fork);
+  add_number(fork, "--length", f->length, "Tokens of the context");
+  const auto [all, a] = kind("all", "Every row of the results table, up to 8,000 tokens", run_all);
+  add_evict_words(all, a);
+  const auto [peak, k] = kind("peak", "Peak memory of one side, in this process", run_peak);
+  peak->group("");  // for our own child processes
+  peak->add_option("--side", k->side, "ours or peer")->required();
+  add_number(peak, "--length", k->length, "Tokens to read");
+  add_number(peak, "--tokens", k->tokens, "Tokens to decode");
+  peak->add_option("--policy", k->policy, "Evict after reading");
+  peak->add_option("--keep", k->keep, "Budget");
+}

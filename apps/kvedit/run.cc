@@ -1,0 +1,122 @@
+// kvedit run: continues a prompt, a file or a session, streaming the text.
+#include <iostream>
+
+#include "commands.h"
+#include "common.h"
+#include "interrupt.h"
+#include "prompt.h"
+#include "sampling.h"
+#include "table.h"
+
+namespace kvedit::cli {
+namespace {
+
+const char* const footer =
+    "A model with a chat template gets the prompt as a user's message, unless --raw.\n"
+    "Examples:\n"
+    "  kvedit run -p 'Why is the sea salt?' -n 100\n"
+    "  kvedit run -f letter.txt -p 'Summarise this letter.' --temperature 0.7 --top-p 0.9 --seed 1\n"
+    "  echo 'Once upon a time' | kvedit run --raw -f - -n 50 --stop '.'\n"
+    "  kvedit run -p 'Hello' --save hello.kv; kvedit run --session hello.kv -p 'And in French?' --json";
+
+struct RunCommand {
+  CommonOptions common;
+  GenerateOptions generate;
+  std::string file;
+  std::string prompt;
+  std::string session;
+  std::string save;
+  bool chat = false;
+  bool raw = false;
+};
+
+/// Appends file and prompt; returns the tokens that came in.
+int append_input(const RunCommand& command, const std::string& text, Session& session) {
+  const int before = session.stats().tokens;
+  ProgressLine line("reading the prompt, tokens");
+  try {
+    if (command.raw || !session.model()->info().has_chat_template) {
+      session.append(text, false, line.progress());
+    } else {
+      Prompt(*session.model(), false).append_user(session, text, line.progress());
+    }
+  } catch (const Error& error) {
+    throw command.file.empty() ? error : extended(error, " (file " + command.file + ")");
+  }
+  return session.stats().tokens - before;
+}
+
+Json report_json(const std::string& model, const Generation& generation, int prompt_tokens,
+                 double prefill_ms) {
+  const double seconds = generation.ms / 1000;
+  return {{"model", model},
+          {"text", generation.text},
+          {"tokens", generation.tokens.size()},
+          {"stop", name(generation.stop)},
+          {"prompt_tokens", prompt_tokens},
+          {"prefill_ms", prefill_ms},
+          {"first_token_ms", generation.first_token_ms},
+          {"ms", generation.ms},
+          {"tokens_per_second", seconds > 0 ? static_cast<double>(generation.tokens.size()) / seconds : 0}};
+}
+
+void run(RunCommand& command) {
+  auto refuse = [](const std::string& why) { throw Error(ErrorCode::invalid_argument, "run", why); };
+  const bool input = !command.file.empty() || !command.prompt.empty();
+  if (!input && command.session.empty())
+    refuse("nothing to continue: give -p PROMPT, -f FILE or --session FILE");
+  std::string text = command.file.empty() ? "" : read_file(command.file);
+  if (!command.file.empty() && text.empty()) refuse("the file " + command.file + " is empty");
+  if (!command.prompt.empty()) text += (text.empty() ? "" : "\n\n") + command.prompt;
+
+  const std::shared_ptr<Model> model = load_model(command.common);
+  if (command.chat && !model->info().has_chat_template) {
+    throw Error(ErrorCode::unsupported, "run",
+                "this model has no chat template: leave --chat out, or name one with --chat-template");
+  }
+  Session session = command.session.empty() ? Session(model) : Session::load(model, command.session);
+  const Stopwatch prefill;
+  const int prompt_tokens = input ? append_input(command, text, session) : 0;
+  const double prefill_ms = prefill.ms();
+
+  const bool json = command.common.json;
+  command.generate.on_text = [json](std::string_view piece) {
+    if (!json) std::cout << piece << std::flush;
+    return std::cout.good() && !interrupted();
+  };
+  const Generation generation = session.generate(command.generate);
+  if (!command.save.empty()) session.save(command.save);
+
+  const Json report = report_json(model->info().name, generation, prompt_tokens, prefill_ms);
+  if (json) {
+    print_json(report);
+  } else {
+    if (!generation.text.ends_with('\n')) std::cout << std::endl;
+    if (command.common.verbose) {
+      std::cerr << "kvedit: " << prompt_tokens << " tokens read in " << milliseconds(prefill_ms) << " ms, "
+                << generation.tokens.size() << " made in " << milliseconds(generation.ms)
+                << " ms; stopped by " << name(generation.stop) << "\n";
+    }
+  }
+  if (interrupted()) throw CLI::RuntimeError(exit_cancelled);
+}
+
+}  // namespace
+
+void add_run(CLI::App& app) {
+  CLI::App* const sub = app.add_subcommand("run", "Continue a prompt, a file or a session");
+  auto command = std::make_shared<RunCommand>();
+  sub->add_option("-f,--file", command->file, "Read this text first; - is standard input")->type_name("FILE");
+  sub->add_option("-p,--prompt", command->prompt, "Then this")->type_name("TEXT");
+  auto* const chat =
+      sub->add_flag("--chat", command->chat, "As a user's message (default, if the model has a template)");
+  sub->add_flag("--raw", command->raw, "As plain text")->excludes(chat);
+  sub->add_option("--session", command->session, "Start from this session")->type_name("FILE");
+  sub->add_option("--save", command->save, "Save the session afterwards")->type_name("FILE");
+  add_sampling(*sub, command->generate);
+  add_common(*sub, command->common);
+  sub->footer(footer);
+  sub->callback([command] { run(*command); });
+}
+
+}  // namespace kvedit::cli

@@ -1,0 +1,54 @@
+#include <algorithm>
+
+#include "base/check.h"
+#include "bench/contest.h"
+
+namespace kvedit::bench {
+
+Row decode_row(Contest& contest, int cached, int tokens) {
+  Row row{.name = cat("decode/", cached), .unit = "tok/s"};
+  row.words = cat("decode --cached ", cached, " --tokens ", tokens);
+  const int held = std::max(1, cached);
+  contest.ours().hold(held);  // long ones before the first repetition
+  if (contest.peer()) contest.peer()->hold(held);
+  contest.interleave([&] { row.ours.push_back(contest.ours().decode(held, tokens)); },
+                     [&](LlamaPeer& peer) { row.peer.push_back(peer.decode(held, tokens)); });
+  row.first_token_ms = contest.first_token_ms(held);
+  row.peak_memory_bytes = contest.peak_memory(held);
+  contest.note_agreement(row, contest.ours().tops());
+  return row;
+}
+
+Row prefill_row(Contest& contest, int length) {
+  Row row{.name = cat("prefill/", length), .unit = "tok/s"};
+  row.words = cat("prefill --length ", length);
+  contest.interleave([&] { row.ours.push_back(1e3 * length / contest.ours().prefill(length)); },
+                     [&](LlamaPeer& peer) { row.peer.push_back(1e3 * length / peer.prefill(length)); });
+  row.first_token_ms = contest.first_token_ms(length);
+  row.peak_memory_bytes = contest.peak_memory(length);
+  return row;
+}
+
+Row fork_row(Contest& contest, int length) {
+  Row row{.name = cat("fork/", length), .unit = "ms"};
+  row.words = cat("fork --length ", length);
+  Ours& ours = contest.ours();
+  ours.hold(length);
+  const auto pages = [&ours] { return static_cast<int64_t>(ours.model()->pool().pages_in_use); };
+  int64_t copied = 0;
+  for (int i = 0; i < contest.repeat(); i++) {
+    wait_until_idle();
+    const int64_t before = pages();
+    const Timer timer;
+    const Session fork = ours.held().fork();
+    row.ours.push_back(timer.ms());
+    copied = std::max(copied, pages() - before);
+  }
+  row.more["pages_copied"] = copied;
+  row.more["pages_shared"] = pages();
+  row.more["shared_bytes"] = ours.held().stats().bytes;
+  row.note = cat(copied, " pages copied, ", pages(), " shared");
+  return row;
+}
+
+}  // namespace kvedit::bench

@@ -1,0 +1,151 @@
+#include "bench/llama_peer.h"
+
+#include <ggml-cpu.h>
+#include <llama.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "bench/measure.h"
+#include "model/ggml_log.h"
+
+namespace kvedit::bench {
+namespace {
+
+constexpr int kBatch = 2048;
+
+struct Free {
+  void operator()(llama_model* model) const { llama_model_free(model); }
+  void operator()(llama_context* context) const { llama_free(context); }
+  void operator()(ggml_threadpool* pool) const { ggml_threadpool_free(pool); }
+};
+
+}  // namespace
+
+struct LlamaPeer::State {
+  std::unique_ptr<llama_model, Free> model;
+  std::unique_ptr<ggml_threadpool, Free> workers;
+  std::unique_ptr<llama_context, Free> context;
+  llama_batch batch = llama_batch_init(kBatch, 0, 1);
+  int vocabulary = 0;
+  int window = 0;  // of the sliding layers, 0: none
+  int prefix = 0;  // tokens of the text that the cache holds at its front
+
+  State() = default;
+  ~State() { llama_batch_free(batch); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  llama_memory_t memory() const { return llama_get_memory(context.get()); }
+  void forward(std::span<const Token> tokens, int position, bool logits, const Progress& progress);
+  bool cut(int tokens);
+};
+
+// `tokens` at `position` and on, in batches; logits: of the last one.
+void LlamaPeer::State::forward(std::span<const Token> tokens, int position, bool logits,
+                               const Progress& progress) {
+  for (size_t begin = 0; begin < tokens.size(); begin += kBatch) {
+    const size_t n = std::min<size_t>(kBatch, tokens.size() - begin);
+    batch.n_tokens = static_cast<int32_t>(n);
+    for (size_t i = 0; i < n; i++) {
+      batch.token[i] = tokens[begin + i];
+      batch.pos[i] = position + static_cast<int>(begin + i);
+      batch.n_seq_id[i] = 1;
+      batch.seq_id[i][0] = 0;
+      batch.logits[i] = static_cast<int8_t>(logits && begin + i + 1 == tokens.size());
+    }
+    const int status = llama_decode(context.get(), batch);
+    if (status != 0) {
+      fail(ErrorCode::no_memory, "bench", "llama_decode gave ", status, " at position ", batch.pos[0], ": ",
+           take_ggml_error());
+    }
+    if (progress && !progress(begin + n, tokens.size())) fail(ErrorCode::cancelled, "bench", "cancelled");
+  }
+  llama_synchronize(context.get());
+}
+
+// Back to the first `tokens` tokens. A window cache may have dropped what they need.
+bool LlamaPeer::State::cut(int tokens) {
+  if (!llama_memory_seq_rm(memory(), 0, tokens, -1)) return false;
+  return window == 0 || tokens == 0 || llama_memory_seq_pos_min(memory(), 0) <= std::max(0, tokens - window);
+}
+
+LlamaPeer::LlamaPeer(const std::string& path, std::vector<Token> text, int threads, int capacity,
+                     ProgressMaker progress)
+    : Side("llama.cpp", std::move(text), std::move(progress)), state_(std::make_unique<State>()) {
+  route_ggml_logs();
+  llama_model_params model_params = llama_model_default_params();
+  model_params.load_mode = LLAMA_LOAD_MODE_MMAP;
+  model_params.use_extra_bufts = true;
+  state_->model.reset(llama_model_load_from_file(path.c_str(), model_params));
+  if (!state_->model)
+    fail(ErrorCode::corrupt, "bench", "llama.cpp cannot load ", path, ": ", take_ggml_error());
+
+  llama_context_params params = llama_context_default_params();
+  params.n_ctx = static_cast<uint32_t>(capacity);
+  params.n_batch = kBatch;
+  params.n_ubatch = 512;
+  params.n_threads = params.n_threads_batch = threads;
+  params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+  params.type_k = params.type_v = GGML_TYPE_F16;
+  params.n_outputs_max = 1;
+  params.swa_full = false;
+  state_->context.reset(llama_init_from_model(state_->model.get(), params));
+  if (!state_->context) {
+    fail(ErrorCode::no_memory, "bench", "llama.cpp cannot make a context of ", capacity, ": ",
+         take_ggml_error());
+  }
+  ggml_threadpool_params pool = ggml_threadpool_params_default(threads);
+  state_->workers.reset(ggml_threadpool_new(&pool));
+  llama_attach_threadpool(state_->context.get(), state_->workers.get(), state_->workers.get());
+  state_->vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(state_->model.get()));
+  state_->window = llama_model_n_swa(state_->model.get());
+}
+
+LlamaPeer::~LlamaPeer() {
+  if (state_->context) llama_detach_threadpool(state_->context.get());
+}
+
+std::string LlamaPeer::version() { return std::string("llama.cpp ") + llama_version(); }
+
+void LlamaPeer::read(std::span<const Token> tokens, const Progress& progress) {
+  llama_memory_clear(state_->memory(), false);
+  state_->prefix = 0;
+  state_->forward(tokens, 0, true, progress);
+  state_->prefix = static_cast<int>(tokens.size());
+}
+
+bool LlamaPeer::go_back(int tokens) {
+  if (state_->prefix < tokens) return false;
+  const bool able = state_->cut(tokens);
+  state_->prefix = able ? tokens : 0;
+  return able;
+}
+
+Step LlamaPeer::step(Token token) {
+  const int position = llama_memory_seq_pos_max(state_->memory(), 0) + 1;
+  const Timer timer;
+  state_->forward({&token, 1}, position, true, {});
+  const float* logits = llama_get_logits_ith(state_->context.get(), -1);
+  const double ms = timer.ms();
+  return {ms, most_likely({logits, static_cast<size_t>(state_->vocabulary)})};
+}
+
+double LlamaPeer::recompute_without(Span span, int length, int& tokens) {
+  if (state_->prefix < span.begin) hold(span.begin);
+  wait_until_idle();
+  const Progress callback = progress("recompute");
+  const Timer timer;
+  const bool kept = state_->cut(span.begin);
+  if (!kept) llama_memory_clear(state_->memory(), false);
+  const std::span<const Token> before = Side::text(kept ? span.begin : 0, span.begin);
+  const std::span<const Token> after = Side::text(span.end, length - 1);
+  std::vector<Token> again(before.begin(), before.end());
+  again.insert(again.end(), after.begin(), after.end());
+  state_->forward(again, kept ? span.begin : 0, false, callback);
+  tokens = static_cast<int>(again.size());
+  state_->prefix = span.begin;
+  return timer.ms();
+}
+
+}  // namespace kvedit::bench

@@ -1,0 +1,61 @@
+#include "bench/measure.h"
+
+#include <algorithm>
+#include <ctime>
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include "base/check.h"
+
+namespace kvedit::bench {
+namespace {
+
+double cpu_ms() {
+  timespec used{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return 1e3 * static_cast<double>(used.tv_sec) + 1e-6 * static_cast<double>(used.tv_nsec);
+}
+
+// A line of /proc/self/status, "VmRSS:   123 kB".
+size_t status_bytes(const std::string& key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(key + ":")) return std::stoull(line.substr(key.size() + 1)) * 1024;
+  }
+  fail(ErrorCode::unsupported, "bench", "/proc/self/status has no ", key, ": memory cannot be measured here");
+}
+
+}  // namespace
+
+Summary summarize(std::vector<double> values) {
+  if (values.empty()) fail(ErrorCode::invalid_argument, "bench", "no repetition to summarize");
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  return {values.front(), (values[(n - 1) / 2] + values[n / 2]) / 2, values.back()};
+}
+
+std::vector<double> ratios(const std::vector<double>& ours, const std::vector<double>& peer,
+                           bool higher_is_better) {
+  std::vector<double> result;
+  for (size_t i = 0; i < std::min(ours.size(), peer.size()); i++) {
+    result.push_back(higher_is_better ? ours[i] / peer[i] : peer[i] / ours[i]);
+  }
+  return result;
+}
+
+void wait_until_idle() {
+  using namespace std::chrono_literals;
+  const Timer timer;
+  while (timer.ms() < 5000) {
+    const double before = cpu_ms();
+    std::this_thread::sleep_for(20ms);
+    if (cpu_ms() - before < 1) return;
+  }
+  fail(ErrorCode::busy, "bench", "worker threads did not come to rest in 5 seconds; timings would be wrong");
+}
+
+size_t resident_bytes() { return status_bytes("VmRSS"); }
+size_t peak_resident_bytes() { return status_bytes("VmHWM"); }
+
+}  // namespace kvedit::bench

@@ -1,0 +1,50 @@
+#include "bench/ours.h"
+
+#include "bench/measure.h"
+
+namespace kvedit::bench {
+
+Step session_step(Session& session, Token token) {
+  session.append_tokens({&token, 1});
+  const Timer timer;
+  const std::vector<float> logits = session.logits();
+  const double ms = timer.ms();
+  return {ms, most_likely(logits)};
+}
+
+void Ours::drop() {
+  work_.reset();
+  base_.reset();
+}
+
+void Ours::read(std::span<const Token> tokens, const Progress& progress) {
+  drop();
+  base_.emplace(model_);
+  base_->append_tokens(tokens, progress);
+  base_->logits();
+}
+
+bool Ours::go_back(int tokens) {
+  if (!base_ || base_->stats().tokens != tokens) return false;
+  work_.emplace(base_->fork());
+  return true;
+}
+
+Step Ours::step(Token token) {
+  if (!work_) work_.emplace(base_->fork());
+  return session_step(*work_, token);
+}
+
+Session Ours::fresh(int tokens, double& ms) {
+  wait_until_idle();
+  const Progress callback = progress("prefill");
+  const Timer timer;
+  Session session(model_);
+  session.append_tokens(Side::text(0, tokens), callback);
+  session.logits();
+  ms = timer.ms();
+  record_first_token(tokens, ms);
+  return session;
+}
+
+}  // namespace kvedit::bench

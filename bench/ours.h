@@ -1,0 +1,40 @@
+// kvedit's side, through the public API only.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "bench/side.h"
+#include "kvedit/session.h"
+
+namespace kvedit::bench {
+
+/// One decoding step of a session. The time is that of the one forward pass which gives the token's
+/// logits; appending it, which forwards the token before it without logits, is not part of it.
+Step session_step(Session& session, Token token);
+
+class Ours final : public Side {
+ public:
+  Ours(std::shared_ptr<Model> model, std::vector<Token> text, ProgressMaker progress)
+      : Side("kvedit", std::move(text), std::move(progress)), model_(std::move(model)) {}
+
+  const std::shared_ptr<Model>& model() const { return model_; }
+  /// The session that hold() prepared, shared by nobody's edits: fork it.
+  const Session& held() const { return *base_; }
+  /// Frees what is held.
+  void drop();
+  /// A new session over the first `tokens` tokens, up to their logits; the time counts as a prefill's.
+  Session fresh(int tokens, double& ms);
+
+ protected:
+  void read(std::span<const Token> tokens, const Progress& progress) override;
+  bool go_back(int tokens) override;
+  Step step(Token token) override;
+
+ private:
+  std::shared_ptr<Model> model_;
+  std::optional<Session> base_;
+  std::optional<Session> work_;  // a fork of it, for decoding
+};
+
+}  // namespace kvedit::bench

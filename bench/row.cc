@@ -1,0 +1,97 @@
+#include "bench/row.h"
+
+#include <cmath>
+#include <cstdio>
+
+namespace kvedit::bench {
+namespace {
+
+// Six significant digits: more would be noise.
+double rounded(double value) {
+  if (value == 0 || !std::isfinite(value)) return value;
+  const double scale = std::pow(10, 5 - static_cast<int>(std::floor(std::log10(std::abs(value)))));
+  return std::round(value * scale) / scale;
+}
+
+Json to_json(const Both& both, bool whole) {
+  Json json = Json::object();
+  const auto put = [&](const char* side, std::optional<double> value) {
+    json[side] = !value ? Json() : whole ? Json(static_cast<uint64_t>(*value)) : Json(rounded(*value));
+  };
+  put("ours", both.ours);
+  put("peer", both.peer);
+  return json;
+}
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, value < 1 ? "%.3f" : value < 100 ? "%.2f" : "%.0f", value);
+  return text;
+}
+
+std::string three(const std::vector<double>& values) {
+  if (values.empty()) return "-";
+  const Summary s = summarize(values);
+  return number(s.min) + " / " + number(s.median) + " / " + number(s.max);
+}
+
+std::string two(const Both& both, double unit) {
+  const auto text = [unit](std::optional<double> v) { return v ? number(*v / unit) : std::string("-"); };
+  return both.ours || both.peer ? text(both.ours) + " / " + text(both.peer) : "-";
+}
+
+std::string line(const std::string& name, const std::string& unit, const std::string& ours,
+                 const std::string& peer, const std::string& ratio, const std::string& first,
+                 const std::string& peak, const std::string& note) {
+  char text[512];
+  std::snprintf(text, sizeof text, "%-28s %-5s  %23s  %23s  %20s  %17s  %13s  %s", name.c_str(), unit.c_str(),
+                ours.c_str(), peer.c_str(), ratio.c_str(), first.c_str(), peak.c_str(), note.c_str());
+  std::string result = text;
+  result.erase(result.find_last_not_of(' ') + 1);
+  return result;
+}
+
+}  // namespace
+
+Json to_json(const Summary& s) {
+  return {{"min", rounded(s.min)}, {"median", rounded(s.median)}, {"max", rounded(s.max)}};
+}
+
+Json to_json(const Row& row, const Setting& setting) {
+  const auto summary = [](const std::vector<double>& values) {
+    return values.empty() ? Json() : to_json(summarize(values));
+  };
+  Json json = {{"name", row.name}, {"unit", row.unit}};
+  json["ours"] = summary(row.ours);
+  json["peer"] = summary(row.peer);
+  json["ratio"] = summary(ratios(row.ours, row.peer, row.higher_is_better()));
+  json["first_token_ms"] = to_json(row.first_token_ms, false);
+  json["peak_memory_bytes"] = to_json(row.peak_memory_bytes, true);
+  json.update(row.more);
+  json["repeat"] = setting.repeat;
+  json["model"] = setting.model;
+  json["weights"] = setting.weight_types;
+  json["kernels"] = {{"linear", setting.linear}, {"attention", setting.attention}};
+  json["peer_version"] = setting.peer_version.empty() ? Json() : Json(setting.peer_version);
+  json["machine"] = {{"cpu", setting.machine.cpu},
+                     {"features", setting.machine.features},
+                     {"cores", setting.machine.cores},
+                     {"threads", setting.threads}};
+  json["command"] = "kvedit bench " + row.words + " " + setting.words;
+  return json;
+}
+
+std::string table_header() {
+  return line("work", "unit", "ours min/median/max", "peer", "ratio", "first token ms", "peak MiB", "") +
+         "\n" + std::string(28, '-') + " " + std::string(5, '-') + "  " + std::string(23, '-') + "  " +
+         std::string(23, '-') + "  " + std::string(20, '-') + "  " + std::string(17, '-') + "  " +
+         std::string(13, '-');
+}
+
+std::string table_line(const Row& row) {
+  return line(row.name, row.unit, three(row.ours), three(row.peer),
+              three(ratios(row.ours, row.peer, row.higher_is_better())), two(row.first_token_ms, 1),
+              two(row.peak_memory_bytes, 1024 * 1024), row.note);
+}
+
+}  // namespace kvedit::bench

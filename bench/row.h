@@ -1,0 +1,42 @@
+// A line of results: both sides, repetition by repetition, and what else was seen.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/measure.h"
+#include "bench/setting.h"
+
+namespace kvedit::bench {
+
+using Json = nlohmann::ordered_json;
+
+struct Both {
+  std::optional<double> ours;
+  std::optional<double> peer;
+};
+
+struct Row {
+  std::string name;               // "decode/8000"
+  std::string unit;               // "tok/s", higher is better, or "ms", lower is better
+  std::vector<double> ours = {};  // [repeat]
+  std::vector<double> peer = {};  // [repeat], or empty
+  Both first_token_ms = {};
+  Both peak_memory_bytes = {};
+  Json more = Json::object();  // what only this kind of row has
+  std::string note = {};       // the same for people
+  std::string words = {};      // of the command: "decode --cached 8000"
+
+  bool higher_is_better() const { return unit == "tok/s"; }
+};
+
+Json to_json(const Row& row, const Setting& setting);
+Json to_json(const Summary& summary);
+
+/// Lines of a table with aligned columns, to print one by one as results come.
+std::string table_header();
+std::string table_line(const Row& row);
+
+}  // namespace kvedit::bench

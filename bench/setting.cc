@@ -1,0 +1,42 @@
+#include "bench/setting.h"
+
+#include "bench/llama_peer.h"
+
+namespace kvedit::bench {
+namespace {
+
+// As a shell reads it.
+std::string quoted(const std::string& word) {
+  if (!word.empty() && word.find_first_of(" \t\n'\"\\$&|;()<>*?![]{}`#~") == std::string::npos) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+}  // namespace
+
+std::vector<std::string> load_words(const ModelInfo& info, const ModelOptions& options) {
+  std::vector<std::string> words = {"--threads", std::to_string(info.threads)};
+  if (options.linear != LinearKernel::automatic) words.insert(words.end(), {"--linear", info.linear});
+  if (options.cache == CacheType::f32) words.insert(words.end(), {"--cache-type", "f32"});
+  words.insert(words.end(), {"-m", info.path});
+  return words;
+}
+
+Setting make_setting(const ModelInfo& info, const ModelOptions& options, int repeat, bool peer) {
+  Setting setting;
+  setting.model = info.path;
+  setting.weight_types = info.weight_types;
+  setting.linear = info.linear;
+  setting.attention = info.attention;
+  if (peer) setting.peer_version = LlamaPeer::version();
+  setting.machine = this_machine();
+  setting.threads = info.threads;
+  setting.repeat = repeat;
+  setting.words =
+      "--repeat " + std::to_string(repeat) + " --peer " + (peer ? "llama.cpp" : "none") + " --json";
+  for (const std::string& word : load_words(info, options)) setting.words += " " + quoted(word);
+  return setting;
+}
+
+}  // namespace kvedit::bench

@@ -1,0 +1,28 @@
+// What is the same for all rows of a run, and the words that reproduce it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bench/machine.h"
+#include "kvedit/model.h"
+
+namespace kvedit::bench {
+
+struct Setting {
+  std::string model;  // path
+  std::string weight_types;
+  std::string linear;  // kernels in use on our side
+  std::string attention;
+  std::string peer_version;  // or empty
+  Machine machine;
+  int threads = 0;
+  int repeat = 0;
+  std::string words;  // that every command ends with: "--repeat 3 --peer llama.cpp --json ..."
+};
+
+/// The command-line words that load this model again in the same way, its threads spelled out.
+std::vector<std::string> load_words(const ModelInfo& info, const ModelOptions& options);
+Setting make_setting(const ModelInfo& info, const ModelOptions& options, int repeat, bool peer);
+
+}  // namespace kvedit::bench

@@ -1,0 +1,95 @@
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "cache/cache_testing.h"
+#include "evict/parts.h"
+#include "evict/policies_doc.h"
+
+namespace kvedit {
+namespace {
+
+TEST(PoliciesTest, NamesResolveAllParameters) {
+  EXPECT_EQ(make_policy("snapkv").name, "snapkv:window=32,kernel=7,pool=avg,sinks=4,recent=32");
+  EXPECT_EQ(make_policy("ada-snapkv:kernel=5,pool=max").name,
+            "ada-snapkv:window=32,kernel=5,pool=max,alpha=0.2,sinks=4,recent=32");
+  EXPECT_EQ(make_policy("snapkv+adaptive:pool=1,alpha=0").name,
+            "snapkv+adaptive:window=32,kernel=7,pool=max,alpha=0,sinks=4,recent=32");
+  EXPECT_EQ(make_policy("streaming-llm").name, "streaming-llm:sinks=4,recent=0");
+  EXPECT_EQ(make_policy("random:sinks=0").name, "random:sinks=0,recent=32");
+}
+
+TEST(PoliciesTest, EveryCombinationIsMadeAndItsNameMakesItAgain) {
+  std::set<std::string> texts;
+  for (const PolicyInfo& info : policies()) texts.insert({info.name, info.definition});
+  for (const ScorerPart& scorer : scorer_parts()) {
+    for (const AllocatorPart& allocator : allocator_parts()) texts.insert(scorer.name + "+" + allocator.name);
+  }
+  for (const std::string& text : texts) {
+    const Policy policy = make_policy(text);
+    EXPECT_TRUE(policy.scorer && policy.allocator) << text;
+    EXPECT_EQ(make_policy(policy.name).name, policy.name);
+  }
+}
+
+TEST(PoliciesTest, RecentCoversTheWindow) {
+  const Policy policy = make_policy("snapkv:window=64,recent=8");
+  EXPECT_EQ(policy.recent, 64);
+  EXPECT_EQ(policy.scorer->needs().window_queries, 64);
+  EXPECT_EQ(make_policy("snapkv:window=64,recent=100").recent, 100);
+}
+
+TEST(PoliciesTest, UnknownNamesListTheKnown) {
+  for (const char* text :
+       {"", "snap", "snapkv+", "+uniform", "snapkv+global", "ada-snapkv+uniform", "a+b+c", ":"}) {
+    const auto [code, message] = error_of([&] { make_policy(text); });
+    EXPECT_EQ(code, ErrorCode::not_found) << text;
+    EXPECT_NE(message.find("ada-snapkv"), std::string::npos) << message;
+    EXPECT_NE(message.find("adaptive"), std::string::npos) << message;
+  }
+}
+
+TEST(PoliciesTest, ParametersAreChecked) {
+  const auto refuses = [](const char* text, ErrorCode code, const char* part) {
+    const auto [got, message] = error_of([&] { make_policy(text); });
+    EXPECT_EQ(got, code) << text;
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  };
+  refuses("snapkv:width=3", ErrorCode::invalid_argument,
+          "\"width\"; known: window, kernel, pool, sinks, recent");
+  refuses("snapkv:alpha=0.1", ErrorCode::invalid_argument, "alpha");
+  refuses("snapkv:", ErrorCode::invalid_argument, "key=value");
+  refuses("snapkv:window", ErrorCode::invalid_argument, "window");
+  refuses("snapkv:window=", ErrorCode::invalid_argument, "window");
+  refuses("snapkv:window=3,", ErrorCode::invalid_argument, "key=value");
+  refuses("snapkv:window=3x", ErrorCode::invalid_argument, "3x");
+  refuses("snapkv:window=1.5", ErrorCode::invalid_argument, "1.5");
+  refuses("snapkv:window=nan", ErrorCode::invalid_argument, "nan");
+  refuses("snapkv:window=3,window=4", ErrorCode::invalid_argument, "twice");
+  refuses("snapkv:window=0", ErrorCode::out_of_range, "1..8192");
+  refuses("snapkv:kernel=4", ErrorCode::invalid_argument, "even");
+  refuses("snapkv:kernel=0", ErrorCode::out_of_range, "kernel");
+  refuses("snapkv:pool=sum", ErrorCode::invalid_argument, "avg, max");
+  refuses("snapkv:sinks=-1", ErrorCode::out_of_range, "sinks");
+  refuses("ada-snapkv:alpha=1.1", ErrorCode::out_of_range, "0..1");
+}
+
+TEST(PoliciesTest, PartsAndPoliciesHaveTheirOwnNames) {
+  std::set<std::string> names;
+  for (const PolicyInfo& info : policies()) EXPECT_TRUE(names.insert(info.name).second) << info.name;
+}
+
+// KVEDIT_UPDATE_DOCS=1 writes it.
+TEST(PoliciesTest, TheCommittedPageIsTheTable) {
+  const auto path = std::filesystem::path(__FILE__).parent_path() / "../../docs/policies.md";
+  if (std::getenv("KVEDIT_UPDATE_DOCS")) std::ofstream(path) << policies_markdown();
+  std::ostringstream page;
+  page << std::ifstream(path).rdbuf();
+  EXPECT_EQ(page.str(), policies_markdown())
+      << "KVEDIT_UPDATE_DOCS=1 policies_test writes docs/policies.md anew";
+}
+
+}  // namespace
+}  // namespace kvedit

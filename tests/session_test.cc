@@ -1,0 +1,427 @@
+// Sessions on tiny random models of every architecture: what edits promise.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+#include <random>
+#include <thread>
+
+#include "kvedit/session.h"
+#include "peer.h"
+#include "tiny_model.h"
+
+namespace kvedit {
+namespace {
+
+TinySpec spec_of(const std::string& architecture) {
+  TinySpec spec;
+  spec.architecture = architecture;
+  spec.context = 512;
+  if (architecture == "gemma3") spec.window = 24;
+  return spec;
+}
+
+std::shared_ptr<Model> load(const TinySpec& spec, const ModelOptions& options) {
+  return Model::load(write_tiny_model(spec, temporary_path(spec.architecture + ".gguf")), options);
+}
+
+ModelOptions exact_options() {
+  ModelOptions options;
+  options.threads = 2;
+  options.linear = LinearKernel::f32;
+  options.cache = CacheType::f32;
+  options.block_tokens = 64;
+  return options;
+}
+
+// What can be seen of a session: any difference shows.
+struct View {
+  std::vector<Token> tokens;
+  std::vector<Position> positions;
+  size_t entries, bytes;
+  std::vector<float> logits;
+  explicit View(Session& s)
+      : tokens(s.tokens()), positions(s.positions()), entries(s.stats().entries), bytes(s.stats().bytes), logits(s.logits()) {}
+  bool operator==(const View&) const = default;  // bitwise
+};
+
+ErrorCode code_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find('['), std::string::npos);
+    return e.code();
+  }
+  ADD_FAILURE() << "no error";
+  return ErrorCode::io;
+}
+
+class SessionTest : public testing::TestWithParam<std::string> {
+ protected:
+  SessionTest() : model_(load(spec_of(GetParam()), exact_options())) {}
+
+  Session filled(int tokens = 200, uint32_t seed = 1) {
+    Session session(model_);
+    std::mt19937 random(seed);
+    std::vector<Token> all(tokens);
+    for (Token& t : all) t = static_cast<Token>(3 + random() % 300);
+    session.append_tokens(all);
+    return session;
+  }
+  int vocabulary() const { return model_->info().vocabulary; }
+  Divergence from(Session& exact, Session& other) { return divergence(exact.logits(), other.logits(), vocabulary()); }
+
+  std::shared_ptr<Model> model_;
+};
+
+TEST_P(SessionTest, RecomputeEqualsAFreshPrefillOfTheRest) {
+  const std::vector<std::vector<Span>> cases = {
+      {{0, 10}}, {{50, 80}}, {{190, 200}}, {{199, 200}}, {{63, 65}}, {{5, 9}, {60, 70}, {150, 151}}, {{20, 30}, {30, 40}}};
+  for (const auto& spans : cases) {
+    Session session = filled();
+    std::vector<Token> rest = session.tokens();
+    for (size_t i = spans.size(); i-- > 0;) rest.erase(rest.begin() + spans[i].begin, rest.begin() + spans[i].end);
+    const EraseReport report = session.erase(spans);
+    EXPECT_EQ(report.exactness, Exactness::exact);
+    EXPECT_EQ(session.tokens(), rest);
+    Session fresh(model_);
+    fresh.append_tokens(rest);
+    EXPECT_EQ(session.positions(), fresh.positions());
+    EXPECT_EQ(session.stats().entries, fresh.stats().entries);
+    const Divergence d = from(fresh, session);
+    EXPECT_LT(d.mean, 1e-6) << d;
+    EXPECT_LT(d.relative, 1e-4) << d;
+  }
+}
+
+TEST_P(SessionTest, RecomputeIsExactAfterApproximateEditsToo) {
+  for (const std::string first : {"shift", "drop", "repair"}) {
+    Session session = filled();
+    session.erase(Span{20, 40}, {.method = first});
+    session.append_tokens(std::vector<Token>{7, 8, 9});
+    session.erase(Span{100, 110});
+    Session fresh(model_);
+    fresh.append_tokens(session.tokens());
+    EXPECT_EQ(session.positions(), fresh.positions());
+    EXPECT_LT(from(fresh, session).relative, 1e-4) << "after " << first;
+  }
+}
+
+TEST_P(SessionTest, EveryMethodErasesTheTokensAndKeepsTranscriptAndCacheTogether) {
+  for (const EraseMethodInfo& method : erase_methods()) {
+    for (const Span span : {Span{0, 5}, Span{60, 70}, Span{100, 164}, Span{195, 200}, Span{199, 200}}) {
+      Session session = filled();
+      std::vector<Token> rest = session.tokens();
+      rest.erase(rest.begin() + span.begin, rest.begin() + span.end);
+      const EraseReport report = session.erase(span, {.method = method.name});
+      EXPECT_EQ(session.tokens(), rest) << method.name;
+      EXPECT_EQ(report.tokens_erased, span.size());
+      const SessionStats stats = session.stats();
+      EXPECT_EQ(stats.entries, stats.full_entries) << method.name << " " << span.begin;
+      const std::vector<Position> positions = session.positions();
+      if (method.name == "drop") {
+        if (span.end < 200) EXPECT_EQ(positions.back(), 199);
+      } else {
+        EXPECT_EQ(positions.back(), static_cast<Position>(rest.size()) - 1);
+      }
+      session.append_tokens(std::vector<Token>{5, 6, 7});  // life goes on
+      for (const float x : session.logits()) ASSERT_TRUE(std::isfinite(x));
+      const UndoReport undone = session.undo();
+      EXPECT_EQ(undone.tokens_dropped, 3);
+      EXPECT_EQ(undone.tokens_restored, span.size());
+      Session before = filled();
+      EXPECT_EQ(View(session), View(before)) << "undo is bitwise after " << method.name;
+    }
+  }
+}
+
+TEST_P(SessionTest, RepairOverTheWholeSuffixEqualsRecompute) {
+  Session repaired = filled();
+  Session exact = filled();
+  const EraseReport report = repaired.erase(Span{30, 50}, {.method = "repair", .repair_window = 1000});
+  exact.erase(Span{30, 50});
+  EXPECT_EQ(report.tokens_recomputed, 149);
+  EXPECT_LT(from(exact, repaired).relative, 1e-4);
+}
+
+TEST_P(SessionTest, AForkNeverChangesItsParent) {
+  Session parent = filled();
+  const View before(parent);
+  const size_t pages = model_->pool().pages_in_use;
+  Session child = parent.fork();
+  EXPECT_EQ(model_->pool().pages_in_use, pages) << "no page is copied";
+  child.erase(Span{10, 20}, {.method = "shift"});
+  child.append_tokens(std::vector<Token>{1, 2, 3});
+  child.evict("random", Budget::fraction(0.5));
+  child.generate({.max_tokens = 5});
+  EXPECT_EQ(View(parent), before);
+}
+
+TEST_P(SessionTest, GenerationIsForwardingWhatWasChosen) {
+  Session session = filled();
+  const Generation made = session.generate({.max_tokens = 20});
+  Session again = filled();
+  for (const Token token : made.tokens) {
+    const std::vector<float> logits = again.logits();
+    EXPECT_EQ(token, std::max_element(logits.begin(), logits.end()) - logits.begin());
+    again.append_tokens({&token, 1});
+  }
+  EXPECT_EQ(again.tokens(), session.tokens());
+}
+
+TEST_P(SessionTest, ASeedFixesWhatIsDrawn) {
+  const GenerateOptions options{.max_tokens = 20, .temperature = 1.5F, .top_k = 50, .top_p = 0.95F, .min_p = 0.01F,
+                                .repetition_penalty = 1.1F, .seed = 42};
+  Session a = filled();
+  Session b = filled();
+  EXPECT_EQ(a.generate(options).tokens, b.generate(options).tokens);
+  Session c = filled();
+  GenerateOptions other = options;
+  other.seed = 43;
+  EXPECT_NE(a.tokens(), (c.generate(other), c.tokens()));
+}
+
+TEST_P(SessionTest, ASnapshotBringsTheSessionBack) {
+  const std::string path = temporary_path("session.kvs");
+  Session session = filled();
+  session.erase(Span{20, 30}, {.method = "drop"});
+  session.evict("random", Budget::fraction(0.4));
+  session.save(path);
+  Session loaded = Session::load(model_, path);
+  EXPECT_EQ(loaded.tokens(), session.tokens());
+  EXPECT_EQ(loaded.positions(), session.positions());
+  EXPECT_EQ(loaded.stats().entries, session.stats().entries);
+  EXPECT_EQ(loaded.stats().policy, session.stats().policy);
+  EXPECT_LT(from(session, loaded).relative, 1e-6) << "the same entries, perhaps other pages";
+  EXPECT_EQ(loaded.generate({.max_tokens = 8}).tokens, session.generate({.max_tokens = 8}).tokens);
+
+  TinySpec other = spec_of(GetParam());
+  other.seed = 99;
+  const auto stranger = Model::load(write_tiny_model(other, temporary_path("other.gguf")), exact_options());
+  EXPECT_EQ(code_of([&] { Session::load(stranger, path); }), ErrorCode::unsupported);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
+  EXPECT_EQ(code_of([&] { Session::load(model_, path); }), ErrorCode::corrupt);
+}
+
+TEST_P(SessionTest, EvictingFreesMemoryAndGoesOn) {
+  Session session = filled(400);
+  const size_t before = model_->pool().bytes_in_use;
+  const EvictReport report = session.evict("snapkv:window=8", Budget::fraction(0.25));
+  EXPECT_LT(model_->pool().bytes_in_use, before / 2);
+  EXPECT_EQ(report.bytes_after, session.stats().bytes);
+  EXPECT_TRUE(session.stats().evicted);
+  const Generation made = session.generate({.max_tokens = 10});
+  EXPECT_FALSE(made.tokens.empty());
+  for (const EraseMethodInfo& method : erase_methods()) {
+    Session fork = session.fork();
+    const EraseReport erased = fork.erase(Span{100, 120}, {.method = method.name});
+    EXPECT_EQ(fork.tokens().size(), session.tokens().size() - 20) << method.name;
+    if (method.name == "recompute") {
+      EXPECT_NE(erased.note, "");
+    }
+    for (const float x : fork.logits()) ASSERT_TRUE(std::isfinite(x)) << method.name;
+  }
+}
+
+TEST_P(SessionTest, KeepingEverythingChangesNothing) {
+  for (const PolicyInfo& policy : policies()) {
+    Session session = filled();
+    const View before(session);
+    session.evict(policy.name, Budget::fraction(1));
+    EXPECT_EQ(View(session), before) << policy.name;
+  }
+}
+
+// A failure at any block of any method leaves everything as it was.
+TEST_P(SessionTest, AnEditThatFailsInItsMiddleChangesNothing) {
+  for (const EraseMethodInfo& method : erase_methods()) {
+    Session session = filled();
+    const View before(session);
+    const size_t in_use = model_->pool().bytes_in_use;
+    for (int stop_at = 0; stop_at < 4; stop_at++) {
+      int calls = 0;
+      EraseOptions options{.method = method.name, .repair_window = 150};
+      options.progress = [&](size_t, size_t) { return calls++ < stop_at; };
+      try {
+        Session fork = session.fork();
+        session.erase(Span{3, 9}, options);
+        session.undo();
+      } catch (const Error& e) {
+        EXPECT_EQ(e.code(), ErrorCode::cancelled);
+      }
+      EXPECT_EQ(View(session), before) << method.name << " stopped at block " << stop_at;
+      EXPECT_EQ(model_->pool().bytes_in_use, in_use);
+    }
+    struct Thrown {};
+    EraseOptions options{.method = method.name};
+    options.progress = [](size_t, size_t) -> bool { throw Thrown(); };
+    try {
+      session.erase(Span{3, 9}, options);
+      session.undo();
+    } catch (const Thrown&) {
+    }
+    EXPECT_EQ(View(session), before) << method.name;
+  }
+}
+
+TEST_P(SessionTest, ACancelledAppendChangesNothing) {
+  Session session = filled();
+  const View before(session);
+  const std::vector<Token> more(200, 9);
+  EXPECT_EQ(code_of([&] { session.append_tokens(more, [](size_t done, size_t) { return done < 100; }); }),
+            ErrorCode::cancelled);
+  EXPECT_EQ(View(session), before);
+}
+
+TEST_P(SessionTest, BadInputIsNamedAndChangesNothing) {
+  Session session = filled();
+  const View before(session);
+  const auto erase = [&](std::vector<Span> spans) { return code_of([&, spans] { session.erase(spans); }); };
+  EXPECT_EQ(erase({}), ErrorCode::invalid_argument);
+  EXPECT_EQ(erase({{5, 5}}), ErrorCode::invalid_argument);
+  EXPECT_EQ(erase({{9, 5}}), ErrorCode::invalid_argument);
+  EXPECT_EQ(erase({{190, 201}}), ErrorCode::out_of_range);
+  EXPECT_EQ(erase({{-1, 4}}), ErrorCode::out_of_range);
+  EXPECT_EQ(erase({{5, 10}, {8, 12}}), ErrorCode::invalid_argument);
+  EXPECT_EQ(erase({{0, 200}}), ErrorCode::invalid_argument);
+  EXPECT_EQ(code_of([&] { session.erase(Span{1, 2}, {.method = "magic"}); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { session.evict("magic", Budget::fraction(0.5)); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { session.evict("random", Budget::tokens(3)); }), ErrorCode::out_of_range);
+  EXPECT_EQ(code_of([&] { session.append(""); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(code_of([&] { session.append("bad \xff byte"); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(code_of([&] { session.append(std::string_view("nul \0 byte", 10)); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(code_of([&] { session.append_tokens(std::vector<Token>(400, 5)); }), ErrorCode::context_full);
+  EXPECT_EQ(code_of([&] { session.append_tokens(std::vector<Token>{100000}); }), ErrorCode::out_of_range);
+  EXPECT_EQ(code_of([&] { session.find_one("not in there at all"); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { session.undo(); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { session.generate({.max_tokens = 0}); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(code_of([&] { session.generate({.temperature = -1}); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(code_of([&] { Session::load(model_, "/nowhere/session"); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { session.save("/nowhere/session"); }), ErrorCode::io);
+  EXPECT_EQ(View(session), before);
+  Session empty(model_);
+  EXPECT_EQ(code_of([&] { empty.generate(); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(code_of([&] { empty.logits(); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(code_of([&] { empty.evict("random", Budget::fraction(0.5)); }), ErrorCode::invalid_argument);
+}
+
+INSTANTIATE_TEST_SUITE_P(Architectures, SessionTest, testing::Values("llama", "qwen2", "qwen3", "gemma3"),
+                         [](const auto& info) { return info.param; });
+
+TEST(SessionLimitsTest, APoolLimitIsATypedErrorAndNothingChanges) {
+  ModelOptions options = exact_options();
+  options.pool_limit_bytes = 1U << 20U;
+  const auto model = load(spec_of("llama"), options);
+  Session session(model);
+  session.append_tokens(std::vector<Token>(100, 5));
+  const View before(session);
+  std::vector<Session> others;
+  EXPECT_EQ(code_of([&] {
+              for (int i = 0; i < 1000; i++) {
+                others.emplace_back(model);
+                others.back().append_tokens(std::vector<Token>(100, 6));
+              }
+            }),
+            ErrorCode::no_memory);
+  EXPECT_LE(model->pool().bytes_in_use, options.pool_limit_bytes);
+  EXPECT_EQ(code_of([&] { session.append_tokens(std::vector<Token>(300, 6)); }), ErrorCode::no_memory);
+  for (const EraseMethodInfo& method : erase_methods()) {
+    try {
+      session.erase(Span{2, 5}, {.method = method.name});
+      session.undo();
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::no_memory) << method.name;
+    }
+    others.back() = Session(model);
+    EXPECT_EQ(View(session), before) << method.name;
+  }
+  others.clear();
+  session.append_tokens(std::vector<Token>(300, 6));  // what the others held is free again
+}
+
+TEST(SessionLimitsTest, ASessionsOwnLimitHolds) {
+  const auto model = load(spec_of("llama"), exact_options());
+  Session session(model, {.byte_limit = 200000});
+  session.append_tokens(std::vector<Token>(64, 5));
+  EXPECT_EQ(code_of([&] { session.append_tokens(std::vector<Token>(400, 5)); }), ErrorCode::no_memory);
+  EXPECT_EQ(session.tokens().size(), 64U);
+}
+
+TEST(SessionThreadsTest, ASecondCallerIsTold) {
+  const auto model = load(spec_of("llama"), exact_options());
+  Session session(model);
+  session.append_tokens(std::vector<Token>(50, 5));
+  ErrorCode seen = ErrorCode::io;
+  session.append_tokens(std::vector<Token>(50, 5), [&](size_t, size_t) {
+    std::thread([&] { seen = code_of([&] { session.tokens(); }); }).join();
+    return true;
+  });
+  EXPECT_EQ(seen, ErrorCode::busy);
+}
+
+// Run under TSan too. One compute thread each, so that no thread of uninstrumented ggml takes part.
+TEST(SessionThreadsTest, SessionsOfOneModelRunInDifferentThreads) {
+  ModelOptions options = exact_options();
+  options.threads = 1;
+  const auto model = load(spec_of("qwen3"), options);
+  Session parent(model);
+  parent.append_tokens(std::vector<Token>(150, 5));
+  std::vector<std::thread> threads;
+  std::vector<std::vector<Token>> results(4);
+  for (int i = 0; i < 4; i++) {
+    auto child = std::make_shared<Session>(parent.fork());
+    threads.emplace_back([child, i, &results] {
+      child->erase(Span{10, 20 + i % 2}, {.method = "shift"});
+      child->evict("snapkv:window=8", Budget::fraction(0.5));
+      child->generate({.max_tokens = 10});
+      results[i] = child->tokens();
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(results[0], results[2]);
+  EXPECT_EQ(results[1], results[3]);
+}
+
+TEST(SessionTextTest, FindsTextByTheBytesOfItsTokens) {
+  const auto model = load(spec_of("llama"), exact_options());
+  Session session(model);
+  session.append("The code is 4471. The door is red. The code is 4471.");
+  const std::vector<Found> all = session.find("The code is 4471.");
+  ASSERT_EQ(all.size(), 2U);
+  for (const Found& f : all) {
+    EXPECT_NE(f.text.find("The code is 4471."), std::string::npos);
+    EXPECT_EQ(f.widened, f.text != "The code is 4471.");
+  }
+  EXPECT_EQ(code_of([&] { session.find_one("The code"); }), ErrorCode::ambiguous);
+  EXPECT_EQ(session.find_one("The code", 2).tokens.begin, all[1].tokens.begin);
+  EXPECT_EQ(code_of([&] { session.find_one("The code", 3); }), ErrorCode::not_found);
+  const Found door = session.find_one("The door is red. ");
+  session.erase(door.tokens, {.method = "shift"});
+  EXPECT_EQ(session.text(), "The code is 4471. The code is 4471.");
+}
+
+TEST(SessionTextTest, AStopStringEndsTheTextBeforeIt) {
+  const auto model = load(spec_of("llama"), exact_options());
+  Session session(model);
+  session.append("abcabc");
+  Session plain = session.fork();
+  const std::string all = plain.generate({.max_tokens = 40, .temperature = 1, .seed = 3}).text;
+  if (all.size() < 6) GTEST_SKIP() << "the random model stopped at once";
+  const std::string stop = all.substr(3, 2);
+  std::string streamed;
+  GenerateOptions options{.max_tokens = 40, .temperature = 1, .seed = 3, .stop = {stop}};
+  options.on_text = [&](std::string_view part) {
+    streamed += part;
+    return true;
+  };
+  const Generation made = session.generate(options);
+  EXPECT_EQ(made.text, all.substr(0, all.find(stop)));
+  EXPECT_EQ(streamed, made.text);
+  EXPECT_EQ(made.stop, StopReason::stop_string);
+}
+
+}  // namespace
+}  // namespace kvedit
