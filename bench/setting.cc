@@ -1,5 +1,6 @@
 #include "bench/setting.h"
 
+#include "base/check.h"
 #include "bench/llama_peer.h"
 
 namespace kvedit::bench {
@@ -33,9 +34,8 @@ Setting make_setting(const ModelInfo& info, const ModelOptions& options, int rep
   setting.machine = this_machine();
   setting.threads = info.threads;
   setting.repeat = repeat;
-  setting.words =
-      "--repeat " + std::to_string(repeat) + " --peer " + (peer ? "llama.cpp" : "none") + " --json";
-  for (const std::string& word : load_words(info, options)) setting.words += " " + quoted(word);
+  setting.words = cat("--repeat ", repeat, " --peer ", peer ? "llama.cpp" : "none", " --json");
+  for (const std::string& word : load_words(info, options)) setting.words += cat(" ", quoted(word));
   return setting;
 }
 

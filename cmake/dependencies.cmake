@@ -8,14 +8,14 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy>=1.0.3)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash>=0.8)
 
-# oneDNN, and the OpenMP that it uses, whose team size we set (src/compute/gemm.cc). gcc keeps both the
-# library and omp.h in folders of its own; clang must see the header, but not what else lies beside it.
+# oneDNN, and the OpenMP that it uses, whose team size we set (src/compute/gemm.cc); gcc keeps it in a
+# folder of its own.
 find_path(DNNL_INCLUDE_DIR dnnl.hpp REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
 find_library(GOMP_LIBRARY NAMES gomp libgomp.so.1 HINTS ${CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES} REQUIRED)
-find_file(GOMP_HEADER omp.h HINTS ${CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES} PATH_SUFFIXES include REQUIRED)
-configure_file(${GOMP_HEADER} ${CMAKE_BINARY_DIR}/gomp/omp.h COPYONLY)
-
 add_library(kvedit_dnnl INTERFACE)
-target_include_directories(kvedit_dnnl SYSTEM INTERFACE ${DNNL_INCLUDE_DIR} ${CMAKE_BINARY_DIR}/gomp)
+target_include_directories(kvedit_dnnl SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
 target_link_libraries(kvedit_dnnl INTERFACE ${DNNL_LIBRARY} ${GOMP_LIBRARY})
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  target_include_directories(kvedit_dnnl INTERFACE ${CMAKE_CURRENT_LIST_DIR}/gomp)
+endif()

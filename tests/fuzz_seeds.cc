@@ -17,8 +17,13 @@ namespace fs = std::filesystem;
 void write_models(const fs::path& folder) {
   fs::create_directories(folder);
   for (const char* architecture : {"llama", "qwen2", "qwen3", "gemma3"}) {
-    const TinySpec spec{.architecture = architecture, .layers = 1, .d_model = 32, .heads = 2, .kv_heads = 1,
-                        .d_ff = 32, .vocabulary = 280};
+    const TinySpec spec{.architecture = architecture,
+                        .layers = 1,
+                        .d_model = 32,
+                        .heads = 2,
+                        .kv_heads = 1,
+                        .d_ff = 32,
+                        .vocabulary = 280};
     write_tiny_model(spec, folder / architecture);
   }
 }

@@ -173,7 +173,7 @@ TEST_P(SessionTest, GenerationIsForwardingWhatWasChosen) {
 }
 
 TEST_P(SessionTest, ASeedFixesWhatIsDrawn) {
-  const GenerateOptions options{.max_tokens = 20, .temperature = 1.5F, .top_k = 50, .top_p = 0.95F, .min_p = 0.01F,
+  const GenerateOptions options{.max_tokens = 20, .temperature = 20, .top_k = 50, .top_p = 0.95F, .min_p = 0.01F,
                                 .repetition_penalty = 1.1F, .seed = 42};
   Session a = filled();
   Session b = filled();

@@ -1,4 +1,5 @@
 // kvedit bench: our speed and memory beside llama.cpp's, both in one process, interleaved.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <functional>
 #include <iostream>

@@ -115,6 +115,7 @@ void run(const ChatCommand& command) {
     arm_interrupt();
     const std::optional<std::string> line = lines.next();
     if (!line) {
+      if (lines.terminal()) std::cout << std::endl;
       if (interrupted() && lines.terminal()) continue;
       break;
     }

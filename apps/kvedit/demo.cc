@@ -63,9 +63,15 @@ std::vector<Step> work(const DemoCommand& command, const Session& full, const Pr
   };
   const SessionStats stats = full.stats();
   std::vector<Step> steps = {{"read", "prefill", answer(full), prefill_ms, stats.tokens, stats.bytes}};
+  const std::vector<EraseMethodInfo> methods = erase_methods();
+  const std::vector<std::string> evictions = demo_policies(command);
+  ProgressLine line("trying methods and policies,");
+  const Progress show = line.progress();
+  auto next = [&] { show(steps.size(), methods.size() + evictions.size()); };
   const Span wrong = full.find_one(demo_wrong_fact).tokens;
   Session clean = full.fork();
-  for (const EraseMethodInfo& method : erase_methods()) {
+  for (const EraseMethodInfo& method : methods) {
+    next();
     Session session = full.fork();
     EraseOptions options;
     options.method = method.name;
@@ -74,7 +80,8 @@ std::vector<Step> work(const DemoCommand& command, const Session& full, const Pr
                      r.ms, r.tokens_recomputed, r.bytes_after});
     if (r.exactness == Exactness::exact) clean = std::move(session);
   }
-  for (const std::string& policy : demo_policies(command)) {
+  for (const std::string& policy : evictions) {
+    next();
     Session session = clean.fork();
     prompt.append_question(session, demo_question);
     EvictOptions options;

@@ -10,7 +10,7 @@ namespace {
 
 template <typename Info>
 std::vector<std::string> chosen(const std::vector<std::string>& given, const std::vector<Info>& table,
-                                const std::string& kind) {
+                                const std::string& where, const std::string& kind) {
   std::vector<std::string> names, result;
   for (const Info& info : table) names.push_back(info.name);
   for (const std::string& name : given) {
@@ -24,7 +24,7 @@ std::vector<std::string> chosen(const std::vector<std::string>& given, const std
     } else {
       std::string known;
       for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
-      throw Error(ErrorCode::not_found, kind, "no " + kind + " '" + name + "'; there are " + known);
+      throw Error(ErrorCode::not_found, where, "no " + kind + " '" + name + "'; there are " + known);
     }
   }
   return result;
@@ -69,6 +69,9 @@ Prepared prepare(const EditOptions& options) {
   require_context(options);
   const bool from_file = !options.session.empty() && file_exists(options.session);
   const std::string context = options.context.empty() ? "" : read_file(options.context);
+  if (context.empty() && !options.context.empty()) {
+    throw Error(ErrorCode::invalid_argument, "cli", "the context file " + options.context + " is empty");
+  }
   std::shared_ptr<Model> model = load_model(options.common);
   Prompt prompt(*model, options.raw);
   SessionOptions session_options;
@@ -92,9 +95,7 @@ Prepared prepare(const EditOptions& options) {
     if (!options.session.empty()) session.save(options.session);
   }
   const double ms = watch.ms();
-  Prepared prepared{std::move(model), std::move(prompt), std::move(session), ms, from_file, {}};
-  prepared.before = ask_all(prepared.session, prepared.prompt, options);
-  return prepared;
+  return {std::move(model), std::move(prompt), std::move(session), ms, from_file, {}};
 }
 
 std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const EditOptions& options) {
@@ -106,16 +107,16 @@ std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const 
 }
 
 std::vector<std::string> chosen_methods(const std::vector<std::string>& given) {
-  return chosen(given, erase_methods(), "erase method");
+  return chosen(given, erase_methods(), "erase", "method");
 }
 
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given) {
-  return chosen(given, policies(), "policy");
+  return chosen(given, policies(), "evict", "policy");
 }
 
 Eviction apply_policy(Session& session, const Prepared& prepared, const EditOptions& options,
                       const std::string& policy) {
-  Eviction eviction{options.keep, "", {}, 0, {}};
+  Eviction eviction{policy, options.keep, "", {}, 0, {}};
   {
     ProgressLine line("evicting, layers");
     EvictOptions evict;
@@ -184,7 +185,7 @@ void print_evictions(const std::vector<Eviction>& evictions) {
                ">resident"});
   for (const Eviction& e : evictions) {
     const EvictReport& r = e.report;
-    table.add({(e.method.empty() ? "" : e.method + " + ") + r.policy, percent(r.keep),
+    table.add({(e.method.empty() ? "" : e.method + " + ") + e.policy, percent(r.keep),
                grouped(r.lane_min) + " / " + grouped(r.lane_median) + " / " + grouped(r.lane_max),
                milliseconds(r.score_ms), milliseconds(r.compact_ms), mebibytes(r.bytes_before),
                mebibytes(r.bytes_after), mebibytes(e.resident_bytes)});

@@ -28,14 +28,14 @@ void add_edit_options(CLI::App& command, EditOptions& options);
 /// Throws Error(invalid_argument) when there is neither a context file nor a session to start from.
 void require_context(const EditOptions& options);
 
-/// The model, the context in its cache, and the answers of the full cache.
+/// The model and the context in its cache.
 struct Prepared {
   std::shared_ptr<Model> model;
   Prompt prompt;
   Session session;
   double prefill_ms = 0;
   bool from_file = false;
-  std::vector<Answer> before;
+  std::vector<Answer> before;  // of the full cache; the caller asks
 };
 Prepared prepare(const EditOptions& options);
 std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const EditOptions& options);
@@ -45,7 +45,8 @@ std::vector<std::string> chosen_methods(const std::vector<std::string>& given);
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given);
 
 struct Eviction {
-  std::string keep;    // as asked for
+  std::string policy;  // this and the budget as asked for
+  std::string keep;
   std::string method;  // of the erase it was combined with, or empty
   EvictReport report;
   size_t resident_bytes = 0;

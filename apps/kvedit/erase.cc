@@ -71,11 +71,7 @@ void locate(const EraseCommand& command, const Session& session, std::vector<Fou
     int nth = 0;
     if (command.nth.size() == 1 && all.size() > 1) nth = command.nth[0];
     if (command.nth.size() > 1) nth = command.nth[i];
-    try {
-      spans.push_back(session.find_one(command.texts[i], nth));
-    } catch (const Error& error) {
-      throw error.code() == ErrorCode::ambiguous ? extended(error, "; choose one with --nth N") : error;
-    }
+    spans.push_back(session.find_one(command.texts[i], nth));
     for (const Found& found : all) {
       if (!(found.tokens == spans.back().tokens)) others.push_back(found);
     }
@@ -144,7 +140,7 @@ void print(const Prepared& prepared, int context_tokens, const std::vector<Edit>
   print_evictions(evictions);
   std::vector<std::pair<std::string, std::vector<Answer>>> answers = {{"before", prepared.before}};
   for (const Edit& edit : edits) answers.emplace_back(edit.report.method, edit.answers);
-  for (const Eviction& e : evictions) answers.emplace_back(e.method + " + " + e.report.policy, e.answers);
+  for (const Eviction& e : evictions) answers.emplace_back(e.method + " + " + e.policy, e.answers);
   print_answers(answers);
 }
 
@@ -160,6 +156,7 @@ void run(const EraseCommand& command) {
   locate(command, prepared.session, spans, others);
   std::vector<Span> tokens;
   for (const Found& found : spans) tokens.push_back(found.tokens);
+  prepared.before = ask_all(prepared.session, prepared.prompt, command.edit);
 
   std::vector<Edit> edits;
   std::vector<Eviction> evictions;

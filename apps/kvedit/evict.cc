@@ -24,6 +24,7 @@ void run(const EditOptions& options) {
 
   Prepared prepared = prepare(options);
   const int context_tokens = prepared.session.stats().tokens;
+  prepared.before = ask_all(prepared.session, prepared.prompt, options);
   std::vector<Eviction> evictions;
   for (const std::string& policy : policies) {
     // The only eviction is made on the session itself: no fork pins the pages it frees.
@@ -42,7 +43,7 @@ void run(const EditOptions& options) {
   print_prepared(prepared, context_tokens);
   print_evictions(evictions);
   std::vector<std::pair<std::string, std::vector<Answer>>> answers = {{"full cache", prepared.before}};
-  for (const Eviction& e : evictions) answers.emplace_back(e.report.policy, e.answers);
+  for (const Eviction& e : evictions) answers.emplace_back(e.policy, e.answers);
   print_answers(answers);
 }
 

@@ -56,6 +56,10 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "kvedit " KVEDIT_VERSION);
   app.require_subcommand(1);
   for (const auto add : commands) add(app);
+  if (argc == 1) {
+    std::cerr << app.help();
+    return exit_usage;
+  }
   const bool json =
       std::any_of(argv, argv + argc, [](const char* word) { return std::string_view(word) == "--json"; });
   try {
@@ -65,11 +69,13 @@ int main(int argc, char** argv) {
     return finish(error.get_exit_code());
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return finish(app.exit(error));  // --help, --version
-    if (json) {
-      report(true, "usage", error.what());
-    } else {
-      app.exit(error);
+    std::string message = error.what();
+    const auto known =
+        app.get_subcommands([&](const CLI::App* command) { return command->check_name(argv[1]); });
+    if (argv[1][0] != '-' && known.empty()) {
+      message = "no command '" + std::string(argv[1]) + "'";  // CLI11 only says that one is required
     }
+    report(json, "usage", "[cli] " + message + (json ? "" : "; see --help"));
     return finish(exit_usage);
   } catch (const Error& error) {
     report(json, name(error.code()), error.what());

@@ -1,11 +1,8 @@
 #include "sampling.h"
 
-#include <limits>
-
 namespace kvedit::cli {
 
 void add_sampling(CLI::App& command, GenerateOptions& options) {
-  const auto positive = CLI::Range(0.0, static_cast<double>(std::numeric_limits<float>::max()));
   auto number = [&command](const std::string& flag, auto& value, const std::string& description, auto check) {
     command.add_option(flag, value, description)
         ->check(check)
@@ -14,13 +11,14 @@ void add_sampling(CLI::App& command, GenerateOptions& options) {
         ->group("Sampling");
   };
   number("-n,--max-tokens", options.max_tokens, "Tokens to generate at most", CLI::Range(1, 1 << 30));
-  number("--temperature", options.temperature, "0: always the likeliest token", positive);
+  number("--temperature", options.temperature, "0: always the likeliest token", CLI::Range(0.0, 1000.0));
   number("--top-k", options.top_k, "Only the k likeliest tokens; 0: off", CLI::Range(0, 1 << 30));
   number("--top-p", options.top_p, "Only the likeliest that make up this share; 1: off",
          CLI::Range(0.0, 1.0));
   number("--min-p", options.min_p, "Only those with this share of the likeliest's; 0: off",
          CLI::Range(0.0, 1.0));
-  number("--repeat-penalty", options.repetition_penalty, "Of recent tokens; 1: off", positive);
+  number("--repeat-penalty", options.repetition_penalty, "Of recent tokens; 1: off",
+         CLI::Range(0.01, 1000.0));
   command.add_option("--seed", options.seed, "Of the draw")
       ->capture_default_str()
       ->type_name("N")

@@ -7,6 +7,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "compute/attention.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // after highway.h
@@ -34,9 +35,10 @@ HWY_INLINE V load(D d, const hwy::float16_t* p) {
 
 // One register tile: c[r][0..W vectors) = factor[r] * c[r] + sum_k a[r][k] * b[k][..], k in [begin, end).
 // A null factor starts from zero.
+// `ahead` is memory that is read next in the same pattern; the hardware cannot guess where pages lie.
 template <int R, int W, class T>
-HWY_INLINE void tile(const float* const* a, int begin, int end, const T* b, size_t b_stride,
-                     const float* factor, float* const* c, size_t column) {
+HWY_INLINE void tile(const float* const* a, int begin, int end, const T* b, size_t b_stride, const float* factor,
+                     float* const* c, size_t column, const T* ahead) {
   const D d;
   const size_t lanes = hn::Lanes(d);
   V sum[R][W];
@@ -46,7 +48,13 @@ HWY_INLINE void tile(const float* const* a, int begin, int end, const T* b, size
     }
   }
   b += column;
+  ahead += column;
   for (int k = begin; k < end; k++) {
+    if constexpr (sizeof(T) == 2) {
+      for (size_t line = 0; line < W * lanes * sizeof(T); line += 64) {
+        hwy::Prefetch(reinterpret_cast<const char*>(ahead + k * b_stride) + line);
+      }
+    }
     V row[W];
     for (int w = 0; w < W; w++) row[w] = load(d, b + k * b_stride + w * lanes);
     for (int r = 0; r < R; r++) {
@@ -61,15 +69,15 @@ HWY_INLINE void tile(const float* const* a, int begin, int end, const T* b, size
 
 // c[R][columns] = factor * c + a[R][begin..end) . b[begin..end)[columns]; columns: a multiple of 16.
 template <int R, class T>
-HWY_INLINE void multiply(const float* const* a, int begin, int end, const T* b, int columns,
-                         const float* factor, float* const* c) {
+HWY_INLINE void multiply(const float* const* a, int begin, int end, const T* b, int columns, const float* factor,
+                         float* const* c, const T* ahead) {
   const size_t lanes = hn::Lanes(D());
   size_t column = 0;
   for (; column + kVectors * lanes <= static_cast<size_t>(columns); column += kVectors * lanes) {
-    tile<R, kVectors>(a, begin, end, b, columns, factor, c, column);
+    tile<R, kVectors>(a, begin, end, b, columns, factor, c, column, ahead);
   }
   for (; column < static_cast<size_t>(columns); column += lanes) {
-    tile<R, 1>(a, begin, end, b, columns, factor, c, column);
+    tile<R, 1>(a, begin, end, b, columns, factor, c, column, ahead);
   }
 }
 
@@ -129,7 +137,7 @@ HWY_INLINE float soften(float* scores, Columns columns, float& maximum, float& s
 
 // Scores of R rows, from `row` on, against one page; then a call of use(columns of each row).
 template <int R, class T>
-HWY_INLINE void score_rows(const AttentionTask& task, const Page& page, const T* keys, int row,
+HWY_INLINE void score_rows(const AttentionTask& task, const Page& page, const T* keys, const T* next_keys, int row,
                            float (*scores)[kPageEntries], Columns* columns) {
   const float* a[R];
   float* s[R];
@@ -139,15 +147,15 @@ HWY_INLINE void score_rows(const AttentionTask& task, const Page& page, const T*
     s[r] = scores[r];
     columns[r] = visible(page, task.positions[token], task.window);
   }
-  multiply<R>(a, 0, task.key_dim, keys, kPageEntries, nullptr, s);
+  multiply<R>(a, 0, task.key_dim, keys, kPageEntries, nullptr, s, next_keys);
 }
 
 template <int R, class T>
-HWY_INLINE void attend_rows(const AttentionTask& task, const Page& page, const T* keys, const T* values, int row,
-                            float* maxima, float* sums) {
+HWY_INLINE void attend_rows(const AttentionTask& task, const Page& page, const T* keys, const T* values,
+                            const Page& next, int row, float* maxima, float* sums) {
   HWY_ALIGN float scores[R][kPageEntries];
   Columns columns[R];
-  score_rows<R>(task, page, keys, row, scores, columns);
+  score_rows<R>(task, page, keys, reinterpret_cast<const T*>(next.keys), row, scores, columns);
   const float* weights[R];
   float* output[R];
   float factors[R];
@@ -159,7 +167,8 @@ HWY_INLINE void attend_rows(const AttentionTask& task, const Page& page, const T
                 static_cast<size_t>((row + r) % task.group) * task.value_dim;
     used = {std::min(used.begin, columns[r].begin), std::max(used.end, columns[r].end)};
   }
-  multiply<R>(weights, used.begin, used.end, values, task.value_dim, factors, output);
+  multiply<R>(weights, used.begin, used.end, values, task.value_dim, factors, output,
+              reinterpret_cast<const T*>(next.values));
 }
 
 // Calls use<R>(row) for all rows, in register tiles.
@@ -182,18 +191,20 @@ void widen(const hwy::float16_t* from, float* to, size_t n) {
   for (size_t i = 0; i < n; i += hn::Lanes(d)) hn::StoreU(load(d, from + i), d, to + i);
 }
 
-// Calls use(page, keys, values) for each page, in f32 when many rows will read it.
+// Calls use(page, keys, values, next page) for each page, in f32 when many rows will read it.
 template <class Use>
 void for_pages(const AttentionTask& task, bool want_values, Use&& use) {
   const int rows = static_cast<int>(task.positions.size()) * task.group;
   const size_t key_elements = static_cast<size_t>(task.key_dim) * kPageEntries;
   thread_local std::vector<float> wide;
-  for (const PageRef& page : task.pages) {
+  for (size_t i = 0; i < task.pages.size(); i++) {
+    const PageRef& page = task.pages[i];
+    const Page& next = *task.pages[std::min(i + 1, task.pages.size() - 1)];
     if (task.type == ElementType::f32) {
-      use(*page, reinterpret_cast<const float*>(page->keys), reinterpret_cast<const float*>(page->values));
+      use(*page, reinterpret_cast<const float*>(page->keys), reinterpret_cast<const float*>(page->values), next);
     } else if (rows <= 2 * kRowTile) {
       use(*page, reinterpret_cast<const hwy::float16_t*>(page->keys),
-          reinterpret_cast<const hwy::float16_t*>(page->values));
+          reinterpret_cast<const hwy::float16_t*>(page->values), next);
     } else {
       const size_t value_elements = static_cast<size_t>(task.value_dim) * page->count;
       wide.resize(key_elements + static_cast<size_t>(task.value_dim) * kPageEntries);
@@ -201,7 +212,8 @@ void for_pages(const AttentionTask& task, bool want_values, Use&& use) {
       if (want_values) {
         widen(reinterpret_cast<const hwy::float16_t*>(page->values), wide.data() + key_elements, value_elements);
       }
-      use(*page, static_cast<const float*>(wide.data()), static_cast<const float*>(wide.data()) + key_elements);
+      use(*page, static_cast<const float*>(wide.data()), static_cast<const float*>(wide.data()) + key_elements,
+          next);
     }
   }
 }
@@ -216,9 +228,9 @@ void attend_task(const AttentionTask& task) {
   std::fill_n(sums, rows, 0.0F);
   const size_t width = static_cast<size_t>(task.group) * task.value_dim;
   for (size_t t = 0; t < task.positions.size(); t++) std::fill_n(task.output + t * task.output_stride, width, 0.0F);
-  for_pages(task, true, [&](const Page& page, const auto* keys, const auto* values) {
+  for_pages(task, true, [&](const Page& page, const auto* keys, const auto* values, const Page& next) {
     for_row_tiles(rows, [&](auto tile_rows, int row) {
-      attend_rows<decltype(tile_rows)::value>(task, page, keys, values, row, maxima, sums);
+      attend_rows<decltype(tile_rows)::value>(task, page, keys, values, next, row, maxima, sums);
     });
   });
   if (!task.normalise) return;
@@ -248,12 +260,12 @@ HWY_INLINE void weigh(float* scores, Columns columns, float maximum, float sum) 
 void weigh_task(const AttentionTask& task, const float* maxima, const float* sums, float* weights, size_t stride) {
   const int rows = static_cast<int>(task.positions.size()) * task.group;
   size_t first = 0;  // of this page's entries
-  for_pages(task, false, [&](const Page& page, const auto* keys, const auto*) {
+  for_pages(task, false, [&](const Page& page, const auto* keys, const auto*, const Page&) {
     for_row_tiles(rows, [&](auto tile_rows, int row) {
       constexpr int R = decltype(tile_rows)::value;
       HWY_ALIGN float scores[R][kPageEntries];
       Columns columns[R];
-      score_rows<R>(task, page, keys, row, scores, columns);
+      score_rows<R>(task, page, keys, keys, row, scores, columns);
       for (int r = 0; r < R; r++) {
         weigh(scores[r], columns[r], maxima[row + r], sums[row + r]);
         float* out = weights + (stride > 0 ? (row + r) * stride : 0) + first;
