@@ -65,4 +65,17 @@ Span erase_span(const EraseWords& words);
 std::vector<Row> erase_rows(Contest& contest, const EraseWords& words,
                             const std::vector<std::string>& methods);
 
+using Emit = std::function<void(const Row&)>;
+
+struct TableWords {
+  int tokens = 64;
+  std::vector<std::string> policies;
+  std::string keep;
+  std::vector<std::string> methods;
+};
+/// Tokens of the longest context of table_rows().
+int table_capacity(const TableWords& words);
+/// The rows of docs/results, as they come, in an order that reuses what was read.
+void table_rows(Contest& contest, const TableWords& words, const Emit& emit);
+
 }  // namespace kvedit::bench

@@ -9,8 +9,8 @@ Row decode_row(Contest& contest, int cached, int tokens) {
   Row row{.name = cat("decode/", cached), .unit = "tok/s"};
   row.words = cat("decode --cached ", cached, " --tokens ", tokens);
   const int held = std::max(1, cached);
-  contest.ours().hold(held);  // long ones before the first repetition
-  if (contest.peer()) contest.peer()->hold(held);
+  contest.ours().hold_measured(held);
+  if (contest.peer()) contest.peer()->hold_measured(held);
   contest.interleave([&] { row.ours.push_back(contest.ours().decode(held, tokens)); },
                      [&](LlamaPeer& peer) { row.peer.push_back(peer.decode(held, tokens)); });
   row.first_token_ms = contest.first_token_ms(held);

@@ -24,7 +24,8 @@ Span erase_span(const EraseWords& words) {
   if (percent) text.remove_suffix(1);
   double depth = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), depth);
-  if (error != std::errc() || end != text.data() + text.size() || depth < 0 || (percent && depth > 100)) {
+  if (error != std::errc() || end != text.data() + text.size() ||
+      !(depth >= 0 && depth <= (percent ? 100 : 1 << 24))) {
     fail(ErrorCode::invalid_argument, "bench", "depth '", words.depth,
          "' is neither a token's index nor a percentage like 10%");
   }
@@ -74,7 +75,7 @@ std::vector<Row> erase_rows(Contest& contest, const EraseWords& words,
         cat(row.more["exactness"].get<std::string>(), ", ", reports[i].tokens_recomputed, " recomputed");
     if (recompute_ms > 0) {
       const double share = 100 * summarize(row.ours).median / recompute_ms;
-      row.more["percent_of_our_recompute"] = share;
+      row.more["percent_of_our_recompute"] = rounded(share);
       char text[64];
       std::snprintf(text, sizeof text, ", %.3g%% of our recompute", share);
       row.note += text;

@@ -50,7 +50,7 @@ Row evict_row(Contest& contest, int length, const std::string& policy, const std
   row.words = cat("evict --length ", length, " --policy ", policy, " --keep ", keep, " --tokens ", tokens);
   const Budget budget = Budget::parse(keep);
   contest.ours().drop();
-  if (contest.peer()) contest.peer()->hold(length);
+  if (contest.peer()) contest.peer()->hold_measured(length);
   Seen seen;
   contest.interleave(
       [&] { row.ours.push_back(evict_and_decode(contest.ours(), length, policy, budget, tokens, seen)); },
@@ -62,7 +62,7 @@ Row evict_row(Contest& contest, int length, const std::string& policy, const std
   row.more["policy"] = seen.report.policy;
   row.more["evict_ms"] = to_json(ms);
   row.more["evict_percent_of_prefill"] = to_json(percent);
-  row.more["kept"] = seen.report.keep;
+  row.more["kept"] = rounded(seen.report.keep);
   row.more["cache_bytes"] = {{"before", seen.report.bytes_before}, {"after", seen.report.bytes_after}};
   row.more["resident_bytes"] = {{"before", seen.resident_before}, {"after", seen.resident_after}};
   contest.note_agreement(row, seen.tops);

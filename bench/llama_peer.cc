@@ -13,6 +13,7 @@ namespace kvedit::bench {
 namespace {
 
 constexpr int kBatch = 2048;
+constexpr int kStep = 512;
 
 struct Free {
   void operator()(llama_model* model) const { llama_model_free(model); }
@@ -67,7 +68,9 @@ void LlamaPeer::State::forward(std::span<const Token> tokens, int position, bool
 // Back to the first `tokens` tokens. A window cache may have dropped what they need.
 bool LlamaPeer::State::cut(int tokens) {
   if (!llama_memory_seq_rm(memory(), 0, tokens, -1)) return false;
-  return window == 0 || tokens == 0 || llama_memory_seq_pos_min(memory(), 0) <= std::max(0, tokens - window);
+  if (window == 0 || tokens == 0) return true;
+  const llama_pos first = llama_memory_seq_pos_min(memory(), 0);  // -1: nothing is left
+  return first >= 0 && first <= std::max(0, tokens - window);
 }
 
 LlamaPeer::LlamaPeer(const std::string& path, std::vector<Token> text, int threads, int capacity,
@@ -84,7 +87,7 @@ LlamaPeer::LlamaPeer(const std::string& path, std::vector<Token> text, int threa
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<uint32_t>(capacity);
   params.n_batch = kBatch;
-  params.n_ubatch = 512;
+  params.n_ubatch = kStep;
   params.n_threads = params.n_threads_batch = threads;
   params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
   params.type_k = params.type_v = GGML_TYPE_F16;
@@ -132,11 +135,12 @@ Step LlamaPeer::step(Token token) {
 }
 
 double LlamaPeer::recompute_without(Span span, int length, int& tokens) {
-  if (state_->prefix < span.begin) hold(span.begin);
+  // A window cache holds the window and one step: only a span near the end leaves what stands before it.
+  const bool kept = state_->window == 0 || span.begin >= length - kStep;
+  if (kept) hold(span.begin);
   wait_until_idle();
   const Progress callback = progress("recompute");
   const Timer timer;
-  const bool kept = state_->cut(span.begin);
   if (!kept) llama_memory_clear(state_->memory(), false);
   const std::span<const Token> before = Side::text(kept ? span.begin : 0, span.begin);
   const std::span<const Token> after = Side::text(span.end, length - 1);
@@ -144,7 +148,7 @@ double LlamaPeer::recompute_without(Span span, int length, int& tokens) {
   again.insert(again.end(), after.begin(), after.end());
   state_->forward(again, kept ? span.begin : 0, false, callback);
   tokens = static_cast<int>(again.size());
-  state_->prefix = span.begin;
+  state_->prefix = kept ? span.begin : 0;
   return timer.ms();
 }
 

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -68,7 +69,7 @@ void decode(Session& session, std::span<const Token> tokens) {
 size_t do_peak_job(const PeakJob& job) {
   const std::vector<Token> text = filler_tokens(kAnyVocabulary, job.length + job.tokens);
   if (job.side == "peer") {
-    LlamaPeer peer(job.model, text, job.load.threads, job.length + job.tokens, {});
+    LlamaPeer peer(job.model, text, std::max(1, job.load.threads), job.length + job.tokens, {});
     peer.decode(job.length, job.tokens);
     return peak_resident_bytes();
   }

@@ -6,13 +6,6 @@
 namespace kvedit::bench {
 namespace {
 
-// Six significant digits: more would be noise.
-double rounded(double value) {
-  if (value == 0 || !std::isfinite(value)) return value;
-  const double scale = std::pow(10, 5 - static_cast<int>(std::floor(std::log10(std::abs(value)))));
-  return std::round(value * scale) / scale;
-}
-
 Json to_json(const Both& both, bool whole) {
   Json json = Json::object();
   const auto put = [&](const char* side, std::optional<double> value) {
@@ -44,7 +37,7 @@ std::string line(const std::string& name, const std::string& unit, const std::st
                  const std::string& peer, const std::string& ratio, const std::string& first,
                  const std::string& peak, const std::string& note) {
   char text[512];
-  std::snprintf(text, sizeof text, "%-28s %-5s  %23s  %23s  %20s  %17s  %13s  %s", name.c_str(), unit.c_str(),
+  std::snprintf(text, sizeof text, "%-30s %-5s  %23s  %23s  %20s  %17s  %13s  %s", name.c_str(), unit.c_str(),
                 ours.c_str(), peer.c_str(), ratio.c_str(), first.c_str(), peak.c_str(), note.c_str());
   std::string result = text;
   result.erase(result.find_last_not_of(' ') + 1);
@@ -52,6 +45,12 @@ std::string line(const std::string& name, const std::string& unit, const std::st
 }
 
 }  // namespace
+
+double rounded(double value) {
+  if (value == 0 || !std::isfinite(value)) return value;
+  const double scale = std::pow(10, 5 - static_cast<int>(std::floor(std::log10(std::abs(value)))));
+  return std::round(value * scale) / scale;
+}
 
 Json to_json(const Summary& s) {
   return {{"min", rounded(s.min)}, {"median", rounded(s.median)}, {"max", rounded(s.max)}};
@@ -81,11 +80,14 @@ Json to_json(const Row& row, const Setting& setting) {
   return json;
 }
 
-std::string table_header() {
-  return line("work", "unit", "ours min/median/max", "peer", "ratio", "first token ms", "peak MiB", "") +
-         "\n" + std::string(28, '-') + " " + std::string(5, '-') + "  " + std::string(23, '-') + "  " +
-         std::string(23, '-') + "  " + std::string(20, '-') + "  " + std::string(17, '-') + "  " +
-         std::string(13, '-');
+std::string table_header(const Setting& s) {
+  std::string text = s.machine.cpu + ", " + std::to_string(s.threads) + " threads, linear " + s.linear +
+                     ", attention " + s.attention + "\n" + s.model;
+  if (!s.peer_version.empty()) text += ", peer " + s.peer_version;
+  text += "\n\n";
+  text += line("work", "unit", "ours min/median/max", "peer", "ratio", "first token ms", "peak MiB", "");
+  const auto rule = [](int width) { return std::string(width, '-'); };
+  return text + "\n" + line(rule(30), rule(5), rule(23), rule(23), rule(20), rule(17), rule(13), "");
 }
 
 std::string table_line(const Row& row) {

@@ -32,11 +32,13 @@ struct Row {
   bool higher_is_better() const { return unit == "tok/s"; }
 };
 
+/// To six significant digits: more would be noise.
+double rounded(double value);
 Json to_json(const Row& row, const Setting& setting);
 Json to_json(const Summary& summary);
 
 /// Lines of a table with aligned columns, to print one by one as results come.
-std::string table_header();
+std::string table_header(const Setting& setting);
 std::string table_line(const Row& row);
 
 }  // namespace kvedit::bench

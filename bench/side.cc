@@ -43,6 +43,11 @@ void Side::hold(int tokens) {
   }
 }
 
+void Side::hold_measured(int tokens) {
+  if (!first_token_ms(tokens)) prefill(tokens);
+  hold(tokens);
+}
+
 double Side::decode(int cached, int tokens) {
   hold(cached);
   step(text_[cached]);  // wakes threads, makes the graph

@@ -38,6 +38,8 @@ class Side {
   double prefill(int tokens);
   /// Makes exactly the first `tokens` tokens the context, reusing a prefill where it can.
   void hold(int tokens);
+  /// The same, after a prefill of just this length, for first_token_ms().
+  void hold_measured(int tokens);
   /// Tokens a second over the next `tokens` tokens of the text, one at a time, after the first `cached`.
   double decode(int cached, int tokens);
   /// The most likely next token after each step of the last decode().

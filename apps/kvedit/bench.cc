@@ -13,6 +13,7 @@ namespace kvedit::cli {
 namespace {
 
 using bench::Contest;
+using bench::Emit;
 using bench::Row;
 
 const char* const footer =
@@ -42,7 +43,6 @@ struct BenchOptions {
 };
 
 constexpr int kMost = 1 << 24;  // tokens; the model says less
-const std::vector<int> kAllPrefills = {512, 2000, 8000};
 
 /// A line on stderr for each long step.
 bench::ProgressMaker progress_lines() {
@@ -52,7 +52,6 @@ bench::ProgressMaker progress_lines() {
   };
 }
 
-using Emit = std::function<void(const Row&)>;
 using Work = std::function<void(Contest&, const Emit&)>;
 
 /// capacity: tokens of the longest context.
@@ -66,21 +65,11 @@ void compare(const BenchOptions& options, int capacity, const Work& work) {
   bench::PeakMeter peaks(options.no_memory ? "" : "/proc/self/exe", child);
   Contest contest(model, {options.repeat, peer, capacity, progress_lines()}, std::move(peaks));
   const bench::Setting setting = bench::make_setting(info, common.load, options.repeat, peer);
-  if (!common.json) {
-    std::cout << setting.machine.cpu << ", " << info.threads << " threads, linear " << info.linear
-              << ", attention " << info.attention << "\n"
-              << info.path << (peer ? ", peer " + setting.peer_version : "") << "\n\n"
-              << bench::table_header() << std::endl;
-  }
+  if (!common.json) std::cout << bench::table_header(setting) << std::endl;
   work(contest, [&](const Row& row) {
     if (common.json) return print_json(bench::to_json(row, setting), -1);
     std::cout << bench::table_line(row) << std::endl;
   });
-}
-
-void evict_rows(Contest& contest, const BenchOptions& o, const std::vector<std::string>& policies,
-                const Emit& emit) {
-  for (const std::string& policy : policies) emit(evict_row(contest, o.length, policy, o.keep, o.tokens));
 }
 
 void run_decode(const BenchOptions& o) {
@@ -92,7 +81,7 @@ void run_decode(const BenchOptions& o) {
 }
 
 void run_prefill(const BenchOptions& o) {
-  const std::vector<int> lengths = o.lengths.empty() ? kAllPrefills : o.lengths;
+  const std::vector<int> lengths = o.lengths.empty() ? std::vector<int>{512, 2000, 8000} : o.lengths;
   compare(o, *std::max_element(lengths.begin(), lengths.end()), [&](Contest& contest, const Emit& emit) {
     for (const int n : lengths) emit(prefill_row(contest, n));
   });
@@ -109,8 +98,9 @@ void run_erase(const BenchOptions& o) {
 void run_evict(const BenchOptions& o) {
   Budget::parse(o.keep);
   const auto names = chosen_policies(o.policies);
-  compare(o, o.length + o.tokens,
-          [&](Contest& contest, const Emit& emit) { evict_rows(contest, o, names, emit); });
+  compare(o, o.length + o.tokens, [&](Contest& contest, const Emit& emit) {
+    for (const std::string& name : names) emit(evict_row(contest, o.length, name, o.keep, o.tokens));
+  });
 }
 
 void run_fork(const BenchOptions& options) {
@@ -119,19 +109,11 @@ void run_fork(const BenchOptions& options) {
   compare(o, o.length, [&](Contest& contest, const Emit& emit) { emit(fork_row(contest, o.length)); });
 }
 
-/// The table of docs/results, in an order that reuses what was read.
 void run_all(const BenchOptions& o) {
-  const auto methods = chosen_methods({"all"});
-  compare(o, o.length + o.tokens, [&](Contest& contest, const Emit& emit) {
-    emit(decode_row(contest, 0, o.tokens));
-    for (const int n : kAllPrefills) {
-      emit(prefill_row(contest, n));
-      if (n >= 2000) emit(decode_row(contest, n, o.tokens));
-    }
-    evict_rows(contest, o, o.policies, emit);
-    emit(fork_row(contest, o.length));
-    for (const Row& row : erase_rows(contest, o.erase, methods)) emit(row);
-  });
+  Budget::parse(o.keep);
+  const bench::TableWords words{o.tokens, chosen_policies(o.policies), o.keep, chosen_methods({"all"})};
+  compare(o, table_capacity(words),
+          [&](Contest& contest, const Emit& emit) { table_rows(contest, words, emit); });
 }
 
 void run_peak(const BenchOptions& o) {
@@ -157,17 +139,13 @@ CLI::App* add_kind(CLI::App& bench, const std::string& name, const std::string& 
   return sub;
 }
 
-void add_number(CLI::App* sub, const std::string& flag, int& value, const std::string& description,
+/// Value: a number, or a list of them.
+template <typename Value>
+void add_number(CLI::App* sub, const std::string& flag, Value& value, const std::string& description,
                 int least = 1) {
-  sub->add_option(flag, value, description)
-      ->check(CLI::Range(least, kMost))
-      ->type_name("N")
-      ->capture_default_str();
-}
-
-void add_numbers(CLI::App* sub, const std::string& flag, std::vector<int>& values,
-                 const std::string& description, int least) {
-  sub->add_option(flag, values, description)->check(CLI::Range(least, kMost))->type_name("N");
+  CLI::Option* const option = sub->add_option(flag, value, description);
+  option->check(CLI::Range(least, kMost))->type_name("N");
+  if constexpr (std::is_same_v<Value, int>) option->capture_default_str();
 }
 
 }  // namespace
@@ -183,16 +161,15 @@ void add_bench(CLI::App& app) {
     return std::pair(add_kind(*bench, name, description, options, run), options.get());
   };
   const auto add_evict_words = [](CLI::App* sub, BenchOptions* o) {
-    sub->add_option("--policy", o->policies, "Policy, repeatable; all: every one (default: snapkv)")
-        ->type_name("P");
+    sub->add_option("--policy", o->policies, "Repeatable; all: every one (default: snapkv)")->type_name("P");
     sub->add_option("--keep", o->keep, "Budget: 10%, 512 or 64MiB")->type_name("K")->capture_default_str();
     add_number(sub, "--tokens", o->tokens, "Tokens to decode");
   };
   const auto [decode, d] = kind("decode", "Tokens a second after so many cached tokens", run_decode);
-  add_numbers(decode, "--cached", d->lengths, "Tokens in the cache, repeatable (default: 0)", 0);
+  add_number(decode, "--cached", d->lengths, "Tokens in the cache, repeatable (default: 0)", 0);
   add_number(decode, "--tokens", d->tokens, "Tokens to decode");
   const auto [prefill, p] = kind("prefill", "Tokens a second of reading a text", run_prefill);
-  add_numbers(prefill, "--length", p->lengths, "Tokens to read, repeatable (default: 512, 2000, 8000)", 1);
+  add_number(prefill, "--length", p->lengths, "Tokens to read, repeatable (default: 512, 2000, 8000)");
   const auto [erase, e] =
       kind("erase", "Milliseconds of erasing, beside reading again what is left", run_erase);
   add_number(erase, "--length", e->erase.length, "Tokens of the context", 2);
@@ -200,8 +177,7 @@ void add_bench(CLI::App& app) {
   erase->add_option("--depth", e->erase.depth, "Where they begin: a token's index or 10%")
       ->type_name("D")
       ->capture_default_str();
-  erase->add_option("--method", e->methods, "Method, repeatable; all: every one (default: all)")
-      ->type_name("M");
+  erase->add_option("--method", e->methods, "Repeatable; all: every one (default: all)")->type_name("M");
   const auto [evict, v] =
       kind("evict", "Tokens a second after evicting, against the peer's full cache", run_evict);
   add_number(evict, "--length", v->length, "Tokens of the context", 2);
