@@ -7,7 +7,7 @@
 
 namespace kvedit::bench {
 
-Contest::Contest(std::shared_ptr<Model> model, const ContestOptions& options, PeakMeter peaks)
+Contest::Contest(const std::shared_ptr<Model>& model, const ContestOptions& options, PeakMeter peaks)
     : options_(options), peaks_(std::move(peaks)) {
   const ModelInfo info = model->info();
   if (options.capacity > info.context_length) {

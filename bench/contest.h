@@ -25,7 +25,7 @@ class Contest {
  public:
   /// Loads the peer and warms both sides up. Throws Error(out_of_range) when the capacity passes the
   /// model's context.
-  Contest(std::shared_ptr<Model> model, const ContestOptions& options, PeakMeter peaks);
+  Contest(const std::shared_ptr<Model>& model, const ContestOptions& options, PeakMeter peaks);
 
   Ours& ours() { return *ours_; }
   LlamaPeer* peer() { return peer_.get(); }

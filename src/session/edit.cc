@@ -54,7 +54,7 @@ void Session::State::commit(Content edited, std::string what) {
 }
 
 EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& options) {
-  const InUse use(state_->busy);
+  const Settled use(*state_);
   const Stopwatch watch;
   const EraseMethod& method = find_erase_method(options.method);
   if (options.repair_window < 1) {
@@ -132,7 +132,7 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
 }
 
 EvictReport Session::evict(std::string_view policy, const Budget& budget, const EvictOptions& options) {
-  const InUse use(state_->busy);
+  const Settled use(*state_);
   if (options.undo) {
     Content edited = state_->content.fork();
     EvictReport report = state_->evict(edited, policy, budget, options);
@@ -146,7 +146,7 @@ EvictReport Session::evict(std::string_view policy, const Budget& budget, const 
 }
 
 UndoReport Session::undo() {
-  const InUse use(state_->busy);
+  const Settled use(*state_);
   if (state_->history.empty()) fail(ErrorCode::not_found, "session", "there is no edit to undo");
   State::Step step = std::move(state_->history.back());
   state_->history.pop_back();
@@ -161,7 +161,7 @@ UndoReport Session::undo() {
 }
 
 void Session::forget_history() {
-  const InUse use(state_->busy);
+  const Settled use(*state_);
   state_->history.clear();
   state_->model->page_pool()->trim();
 }

@@ -77,7 +77,7 @@ std::string_view name(StopReason reason) {
 }
 
 Generation Session::generate(const GenerateOptions& options) {
-  const InUse use(state_->busy);
+  const Settled use(*state_);
   const Stopwatch watch;
   Content& content = state_->content;
   Transcript& t = content.transcript;

@@ -37,7 +37,7 @@ void check_transcript(const Transcript& t, const Cache& cache, const Hparams& h)
 }  // namespace
 
 void Session::save(const std::string& path) const {
-  const InUse use(state_->busy);
+  const Settled use(*state_);
   const Content& c = state_->content;
   const Hparams& h = state_->model->network().hparams();
   SnapshotWriter file(path);

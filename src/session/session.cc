@@ -18,7 +18,7 @@ Session::Session(Session&& other) noexcept = default;
 Session& Session::operator=(Session&& other) noexcept = default;
 
 Session Session::fork() const {
-  const InUse use(state_->busy);
+  const Settled use(*state_);
   return Session(std::make_unique<State>(*state_, state_->content.fork()));
 }
 
@@ -37,7 +37,14 @@ void Session::State::check_context(size_t n) const {
   }
 }
 
-// Forwards the pending token and all new ones but the last, which is pending then.
+void Session::State::settle() {
+  if (ahead.empty()) return;
+  content.cache.rollback(std::span<const Position>(content.transcript.positions).last(1));
+  ahead.clear();
+}
+
+// Forwards the pending token, if it is not in the cache yet, and all new ones but the last, which is
+// pending then.
 void Session::State::append(std::span<const Token> tokens, const Progress& progress) {
   Transcript& t = content.transcript;
   const int vocabulary = model->network().hparams().vocabulary;
@@ -48,7 +55,7 @@ void Session::State::append(std::span<const Token> tokens, const Progress& progr
   }
   check_context(tokens.size());
   const int before = t.size();
-  const int pending = before > 0 ? before - 1 : 0;
+  const int pending = before > 0 && ahead.empty() ? before - 1 : before;
   std::vector<Position> positions;
   for (size_t i = 0; i < tokens.size(); i++) positions.push_back(content.next_position() + static_cast<Position>(i));
   t.tokens.reserve(t.tokens.size() + tokens.size());
@@ -76,6 +83,7 @@ void Session::State::append(std::span<const Token> tokens, const Progress& progr
     t.positions.resize(before);
     throw;
   }
+  ahead.clear();
   if (t.exact == before && !content.evicted) t.exact = t.size();
 }
 
@@ -104,26 +112,23 @@ std::vector<float> Session::logits() {
   Content& content = state_->content;
   const Transcript& t = content.transcript;
   if (t.size() == 0) fail(ErrorCode::invalid_argument, "session", "an empty session has no next token: append first");
+  if (!state_->ahead.empty()) return state_->ahead;
   const auto last = std::span<const Position>(t.positions).last(1);
   content.cache.append(last);
-  Run run;
-  run.cache = &content.cache;
-  run.tokens = std::span<const Token>(t.tokens).last(1);
-  run.positions = last;
-  run.logits = Logits::last;
   try {
+    state_->check_limit(content);
+    const Run run{&content.cache, std::span<const Token>(t.tokens).last(1), last, Logits::last, nullptr};
     const ModelImpl::Lease engine(*state_->model);
-    auto logits = engine->forward({&run, 1});
-    content.cache.rollback(last);  // still pending
-    return std::move(logits[0]);
+    state_->ahead = engine->forward({&run, 1})[0];
   } catch (...) {
     content.cache.rollback(last);
     throw;
   }
+  return state_->ahead;
 }
 
 SessionStats Session::stats() const {
-  const InUse use(state_->busy);
+  const Settled use(*state_);
   const Content& c = state_->content;
   const Hparams& h = state_->model->network().hparams();
   SessionStats stats;

@@ -41,6 +41,12 @@ struct Session::State {
   Content content;
   std::deque<Step> history;
   std::atomic<bool> busy{false};
+  // Logits of the next token while the pending one's entry is in the cache already, so that a loop of
+  // logits() and append_tokens() forwards each token once. Every other call settles first.
+  std::vector<float> ahead;
+
+  /// The last token is pending again: its entry goes, its logits are forgotten. Does not fail.
+  void settle();
 
   /// Swaps the edited content in; the old one becomes a step of history. Does not fail.
   void commit(Content edited, std::string what);
@@ -67,6 +73,15 @@ class InUse {
 
  private:
   std::atomic<bool>& busy_;
+};
+
+/// The same for calls that look at the cache or change it: the last token is pending.
+class Settled : public InUse {
+ public:
+  template <typename State>
+  explicit Settled(State& state) : InUse(state.busy) {
+    state.settle();
+  }
 };
 
 /// Milliseconds since its making.
