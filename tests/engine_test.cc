@@ -1,4 +1,6 @@
 // Forward passes on tiny models: batches, blocks, captures, cancellation.
+#include "compute/engine.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -6,7 +8,6 @@
 #include <random>
 
 #include "base/check.h"
-#include "compute/engine.h"
 #include "tiny_model.h"
 
 namespace kvedit {
@@ -61,8 +62,8 @@ TEST_P(EngineTest, RunsOfABatchDoNotSeeEachOther) {
   Cache caches[] = {cache(100), cache(3), cache(70)};
   const auto at = [&](size_t n) { return std::span<const Position>(positions_).first(n); };
   const kvedit::Run runs[] = {{&caches[0], a, at(100), Logits::all, nullptr},
-                      {&caches[1], b, at(3), Logits::none, nullptr},
-                      {&caches[2], c, at(70), Logits::last, nullptr}};
+                              {&caches[1], b, at(3), Logits::none, nullptr},
+                              {&caches[2], c, at(70), Logits::last, nullptr}};
   const auto logits = engine_->forward(runs);
   const size_t vocabulary = network_->hparams().vocabulary;
   expect_near(logits[0], alone(a), 1e-4F);
@@ -83,7 +84,8 @@ TEST_P(EngineTest, ASpanForwardedAgainReplacesExactlyThatSpan) {
   const kvedit::Run again{&edited, std::span(all).subspan(40, 20), span, Logits::none, nullptr};
   engine_->forward({&again, 1});
   Cache fresh = cache(60);
-  const kvedit::Run reference{&fresh, std::span(all).first(60), std::span(positions_).first(60), Logits::none, nullptr};
+  const kvedit::Run reference{&fresh, std::span(all).first(60), std::span(positions_).first(60), Logits::none,
+                              nullptr};
   engine_->forward({&reference, 1});
   const int dim = network_->hparams().key_dim;
   const auto keys = [&](const Cache& c, int layer, int begin, int end) {
@@ -118,8 +120,9 @@ TEST_P(EngineTest, CapturesAgreeWithEachOther) {
       std::vector<float> mass(n);
       for (int t = 0; t < n; t++) {
         for (int g = 0; g < h.group(); g++) {
-          const float* q = captures.queries.data() +
-                           ((static_cast<size_t>(layer) * n + t) * h.heads + head * h.group() + g) * h.key_dim;
+          const float* q =
+              captures.queries.data() +
+              ((static_cast<size_t>(layer) * n + t) * h.heads + head * h.group() + g) * h.key_dim;
           std::vector<double> weights(n, 0.0);
           double sum = 0;
           const int window = h.window_of(layer);

@@ -62,16 +62,20 @@ std::vector<TinySpec> tiny_specs() {
   TinySpec linear{.rope_scaling = "linear", .rope_factor = 4};
   TinySpec yarn{.rope_scaling = "yarn", .rope_factor = 4, .rope_original_context = 128};
   TinySpec qwen2{.architecture = "qwen2"};
-  TinySpec qwen2_yarn{.architecture = "qwen2", .rope_scaling = "yarn", .rope_factor = 2, .rope_original_context = 256};
+  TinySpec qwen2_yarn{
+      .architecture = "qwen2", .rope_scaling = "yarn", .rope_factor = 2, .rope_original_context = 256};
   TinySpec qwen3{.architecture = "qwen3", .heads = 8, .kv_heads = 2, .key_dim = 32};
-  TinySpec gemma3{.architecture = "gemma3", .layers = 4, .heads = 4, .kv_heads = 1, .key_dim = 32, .window = 16};
+  TinySpec gemma3{
+      .architecture = "gemma3", .layers = 4, .heads = 4, .kv_heads = 1, .key_dim = 32, .window = 16};
   TinySpec gemma3_full{.architecture = "gemma3", .window = 0};
-  return {llama, llama_gqa, llama_factors, untied, linear, yarn, qwen2, qwen2_yarn, qwen3, gemma3, gemma3_full};
+  return {llama, llama_gqa,  llama_factors, untied, linear,     yarn,
+          qwen2, qwen2_yarn, qwen3,         gemma3, gemma3_full};
 }
 
-INSTANTIATE_TEST_SUITE_P(Architectures, TinyLogitsTest, testing::ValuesIn(tiny_specs()), [](const auto& info) {
-  return info.param.architecture + "_" + std::to_string(info.index);
-});
+INSTANTIATE_TEST_SUITE_P(Architectures, TinyLogitsTest, testing::ValuesIn(tiny_specs()),
+                         [](const auto& info) {
+                           return info.param.architecture + "_" + std::to_string(info.index);
+                         });
 
 class RealLogitsTest : public testing::TestWithParam<std::string (*)()> {
  protected:
@@ -87,8 +91,8 @@ TEST_P(RealLogitsTest, OfTheF32PathAgreeWithLibllamaOnDequantisedWeights) {
   const std::string dequantised = dequantize_model(path_, temporary_path("f32.gguf"));
   const std::vector<Token> tokens = prose_tokens(path_, 256);
   const Peer peer(dequantised);
-  const Divergence d = divergence(peer.logits(tokens), our_logits(path_, tokens, LinearKernel::f32, ElementType::f32),
-                                  peer.vocabulary());
+  const Divergence d = divergence(
+      peer.logits(tokens), our_logits(path_, tokens, LinearKernel::f32, ElementType::f32), peer.vocabulary());
   std::cout << d << "\n";
   EXPECT_LT(d.mean, 1e-5);
   EXPECT_GE(d.same_top, 0.995);
@@ -107,20 +111,21 @@ TEST_P(RealLogitsTest, OfGgmlKernelsAreAsNearToLibllamaAsItsOwnSettingsAreToEach
   const Divergence noise = divergence(flash, plain, vocabulary);
   const std::vector<float> exact = our_logits(path_, tokens, LinearKernel::f32, ElementType::f32);
   const Divergence theirs = divergence(exact, flash, vocabulary);
-  std::cout << "libllama, flash attention against without: " << noise << "\nlibllama against exact: " << theirs << "\n";
+  std::cout << "libllama, flash attention against without: " << noise
+            << "\nlibllama against exact: " << theirs << "\n";
   for (const LinearKernel kernel : {LinearKernel::ggml, LinearKernel::automatic}) {
     const std::vector<float> ours = our_logits(path_, tokens, kernel, ElementType::f16);
     const Divergence d = divergence(flash, ours, vocabulary);
     const Divergence mine = divergence(exact, ours, vocabulary);
-    std::cout << "kernel " << static_cast<int>(kernel) << " against libllama: " << d << "\n  against exact: " << mine << "\n";
+    std::cout << "kernel " << static_cast<int>(kernel) << " against libllama: " << d
+              << "\n  against exact: " << mine << "\n";
     EXPECT_LT(d.mean, 1.5 * noise.mean);
     EXPECT_LT(mine.mean, 1.25 * theirs.mean);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, RealLogitsTest, testing::Values(default_model, second_model), [](const auto& info) {
-  return info.index == 0 ? "SmolLM2" : "Gemma3";
-});
+INSTANTIATE_TEST_SUITE_P(Models, RealLogitsTest, testing::Values(default_model, second_model),
+                         [](const auto& info) { return info.index == 0 ? "SmolLM2" : "Gemma3"; });
 
 }  // namespace
 }  // namespace kvedit

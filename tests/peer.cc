@@ -25,7 +25,8 @@ std::vector<float> Peer::logits(std::span<const Token> tokens, const PeerOptions
   params.n_ctx = static_cast<uint32_t>(tokens.size() + 64);
   params.n_batch = params.n_ubatch = static_cast<uint32_t>(options.block);
   params.n_threads = params.n_threads_batch = 2;
-  params.flash_attn_type = options.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  params.flash_attn_type =
+      options.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
   if (options.f32_cache) params.type_k = params.type_v = GGML_TYPE_F32;
   const std::unique_ptr<llama_context, decltype(&llama_free)> ctx(llama_init_from_model(model_.get(), params),
                                                                   llama_free);
@@ -93,21 +94,26 @@ namespace {
 std::string if_there(const std::string& path) { return std::filesystem::exists(path) ? path : ""; }
 }  // namespace
 
-std::string default_model() { return if_there(std::string(KVEDIT_MODELS) + "/SmolLM2-135M-Instruct.Q4_1.gguf"); }
+std::string default_model() {
+  return if_there(std::string(KVEDIT_MODELS) + "/SmolLM2-135M-Instruct.Q4_1.gguf");
+}
 std::string second_model() { return if_there(std::string(KVEDIT_MODELS) + "/gemma-3-270m.Q4_K_M.gguf"); }
 
 std::string prose(size_t words, unsigned seed) {
-  static const std::array<const char*, 8> kWho = {"The old baker",     "A tired teacher",  "My neighbour", "The young doctor",
-                                                  "Our postman",       "Her grandmother",  "The captain",  "A quiet gardener"};
-  static const std::array<const char*, 8> kDid = {"walked slowly through", "remembered the smell of", "painted a picture of",
-                                                  "wrote a letter about",  "argued at length about",  "was proud of",
-                                                  "sold some bread near",  "spent the winter beside"};
-  static const std::array<const char*, 8> kWhat = {"the market square", "a narrow bridge",   "the harbour at night", "an empty library",
-                                                   "the railway station", "a field of barley", "the broken clock",     "the river in spring"};
-  static const std::array<const char*, 8> kWhy = {"because the rain had stopped.", "while the bells were ringing.",
-                                                  "and nobody seemed to notice.",  "before the children came home.",
-                                                  "as people did in those years.", "although it was getting late.",
-                                                  "since there was time enough.",  "and thought of the sea."};
+  static const std::array<const char*, 8> kWho = {"The old baker",    "A tired teacher", "My neighbour",
+                                                  "The young doctor", "Our postman",     "Her grandmother",
+                                                  "The captain",      "A quiet gardener"};
+  static const std::array<const char*, 8> kDid = {"walked slowly through",  "remembered the smell of",
+                                                  "painted a picture of",   "wrote a letter about",
+                                                  "argued at length about", "was proud of",
+                                                  "sold some bread near",   "spent the winter beside"};
+  static const std::array<const char*, 8> kWhat = {
+      "the market square",   "a narrow bridge",   "the harbour at night", "an empty library",
+      "the railway station", "a field of barley", "the broken clock",     "the river in spring"};
+  static const std::array<const char*, 8> kWhy = {
+      "because the rain had stopped.",  "while the bells were ringing.", "and nobody seemed to notice.",
+      "before the children came home.", "as people did in those years.", "although it was getting late.",
+      "since there was time enough.",   "and thought of the sea."};
   std::mt19937 random(seed);
   std::string text;
   for (size_t n = 0; n < words; n += 12) {

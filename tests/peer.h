@@ -33,8 +33,8 @@ class Peer {
 struct Divergence {
   double mean = 0;
   double max = 0;
-  double same_top = 0;   // share of rows with the same most likely token
-  double relative = 0;   // largest |a - b| / max |a| of a row
+  double same_top = 0;  // share of rows with the same most likely token
+  double relative = 0;  // largest |a - b| / max |a| of a row
 };
 Divergence divergence(std::span<const float> p, std::span<const float> q, int vocabulary);
 std::ostream& operator<<(std::ostream& out, const Divergence& d);

@@ -1,9 +1,9 @@
 // The main job on the real models: prefill, erase, evict, go on.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
-#include <unistd.h>
 
 #include "kvedit/session.h"
 #include "peer.h"
@@ -41,7 +41,8 @@ constexpr const char* kWrong = "The code for the archive door is 9023. ";
 // The same kernel on both sides; blocks fall elsewhere, so sums are grouped alike but for the last block.
 TEST_P(RealSessionTest, RecomputeEqualsAFreshPrefill) {
   for (const bool exact : {true, false}) {
-    const auto model = exact ? load(LinearKernel::f32, CacheType::f32) : load(LinearKernel::automatic, CacheType::f16);
+    const auto model =
+        exact ? load(LinearKernel::f32, CacheType::f32) : load(LinearKernel::automatic, CacheType::f16);
     Session edited(model);
     edited.append(context(kWrong));
     const EraseReport report = edited.erase(edited.find_one(kWrong).tokens);
@@ -81,7 +82,8 @@ TEST_P(RealSessionTest, AHundredShiftsStayBounded) {
   Session shifted(model);
   shifted.append(prose(400, 6));
   Session once = shifted.fork();
-  // 100 single tokens from the front part against one span of 100: the same text, keys turned 100 times or once.
+  // 100 single tokens from the front part against one span of 100: the same text, keys turned 100 times or
+  // once.
   for (int i = 0; i < 100; i++) shifted.erase(Span{20, 21}, {.method = "shift"});
   once.erase(Span{20, 120}, {.method = "shift"});
   ASSERT_EQ(shifted.tokens(), once.tokens());
@@ -90,9 +92,8 @@ TEST_P(RealSessionTest, AHundredShiftsStayBounded) {
   EXPECT_LT(d.mean, 1e-2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, RealSessionTest, testing::Values(default_model, second_model), [](const auto& info) {
-  return info.index == 0 ? "SmolLM2" : "Gemma3";
-});
+INSTANTIATE_TEST_SUITE_P(Models, RealSessionTest, testing::Values(default_model, second_model),
+                         [](const auto& info) { return info.index == 0 ? "SmolLM2" : "Gemma3"; });
 
 // Greedy text equals llama.cpp's, or the first difference is a near-tie: the two best logits are closer
 // than what quantised rounding moves them.
@@ -104,7 +105,8 @@ TEST(GreedyTest, TextIsLlamaCppsOrANearTie) {
   const auto model = Model::load(path, options);
   const Peer peer(path);
   const char* const prompts[] = {"The capital of France is", "Once upon a time, in a village by the sea,",
-                                 "To make bread you need", "def fibonacci(n):", "The three laws of motion say that"};
+                                 "To make bread you need",
+                                 "def fibonacci(n):", "The three laws of motion say that"};
   for (const char* prompt : prompts) {
     Session session(model);
     session.append(prompt);
@@ -114,7 +116,8 @@ TEST(GreedyTest, TextIsLlamaCppsOrANearTie) {
     const std::vector<float> all = peer.logits(text, {.flash_attention = true, .f32_cache = false});
     const size_t before = text.size() - ours.size();
     for (size_t i = 0; i < ours.size(); i++) {
-      const auto row = std::span<const float>(all).subspan((before + i - 1) * peer.vocabulary(), peer.vocabulary());
+      const auto row =
+          std::span<const float>(all).subspan((before + i - 1) * peer.vocabulary(), peer.vocabulary());
       const float lead = *std::max_element(row.begin(), row.end()) - row[ours[i]];
       if (lead > 0) {
         std::cout << "'" << prompt << "': token " << i << " differs, near-tie of " << lead << "\n";

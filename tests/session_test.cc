@@ -1,4 +1,6 @@
 // Sessions on tiny random models of every architecture: what edits promise.
+#include "kvedit/session.h"
+
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -9,7 +11,6 @@
 #include <random>
 #include <thread>
 
-#include "kvedit/session.h"
 #include "peer.h"
 #include "tiny_model.h"
 
@@ -44,7 +45,11 @@ struct View {
   size_t entries, bytes;
   std::vector<float> logits;
   explicit View(Session& s)
-      : tokens(s.tokens()), positions(s.positions()), entries(s.stats().entries), bytes(s.stats().bytes), logits(s.logits()) {}
+      : tokens(s.tokens()),
+        positions(s.positions()),
+        entries(s.stats().entries),
+        bytes(s.stats().bytes),
+        logits(s.logits()) {}
   bool operator==(const View&) const = default;  // bitwise
 };
 
@@ -72,18 +77,22 @@ class SessionTest : public testing::TestWithParam<std::string> {
     return session;
   }
   int vocabulary() const { return model_->info().vocabulary; }
-  Divergence from(Session& exact, Session& other) { return divergence(exact.logits(), other.logits(), vocabulary()); }
+  Divergence from(Session& exact, Session& other) {
+    return divergence(exact.logits(), other.logits(), vocabulary());
+  }
 
   std::shared_ptr<Model> model_;
 };
 
 TEST_P(SessionTest, RecomputeEqualsAFreshPrefillOfTheRest) {
   const std::vector<std::vector<Span>> cases = {
-      {{0, 10}}, {{50, 80}}, {{190, 200}}, {{199, 200}}, {{63, 65}}, {{5, 9}, {60, 70}, {150, 151}}, {{20, 30}, {30, 40}}};
+      {{0, 10}},           {{50, 80}}, {{190, 200}}, {{199, 200}}, {{63, 65}}, {{5, 9}, {60, 70}, {150, 151}},
+      {{20, 30}, {30, 40}}};
   for (const auto& spans : cases) {
     Session session = filled();
     std::vector<Token> rest = session.tokens();
-    for (size_t i = spans.size(); i-- > 0;) rest.erase(rest.begin() + spans[i].begin, rest.begin() + spans[i].end);
+    for (size_t i = spans.size(); i-- > 0;)
+      rest.erase(rest.begin() + spans[i].begin, rest.begin() + spans[i].end);
     const EraseReport report = session.erase(spans);
     EXPECT_EQ(report.exactness, Exactness::exact);
     EXPECT_EQ(session.tokens(), rest);
@@ -166,7 +175,8 @@ TEST_P(SessionTest, InOneLayerShiftIsExact) {
     Session fresh(model);
     fresh.append_tokens(session.tokens());
     EXPECT_EQ(session.positions(), fresh.positions());
-    EXPECT_LT(divergence(fresh.logits(), session.logits(), model->info().vocabulary).relative, 1e-4) << method;
+    EXPECT_LT(divergence(fresh.logits(), session.logits(), model->info().vocabulary).relative, 1e-4)
+        << method;
   }
 }
 
@@ -211,8 +221,13 @@ TEST_P(SessionTest, LogitsForwardThePendingTokenOnceAndEditsForgetThem) {
 }
 
 TEST_P(SessionTest, ASeedFixesWhatIsDrawn) {
-  const GenerateOptions options{.max_tokens = 20, .temperature = 20, .top_k = 50, .top_p = 0.95F, .min_p = 0.01F,
-                                .repetition_penalty = 1.1F, .seed = 42};
+  const GenerateOptions options{.max_tokens = 20,
+                                .temperature = 20,
+                                .top_k = 50,
+                                .top_p = 0.95F,
+                                .min_p = 0.01F,
+                                .repetition_penalty = 1.1F,
+                                .seed = 42};
   Session a = filled();
   Session b = filled();
   EXPECT_EQ(a.generate(options).tokens, b.generate(options).tokens);
@@ -331,7 +346,8 @@ TEST_P(SessionTest, BadInputIsNamedAndChangesNothing) {
   EXPECT_EQ(code_of([&] { session.evict("random", Budget::tokens(3)); }), ErrorCode::out_of_range);
   EXPECT_EQ(code_of([&] { session.append(""); }), ErrorCode::invalid_argument);
   EXPECT_EQ(code_of([&] { session.append("bad \xff byte"); }), ErrorCode::invalid_argument);
-  EXPECT_EQ(code_of([&] { session.append(std::string_view("nul \0 byte", 10)); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(code_of([&] { session.append(std::string_view("nul \0 byte", 10)); }),
+            ErrorCode::invalid_argument);
   EXPECT_EQ(code_of([&] { session.append_tokens(std::vector<Token>(400, 5)); }), ErrorCode::context_full);
   EXPECT_EQ(code_of([&] { session.append_tokens(std::vector<Token>{100000}); }), ErrorCode::out_of_range);
   EXPECT_EQ(code_of([&] { session.find_one("not in there at all"); }), ErrorCode::not_found);

@@ -31,7 +31,7 @@ void erase(ChatState& chat, const std::string& arguments) {
   const auto [head, last] = split_last(arguments);
   const auto methods = erase_methods();
   const bool method =
-      std::any_of(methods.begin(), methods.end(), [&](const auto& m) { return m.name == last; });
+      std::any_of(methods.begin(), methods.end(), [&, name = last](const auto& m) { return m.name == name; });
   // The whole line first: a text may end in a word that is also a method's name.
   if (method && chat.session.find(arguments).empty()) {
     text = head;

@@ -23,7 +23,7 @@ std::vector<std::string> chosen(const std::vector<std::string>& given, const std
       result.push_back(name);
     } else {
       std::string known;
-      for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
+      for (const std::string& n : names) known.append(known.empty() ? "" : ", ").append(n);
       throw Error(ErrorCode::not_found, where, "no " + kind + " '" + name + "'; there are " + known);
     }
   }

@@ -28,11 +28,11 @@ struct EraseReport {
   int tokens_erased = 0;
   int tokens_recomputed = 0;
   bool positions_changed = false;
-  std::string note;               // e.g. that a policy was applied again
+  std::string note;  // e.g. that a policy was applied again
   double ms = 0;
-  double plan_ms = 0;             // checks and the fork
-  double forward_ms = 0;          // forward passes
-  size_t bytes_before = 0;        // of this session's cache
+  double plan_ms = 0;       // checks and the fork
+  double forward_ms = 0;    // forward passes
+  size_t bytes_before = 0;  // of this session's cache
   size_t bytes_after = 0;
 };
 

@@ -27,12 +27,12 @@ enum class LinearKernel {
 enum class CacheType { f16, f32 };
 
 struct ModelOptions {
-  int threads = 0;                                  // 0: one a core
+  int threads = 0;  // 0: one a core
   LinearKernel linear = LinearKernel::automatic;
   CacheType cache = CacheType::f16;
-  size_t pool_limit_bytes = 0;                      // for the caches of all sessions; 0: none
-  int block_tokens = 512;                           // prefill runs in blocks of this many tokens
-  std::string chat_template;                        // a name of libllama's list; empty: the file's own
+  size_t pool_limit_bytes = 0;  // for the caches of all sessions; 0: none
+  int block_tokens = 512;       // prefill runs in blocks of this many tokens
+  std::string chat_template;    // a name of libllama's list; empty: the file's own
 };
 
 struct ModelInfo {
@@ -49,19 +49,19 @@ struct ModelInfo {
   int key_dim = 0;
   int vocabulary = 0;
   int context_length = 0;
-  int window = 0;            // sliding window, 0: none
+  int window = 0;  // sliding window, 0: none
   int sliding_layers = 0;
   size_t bytes_per_token = 0;  // of cache, unevicted
   uint64_t fingerprint = 0;
   bool has_chat_template = false;
-  std::string linear;        // kernel in use
-  std::string attention;     // instruction set in use
+  std::string linear;     // kernel in use
+  std::string attention;  // instruction set in use
   int threads = 0;
 };
 
 /// Memory of all caches of a model.
 struct PoolStats {
-  size_t page_bytes = 0;        // one page, its bookkeeping included
+  size_t page_bytes = 0;  // one page, its bookkeeping included
   size_t pages_in_use = 0;
   size_t bytes_in_use = 0;      // pages_in_use * page_bytes
   size_t high_water_bytes = 0;  // the largest bytes_in_use since creation or reset_high_water()

@@ -32,15 +32,15 @@ struct SessionOptions {
 };
 
 struct AppendReport {
-  Span tokens;             // transcript indices of what was appended
+  Span tokens;  // transcript indices of what was appended
   double ms = 0;
 };
 
 /// A place where a text stands in the transcript.
 struct Found {
-  Span tokens;             // the tokens that cover it
-  bool widened = false;    // the text begins or ends inside a token; the span covers whole tokens
-  std::string text;        // of the tokens
+  Span tokens;           // the tokens that cover it
+  bool widened = false;  // the text begins or ends inside a token; the span covers whole tokens
+  std::string text;      // of the tokens
 };
 
 enum class StopReason { end_token, stop_string, max_tokens, context_full, cancelled };
@@ -48,20 +48,20 @@ std::string_view name(StopReason reason);
 
 struct GenerateOptions {
   int max_tokens = 256;
-  float temperature = 0;           // 0: greedy
-  int top_k = 0;                   // 0: off
-  float top_p = 1;                 // 1: off
-  float min_p = 0;                 // 0: off
-  float repetition_penalty = 1;    // 1: off
-  int penalty_window = 64;         // tokens the penalty looks back
+  float temperature = 0;         // 0: greedy
+  int top_k = 0;                 // 0: off
+  float top_p = 1;               // 1: off
+  float min_p = 0;               // 0: off
+  float repetition_penalty = 1;  // 1: off
+  int penalty_window = 64;       // tokens the penalty looks back
   uint32_t seed = 0;
-  std::vector<std::string> stop;   // generation ends before the first of these
+  std::vector<std::string> stop;  // generation ends before the first of these
   /// Receives text as it is made, whole UTF-8 characters; return false to cancel.
   std::function<bool(std::string_view text)> on_text;
 };
 
 struct Generation {
-  std::string text;                // without the stop string
+  std::string text;  // without the stop string
   std::vector<Token> tokens;
   StopReason stop = StopReason::max_tokens;
   double first_token_ms = 0;
@@ -85,7 +85,7 @@ struct SessionStats {
   size_t shared_bytes = 0;     // of this cache's pages, also held by forks or undo history
   int undo_steps = 0;
   bool evicted = false;
-  std::string policy;          // last applied, or empty
+  std::string policy;  // last applied, or empty
   PoolStats pool;
 };
 
@@ -135,7 +135,8 @@ class Session {
   /// Writes a snapshot: complete at `path`, or nothing. Format: docs/formats.md.
   void save(const std::string& path) const;
   /// Throws Error(corrupt), Error(unsupported) for a snapshot of another model or cache type.
-  static Session load(std::shared_ptr<Model> model, const std::string& path, const SessionOptions& options = {});
+  static Session load(std::shared_ptr<Model> model, const std::string& path,
+                      const SessionOptions& options = {});
 
   SessionStats stats() const;
   std::shared_ptr<Model> model() const;

@@ -6,8 +6,8 @@ namespace kvedit {
 
 std::string_view name(ErrorCode code) {
   static constexpr std::array<std::string_view, 11> kNames = {
-      "invalid_argument", "out_of_range", "not_found",    "ambiguous", "unsupported", "corrupt",
-      "io",               "no_memory",    "context_full", "busy",      "cancelled"};
+      "invalid_argument", "out_of_range", "not_found", "ambiguous", "unsupported", "corrupt", "io",
+      "no_memory",        "context_full", "busy",      "cancelled"};
   return kNames.at(static_cast<size_t>(code));
 }
 

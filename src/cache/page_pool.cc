@@ -24,7 +24,7 @@ constexpr size_t round_up(size_t value, size_t step) { return (value + step - 1)
 
 struct Slab {
   ggml_backend_buffer_ptr buffer;
-  std::byte* payload = nullptr;   // [count][stride], aligned to kPayloadAlignment
+  std::byte* payload = nullptr;  // [count][stride], aligned to kPayloadAlignment
   int count = 0;
   std::unique_ptr<Page[]> pages;  // [count]
   bool huge = false;              // huge pages are asked for

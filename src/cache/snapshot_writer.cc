@@ -92,7 +92,7 @@ void SnapshotWriter::begin_section(std::string_view name) {
   TableEntry entry{};
   if (state_->in_section)
     fail(ErrorCode::invalid_argument, "snapshot", "section ", name, " begins inside another");
-  if (name.empty() || name.size() >= entry.name.size() || name.find('\0') != name.npos) {
+  if (name.empty() || name.size() >= entry.name.size() || name.find('\0') != std::string_view::npos) {
     fail(ErrorCode::invalid_argument, "snapshot", "section name of ", name.size(),
          " bytes; 1..31 are allowed");
   }

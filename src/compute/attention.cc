@@ -37,14 +37,15 @@ HWY_INLINE V load(D d, const hwy::float16_t* p) {
 // A null factor starts from zero.
 // `ahead` is memory that is read next in the same pattern; the hardware cannot guess where pages lie.
 template <int R, int W, class T>
-HWY_INLINE void tile(const float* const* a, int begin, int end, const T* b, size_t b_stride, const float* factor,
-                     float* const* c, size_t column, const T* ahead) {
+HWY_INLINE void tile(const float* const* a, int begin, int end, const T* b, size_t b_stride,
+                     const float* factor, float* const* c, size_t column, const T* ahead) {
   const D d;
   const size_t lanes = hn::Lanes(d);
   V sum[R][W];
   for (int r = 0; r < R; r++) {
     for (int w = 0; w < W; w++) {
-      sum[r][w] = factor ? hn::Mul(hn::Set(d, factor[r]), hn::LoadU(d, c[r] + column + w * lanes)) : hn::Zero(d);
+      sum[r][w] =
+          factor ? hn::Mul(hn::Set(d, factor[r]), hn::LoadU(d, c[r] + column + w * lanes)) : hn::Zero(d);
     }
   }
   b += column;
@@ -69,8 +70,8 @@ HWY_INLINE void tile(const float* const* a, int begin, int end, const T* b, size
 
 // c[R][columns] = factor * c + a[R][begin..end) . b[begin..end)[columns]; columns: a multiple of 16.
 template <int R, class T>
-HWY_INLINE void multiply(const float* const* a, int begin, int end, const T* b, int columns, const float* factor,
-                         float* const* c, const T* ahead) {
+HWY_INLINE void multiply(const float* const* a, int begin, int end, const T* b, int columns,
+                         const float* factor, float* const* c, const T* ahead) {
   const size_t lanes = hn::Lanes(D());
   size_t column = 0;
   for (; column + kVectors * lanes <= static_cast<size_t>(columns); column += kVectors * lanes) {
@@ -137,13 +138,14 @@ HWY_INLINE float soften(float* scores, Columns columns, float& maximum, float& s
 
 // Scores of R rows, from `row` on, against one page; then a call of use(columns of each row).
 template <int R, class T>
-HWY_INLINE void score_rows(const AttentionTask& task, const Page& page, const T* keys, const T* next_keys, int row,
-                           float (*scores)[kPageEntries], Columns* columns) {
+HWY_INLINE void score_rows(const AttentionTask& task, const Page& page, const T* keys, const T* next_keys,
+                           int row, float (*scores)[kPageEntries], Columns* columns) {
   const float* a[R];
   float* s[R];
   for (int r = 0; r < R; r++) {
     const int token = (row + r) / task.group;
-    a[r] = task.queries + token * task.query_stride + static_cast<size_t>((row + r) % task.group) * task.key_dim;
+    a[r] =
+        task.queries + token * task.query_stride + static_cast<size_t>((row + r) % task.group) * task.key_dim;
     s[r] = scores[r];
     columns[r] = visible(page, task.positions[token], task.window);
   }
@@ -177,12 +179,23 @@ HWY_INLINE void for_row_tiles(int rows, Use&& use) {
   int row = 0;
   for (; row + kRowTile <= rows; row += kRowTile) use(std::integral_constant<int, kRowTile>(), row);
   switch (rows - row) {
-    case 5: use(std::integral_constant<int, 5>(), row); break;
-    case 4: use(std::integral_constant<int, 4>(), row); break;
-    case 3: use(std::integral_constant<int, 3>(), row); break;
-    case 2: use(std::integral_constant<int, 2>(), row); break;
-    case 1: use(std::integral_constant<int, 1>(), row); break;
-    default: break;
+    case 5:
+      use(std::integral_constant<int, 5>(), row);
+      break;
+    case 4:
+      use(std::integral_constant<int, 4>(), row);
+      break;
+    case 3:
+      use(std::integral_constant<int, 3>(), row);
+      break;
+    case 2:
+      use(std::integral_constant<int, 2>(), row);
+      break;
+    case 1:
+      use(std::integral_constant<int, 1>(), row);
+      break;
+    default:
+      break;
   }
 }
 
@@ -201,7 +214,8 @@ void for_pages(const AttentionTask& task, bool want_values, Use&& use) {
     const PageRef& page = task.pages[i];
     const Page& next = *task.pages[std::min(i + 1, task.pages.size() - 1)];
     if (task.type == ElementType::f32) {
-      use(*page, reinterpret_cast<const float*>(page->keys), reinterpret_cast<const float*>(page->values), next);
+      use(*page, reinterpret_cast<const float*>(page->keys), reinterpret_cast<const float*>(page->values),
+          next);
     } else if (rows <= 2 * kRowTile) {
       use(*page, reinterpret_cast<const hwy::float16_t*>(page->keys),
           reinterpret_cast<const hwy::float16_t*>(page->values), next);
@@ -210,10 +224,11 @@ void for_pages(const AttentionTask& task, bool want_values, Use&& use) {
       wide.resize(key_elements + static_cast<size_t>(task.value_dim) * kPageEntries);
       widen(reinterpret_cast<const hwy::float16_t*>(page->keys), wide.data(), key_elements);
       if (want_values) {
-        widen(reinterpret_cast<const hwy::float16_t*>(page->values), wide.data() + key_elements, value_elements);
+        widen(reinterpret_cast<const hwy::float16_t*>(page->values), wide.data() + key_elements,
+              value_elements);
       }
-      use(*page, static_cast<const float*>(wide.data()), static_cast<const float*>(wide.data()) + key_elements,
-          next);
+      use(*page, static_cast<const float*>(wide.data()),
+          static_cast<const float*>(wide.data()) + key_elements, next);
     }
   }
 }
@@ -227,7 +242,8 @@ void attend_task(const AttentionTask& task) {
   std::fill_n(maxima, rows, kMinusInfinity);
   std::fill_n(sums, rows, 0.0F);
   const size_t width = static_cast<size_t>(task.group) * task.value_dim;
-  for (size_t t = 0; t < task.positions.size(); t++) std::fill_n(task.output + t * task.output_stride, width, 0.0F);
+  for (size_t t = 0; t < task.positions.size(); t++)
+    std::fill_n(task.output + t * task.output_stride, width, 0.0F);
   for_pages(task, true, [&](const Page& page, const auto* keys, const auto* values, const Page& next) {
     for_row_tiles(rows, [&](auto tile_rows, int row) {
       attend_rows<decltype(tile_rows)::value>(task, page, keys, values, next, row, maxima, sums);
@@ -257,7 +273,8 @@ HWY_INLINE void weigh(float* scores, Columns columns, float maximum, float sum) 
   }
 }
 
-void weigh_task(const AttentionTask& task, const float* maxima, const float* sums, float* weights, size_t stride) {
+void weigh_task(const AttentionTask& task, const float* maxima, const float* sums, float* weights,
+                size_t stride) {
   const int rows = static_cast<int>(task.positions.size()) * task.group;
   size_t first = 0;  // of this page's entries
   for_pages(task, false, [&](const Page& page, const auto* keys, const auto*, const Page&) {
@@ -301,15 +318,16 @@ void attention_weights(const AttentionTask& task, const float* maxima, const flo
 
 const char* attention_target() { return HWY_DYNAMIC_DISPATCH(target_name)(); }
 
-std::span<const PageRef> reachable(std::span<const PageRef> pages, Position first, Position last, int window) {
+std::span<const PageRef> reachable(std::span<const PageRef> pages, Position first, Position last,
+                                   int window) {
   auto begin = pages.begin();
   if (window > 0) {
     begin = std::partition_point(begin, pages.end(), [&](const PageRef& page) {
       return page->positions[page->count - 1] <= first - window;
     });
   }
-  const auto end =
-      std::partition_point(begin, pages.end(), [&](const PageRef& page) { return page->positions[0] <= last; });
+  const auto end = std::partition_point(begin, pages.end(),
+                                        [&](const PageRef& page) { return page->positions[0] <= last; });
   return {begin, end};
 }
 

@@ -20,8 +20,8 @@ struct Seen {
   double logit;
 };
 
-void attend_row(const AttentionTask& task, const float* query, Position position, float* output, float* maximum,
-                float* sum) {
+void attend_row(const AttentionTask& task, const float* query, Position position, float* output,
+                float* maximum, float* sum) {
   std::vector<Seen> seen;
   double top = -std::numeric_limits<double>::infinity();
   for (const PageRef& page : task.pages) {
@@ -42,7 +42,8 @@ void attend_row(const AttentionTask& task, const float* query, Position position
     const double weight = std::exp(s.logit - top);
     total += weight;
     for (int i = 0; i < task.value_dim; i++) {
-      out[i] += weight * element(s.page->values, static_cast<size_t>(s.index) * task.value_dim + i, task.type);
+      out[i] +=
+          weight * element(s.page->values, static_cast<size_t>(s.index) * task.value_dim + i, task.type);
     }
   }
   const double scale = task.normalise ? (total > 0 ? 1 / total : 0) : 1;
@@ -58,7 +59,8 @@ void attend_reference(const AttentionTask& task) {
     for (int g = 0; g < task.group; g++) {
       const size_t row = t * task.group + g;
       attend_row(task, task.queries + t * task.query_stride + static_cast<size_t>(g) * task.key_dim,
-                 task.positions[t], task.output + t * task.output_stride + static_cast<size_t>(g) * task.value_dim,
+                 task.positions[t],
+                 task.output + t * task.output_stride + static_cast<size_t>(g) * task.value_dim,
                  task.maxima ? task.maxima + row : nullptr, task.sums ? task.sums + row : nullptr);
     }
   }

@@ -107,9 +107,9 @@ TEST_P(AttentionTest, PartsMergeToTheWhole) {
     attend(task_);
   }
   for (int row = 0; row < rows_; row++) {
-    const AttentionPart parts[] = {
-        {output.data() + static_cast<size_t>(row) * dim, maxima[row], sums[row]},
-        {output.data() + queries_.size() + static_cast<size_t>(row) * dim, maxima[rows_ + row], sums[rows_ + row]}};
+    const AttentionPart parts[] = {{output.data() + static_cast<size_t>(row) * dim, maxima[row], sums[row]},
+                                   {output.data() + queries_.size() + static_cast<size_t>(row) * dim,
+                                    maxima[rows_ + row], sums[rows_ + row]}};
     merge_parts(parts, dim, merged.data() + static_cast<size_t>(row) * dim);
   }
   expect_near(merged, whole);
@@ -127,7 +127,8 @@ TEST_P(AttentionTest, WeightsGiveTheOutputBack) {
   for (const PageRef& page : task_.pages) entries += page->count;
   const int skipped = [&] {
     int n = 0;
-    for (const PageRef* page = cache_.lane(0, 0).pages().data(); page != task_.pages.data(); page++) n += (*page)->count;
+    for (const PageRef* page = cache_.lane(0, 0).pages().data(); page != task_.pages.data(); page++)
+      n += (*page)->count;
     return n;
   }();
   std::vector<float> weights(static_cast<size_t>(rows_) * entries);
@@ -139,7 +140,8 @@ TEST_P(AttentionTest, WeightsGiveTheOutputBack) {
     for (int e = 0; e < entries; e++) {
       for (int i = 0; i < task_.value_dim; i++) {
         again[static_cast<size_t>(row) * task_.value_dim + i] +=
-            weights[static_cast<size_t>(row) * entries + e] * values[static_cast<size_t>(e) * task_.value_dim + i];
+            weights[static_cast<size_t>(row) * entries + e] *
+            values[static_cast<size_t>(e) * task_.value_dim + i];
       }
     }
   }
@@ -165,14 +167,19 @@ TEST_P(AttentionTest, EntriesThatNoQuerySeesChangeNothing) {
   expect_near(after, before);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, AttentionTest,
-    testing::Values(Case{1, 1, 1, 64, 0, ElementType::f16, false}, Case{300, 1, 3, 64, 0, ElementType::f16, false},
-                    Case{300, 1, 7, 64, 0, ElementType::f16, true}, Case{300, 5, 3, 64, 0, ElementType::f16, false},
-                    Case{300, 37, 3, 64, 0, ElementType::f16, true}, Case{300, 37, 3, 64, 0, ElementType::f32, true},
-                    Case{700, 64, 4, 256, 0, ElementType::f16, false}, Case{700, 1, 4, 256, 100, ElementType::f16, false},
-                    Case{700, 80, 1, 32, 100, ElementType::f16, false}, Case{700, 80, 2, 48, 64, ElementType::f32, true},
-                    Case{200, 200, 2, 16, 0, ElementType::f32, false}, Case{200, 200, 2, 80, 17, ElementType::f16, false}));
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
+                         testing::Values(Case{1, 1, 1, 64, 0, ElementType::f16, false},
+                                         Case{300, 1, 3, 64, 0, ElementType::f16, false},
+                                         Case{300, 1, 7, 64, 0, ElementType::f16, true},
+                                         Case{300, 5, 3, 64, 0, ElementType::f16, false},
+                                         Case{300, 37, 3, 64, 0, ElementType::f16, true},
+                                         Case{300, 37, 3, 64, 0, ElementType::f32, true},
+                                         Case{700, 64, 4, 256, 0, ElementType::f16, false},
+                                         Case{700, 1, 4, 256, 100, ElementType::f16, false},
+                                         Case{700, 80, 1, 32, 100, ElementType::f16, false},
+                                         Case{700, 80, 2, 48, 64, ElementType::f32, true},
+                                         Case{200, 200, 2, 16, 0, ElementType::f32, false},
+                                         Case{200, 200, 2, 80, 17, ElementType::f16, false}));
 
 }  // namespace
 }  // namespace kvedit

@@ -16,7 +16,9 @@ struct FreeThreadpool {
   void operator()(ggml_threadpool* pool) const { ggml_threadpool_free(pool); }
 };
 
-bool cancelled(void* flag) { return static_cast<const std::atomic<bool>*>(flag)->load(std::memory_order_relaxed); }
+bool cancelled(void* flag) {
+  return static_cast<const std::atomic<bool>*>(flag)->load(std::memory_order_relaxed);
+}
 
 }  // namespace
 
@@ -50,7 +52,8 @@ Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel
   ggml_cpu_init();
   state_->network = std::move(network);
   state_->pass.network = state_->network.get();
-  state_->threads = threads > 0 ? threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  state_->threads =
+      threads > 0 ? threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   state_->linear = resolve(linear);
   state_->block_tokens = std::max(1, block_tokens);
   if (state_->threads > 1) {
@@ -65,7 +68,8 @@ const Network& Engine::network() const { return *state_->network; }
 int Engine::threads() const { return state_->threads; }
 
 size_t Engine::buffer_bytes() const {
-  return (state_->prefill ? state_->prefill->buffer_bytes() : 0) + (state_->decode ? state_->decode->buffer_bytes() : 0);
+  return (state_->prefill ? state_->prefill->buffer_bytes() : 0) +
+         (state_->decode ? state_->decode->buffer_bytes() : 0);
 }
 
 void Engine::State::capture_norms(const Graph& graph) {
@@ -97,7 +101,8 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::atomic<boo
     norms |= piece.run->captures && piece.run->captures->output_norms;
     const auto end = static_cast<int>(piece.run->tokens.size());
     for (int t = piece.first; t < piece.first + piece.count; t++) {
-      const bool wanted = piece.run->logits == Logits::all || (piece.run->logits == Logits::last && t == end - 1);
+      const bool wanted =
+          piece.run->logits == Logits::all || (piece.run->logits == Logits::last && t == end - 1);
       if (wanted) rows.push_back(piece.row + t - piece.first);
     }
   }
@@ -142,7 +147,8 @@ std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const
   for (const Run& run : runs) {
     for (const Token token : run.tokens) {
       if (token < 0 || token >= h.vocabulary) {
-        fail(ErrorCode::out_of_range, "compute", "token ", token, " is outside the vocabulary of ", h.vocabulary);
+        fail(ErrorCode::out_of_range, "compute", "token ", token, " is outside the vocabulary of ",
+             h.vocabulary);
       }
     }
     total += run.tokens.size();

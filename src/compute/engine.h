@@ -19,7 +19,7 @@ namespace kvedit {
 
 /// What a pass keeps for scorers, only when asked.
 struct Captures {
-  int window = 0;             // asked: queries (and norms) of the last `window` tokens of the run
+  int window = 0;  // asked: queries (and norms) of the last `window` tokens of the run
   bool attention_mass = false;
   bool output_norms = false;
 

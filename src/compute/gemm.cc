@@ -86,12 +86,15 @@ bool gemm_has_native(GemmType type) {
   const auto isa = dnnl::get_effective_cpu_isa();
   switch (isa) {
     case dnnl::cpu_isa::avx512_core_bf16:
-    case dnnl::cpu_isa::avx512_core_amx: return true;
+    case dnnl::cpu_isa::avx512_core_amx:
+      return true;
     case dnnl::cpu_isa::avx2:
     case dnnl::cpu_isa::avx2_vnni:
     case dnnl::cpu_isa::avx512_core:
-    case dnnl::cpu_isa::avx512_core_vnni: return type == GemmType::f32;
-    default: return false;
+    case dnnl::cpu_isa::avx512_core_vnni:
+      return type == GemmType::f32;
+    default:
+      return false;
   }
 }
 

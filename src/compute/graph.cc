@@ -24,14 +24,16 @@ void merge_op(ggml_tensor* dst, int ith, int nth, void* userdata) {
 Graph::Graph(Pass& pass, const GraphShape& shape, LinearKernel kernel)
     : pass_(pass), network_(*pass.network), shape_(shape), linear_(kernel) {
   const size_t nodes = static_cast<size_t>(network_.hparams().layers) * 40 + 64;
-  context_.reset(ggml_init({.mem_size = nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(nodes, false),
-                            .mem_buffer = nullptr,
-                            .no_alloc = true}));
+  context_.reset(
+      ggml_init({.mem_size = nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(nodes, false),
+                 .mem_buffer = nullptr,
+                 .no_alloc = true}));
   graph_ = ggml_new_graph_custom(context_.get(), nodes, false);
   build();
   allocator_.reset(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
   if (!ggml_gallocr_alloc_graph(allocator_.get(), graph_)) {
-    fail(ErrorCode::no_memory, "compute", "no memory for the activations of a block of ", shape.tokens, " tokens");
+    fail(ErrorCode::no_memory, "compute", "no memory for the activations of a block of ", shape.tokens,
+         " tokens");
   }
 }
 
@@ -52,15 +54,15 @@ ggml_tensor* Graph::attention(int layer, ggml_tensor* x, bool only_write) {
     if (biases[i]) qkv[i] = ggml_add(ctx, qkv[i], biases[i]);
   }
   ggml_tensor* rotated =
-      ggml_custom_4d(ctx, GGML_TYPE_F32, static_cast<int64_t>(h.heads) * h.key_dim, shape_.tokens, 1, 1, qkv.data(), 3,
-                     write_op, GGML_N_TASKS_MAX, userdata);
+      ggml_custom_4d(ctx, GGML_TYPE_F32, static_cast<int64_t>(h.heads) * h.key_dim, shape_.tokens, 1, 1,
+                     qkv.data(), 3, write_op, GGML_N_TASKS_MAX, userdata);
   if (only_write) return rotated;
   const int64_t width = static_cast<int64_t>(h.heads) * h.value_dim;
-  ggml_tensor* attended = ggml_custom_4d(ctx, GGML_TYPE_F32, width, shape_.tokens, 1, 1, &rotated, 1, attend_op,
-                                         GGML_N_TASKS_MAX, userdata);
+  ggml_tensor* attended = ggml_custom_4d(ctx, GGML_TYPE_F32, width, shape_.tokens, 1, 1, &rotated, 1,
+                                         attend_op, GGML_N_TASKS_MAX, userdata);
   if (!shape_.in_parts) return attended;
-  return ggml_custom_4d(ctx, GGML_TYPE_F32, width, shape_.tokens, 1, 1, &attended, 1, merge_op, GGML_N_TASKS_MAX,
-                        userdata);
+  return ggml_custom_4d(ctx, GGML_TYPE_F32, width, shape_.tokens, 1, 1, &attended, 1, merge_op,
+                        GGML_N_TASKS_MAX, userdata);
 }
 
 ggml_tensor* Graph::feed_forward(int layer, ggml_tensor* x) {

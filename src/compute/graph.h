@@ -31,9 +31,9 @@ class Graph {
   Linear& linear() { return linear_; }
   size_t buffer_bytes() const { return ggml_gallocr_get_buffer_size(allocator_.get(), 0); }
 
-  ggml_tensor* tokens = nullptr;   // in: [tokens] i32
-  ggml_tensor* outputs = nullptr;  // in: [outputs] i32, rows of the block; null when none or all
-  ggml_tensor* logits = nullptr;   // out: [vocabulary, outputs]; null when none
+  ggml_tensor* tokens = nullptr;                // in: [tokens] i32
+  ggml_tensor* outputs = nullptr;               // in: [outputs] i32, rows of the block; null when none or all
+  ggml_tensor* logits = nullptr;                // out: [vocabulary, outputs]; null when none
   std::vector<ggml_tensor*> attention_outputs;  // out: [layer] [d_model, tokens], with norms
 
   /// One layer's operators, as their nodes see it.

@@ -8,8 +8,8 @@
 namespace kvedit {
 namespace {
 
-constexpr int kFewTokens = 8;    // up to here dot products beat dequantising (measured)
-constexpr int kPanelRows = 64;   // oneDNN is as fast on 64 rows as on all (measured)
+constexpr int kFewTokens = 8;   // up to here dot products beat dequantising (measured)
+constexpr int kPanelRows = 64;  // oneDNN is as fast on 64 rows as on all (measured)
 
 // The concatenated rows of all weights are split evenly over the threads.
 void few_op(ggml_tensor* y, int ith, int nth, void* /*userdata*/) {
@@ -82,7 +82,8 @@ void dense_op(ggml_tensor* y, int /*ith*/, int /*nth*/, void* userdata) {
     const auto index = static_cast<size_t>(op.next.fetch_add(1, std::memory_order_relaxed));
     if (index >= op.panels.size()) return;
     const Linear::Op::Panel& panel = op.panels[index];
-    if (!panel.gemm->run(y->src[0]->data, dequantise(panel, bf16), static_cast<float*>(y->data) + panel.out)) {
+    if (!panel.gemm->run(y->src[0]->data, dequantise(panel, bf16),
+                         static_cast<float*>(y->data) + panel.out)) {
       op.linear->failed_ = true;
     }
   }
@@ -112,8 +113,9 @@ std::vector<ggml_tensor*> Linear::project(ggml_context* ctx, ggml_tensor* x,
   }
   Op& op = ops_.emplace_back();
   op.linear = this;
-  ggml_tensor* y = ggml_custom_4d(ctx, GGML_TYPE_F32, outs, tokens, 1, 1, sources.data(),
-                                  static_cast<int>(sources.size()), few ? few_op : dense_op, GGML_N_TASKS_MAX, &op);
+  ggml_tensor* y =
+      ggml_custom_4d(ctx, GGML_TYPE_F32, outs, tokens, 1, 1, sources.data(), static_cast<int>(sources.size()),
+                     few ? few_op : dense_op, GGML_N_TASKS_MAX, &op);
   int out = 0;
   for (ggml_tensor* w : weights) {
     const int rows = static_cast<int>(w->ne[1]);
@@ -123,8 +125,8 @@ std::vector<ggml_tensor*> Linear::project(ggml_context* ctx, ggml_tensor* x,
                            &Gemm::get(bf16 ? GemmType::bf16 : GemmType::f32, static_cast<int>(tokens), count,
                                       static_cast<int>(w->ne[0]), static_cast<int>(outs))});
     }
-    results.push_back(weights.size() == 1 ? y
-                                          : ggml_view_2d(ctx, y, rows, tokens, y->nb[1], out * sizeof(float)));
+    results.push_back(
+        weights.size() == 1 ? y : ggml_view_2d(ctx, y, rows, tokens, y->nb[1], out * sizeof(float)));
     out += rows;
   }
   return results;

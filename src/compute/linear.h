@@ -42,9 +42,9 @@ class Linear {
     Linear* linear = nullptr;
     struct Panel {
       const ggml_tensor* weight;
-      int row;          // first row of the weight
-      int rows;         // at most kPanelRows
-      int out;          // first column of Y
+      int row;   // first row of the weight
+      int rows;  // at most kPanelRows
+      int out;   // first column of Y
       const Gemm* gemm;
     };
     std::vector<Panel> panels;  // dense only

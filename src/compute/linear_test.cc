@@ -21,8 +21,9 @@ struct Case {
 
 class LinearTest : public testing::TestWithParam<Case> {};
 
-// Against the exact product with the dequantised weights. f32: rounding of sums of 256 terms. bf16: each factor
-// is off by 2^-9 at most, uncorrelated. ggml's dot kernels round the input to 8 bits: 1/254 of a block's largest.
+// Against the exact product with the dequantised weights. f32: rounding of sums of 256 terms. bf16: each
+// factor is off by 2^-9 at most, uncorrelated. ggml's dot kernels round the input to 8 bits: 1/254 of a
+// block's largest.
 TEST_P(LinearTest, AgreesWithTheProductOfDequantisedWeights) {
   const Case& c = GetParam();
   constexpr int kIn = 256;
@@ -67,9 +68,11 @@ TEST_P(LinearTest, AgreesWithTheProductOfDequantisedWeights) {
       for (int o = 0; o < y->ne[0]; o++) {
         double exact = 0;
         for (int i = 0; i < kIn; i++) {
-          exact += static_cast<double>(dequantised[static_cast<size_t>(first + o) * kIn + i]) * input[t * kIn + i];
+          exact +=
+              static_cast<double>(dequantised[static_cast<size_t>(first + o) * kIn + i]) * input[t * kIn + i];
         }
-        const float got = *reinterpret_cast<float*>(static_cast<char*>(y->data) + t * y->nb[1] + o * y->nb[0]);
+        const float got =
+            *reinterpret_cast<float*>(static_cast<char*>(y->data) + t * y->nb[1] + o * y->nb[0]);
         error += (got - exact) * (got - exact);
         size += exact * exact;
       }
@@ -81,22 +84,23 @@ TEST_P(LinearTest, AgreesWithTheProductOfDequantisedWeights) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
-                               GGML_TYPE_Q5_0, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_Q3_K,
-                               GGML_TYPE_Q2_K}) {
+  for (const ggml_type type :
+       {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
+        GGML_TYPE_Q5_0, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_Q3_K, GGML_TYPE_Q2_K}) {
     for (const int tokens : {1, 5, 8, 9, 33}) {
       all.push_back({type, LinearKernel::f32, tokens, 1e-6});
       all.push_back({type, LinearKernel::f32_dense, tokens, tokens <= 8 ? 1.5e-2 : 1e-6});
       all.push_back({type, LinearKernel::ggml, tokens, 1.5e-2});
-      if (gemm_has_native(GemmType::bf16)) all.push_back({type, LinearKernel::bf16, tokens, tokens <= 8 ? 1.5e-2 : 4e-3});
+      if (gemm_has_native(GemmType::bf16))
+        all.push_back({type, LinearKernel::bf16, tokens, tokens <= 8 ? 1.5e-2 : 4e-3});
     }
   }
   return all;
 }
 
 INSTANTIATE_TEST_SUITE_P(TypesAndKernels, LinearTest, testing::ValuesIn(cases()), [](const auto& info) {
-  return std::string(ggml_type_name(info.param.type)) + "_kernel" + std::to_string(static_cast<int>(info.param.kernel)) +
-         "_" + std::to_string(info.param.tokens);
+  return std::string(ggml_type_name(info.param.type)) + "_kernel" +
+         std::to_string(static_cast<int>(info.param.kernel)) + "_" + std::to_string(info.param.tokens);
 });
 
 }  // namespace

@@ -61,8 +61,8 @@ void store(const float* from, int n, std::byte* page, int entry, int stride, Ele
 }  // namespace
 
 // Work is (token, head) pairs: query heads, then key heads, then value heads.
-void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const ggml_tensor* v, ggml_tensor* rotated,
-                 int thread, int threads) {
+void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const ggml_tensor* v,
+                 ggml_tensor* rotated, int thread, int threads) {
   const Hparams& h = network->hparams();
   const LayerWeights& w = network->layers()[layer];
   const Rope& rope = (*h.ropes)[layer];
@@ -75,8 +75,8 @@ void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const gg
   for (int64_t work = all * thread / threads; work < all * (thread + 1) / threads; work++) {
     const int token = static_cast<int>(work / heads);
     const int head = static_cast<int>(work % heads);
-    const auto piece = std::find_if(pieces.begin(), pieces.end(),
-                                    [&](const Piece& p) { return token < p.row + p.count; });
+    const auto piece =
+        std::find_if(pieces.begin(), pieces.end(), [&](const Piece& p) { return token < p.row + p.count; });
     const size_t angle = (static_cast<size_t>(rope_of_layer[layer]) * tokens + token) * pairs;
     if (head < h.heads) {
       float* to = const_cast<float*>(row(rotated, token)) + head * h.key_dim;
@@ -88,9 +88,10 @@ void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const gg
         const auto run_tokens = static_cast<int>(piece->run->tokens.size());
         const int index = piece->first + token - piece->row - (run_tokens - captures->tokens);
         if (index >= 0) {
-          std::copy_n(to, h.key_dim,
-                      captures->queries.data() +
-                          ((static_cast<size_t>(layer) * captures->tokens + index) * h.heads + head) * h.key_dim);
+          std::copy_n(
+              to, h.key_dim,
+              captures->queries.data() +
+                  ((static_cast<size_t>(layer) * captures->tokens + index) * h.heads + head) * h.key_dim);
         }
       }
       continue;
@@ -119,7 +120,8 @@ void Pass::attend(int layer, const ggml_tensor* rotated, ggml_tensor* output) {
   }
 }
 
-void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* rotated, ggml_tensor* output) {
+void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* rotated,
+                       ggml_tensor* output) {
   const Hparams& h = network->hparams();
   const int first_row = item.piece->row + item.first;
   AttentionTask task;
@@ -141,7 +143,8 @@ void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* 
     kvedit::attend(task);
     return;
   }
-  task.output = const_cast<float*>(row(output, first_row)) + static_cast<size_t>(item.head) * h.group() * h.value_dim;
+  task.output =
+      const_cast<float*>(row(output, first_row)) + static_cast<size_t>(item.head) * h.group() * h.value_dim;
   task.output_stride = static_cast<size_t>(h.heads) * h.value_dim;
   Captures* captures = item.piece->run->captures;
   if (!captures || !captures->attention_mass) {
@@ -155,7 +158,8 @@ void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* 
   kvedit::attend(task);
   const Lane& lane = item.piece->run->cache->lane(layer, item.head);
   size_t skipped = 0;  // entries before the reachable pages
-  for (const PageRef* page = lane.pages().data(); page != item.pages.data(); page++) skipped += (*page)->count;
+  for (const PageRef* page = lane.pages().data(); page != item.pages.data(); page++)
+    skipped += (*page)->count;
   std::vector<float> mass(lane.size() - skipped);
   attention_weights(task, maxima.data(), sums.data(), mass.data(), 0);
   static std::mutex mutex;  // captures are rare and this sum is short
@@ -172,8 +176,8 @@ void Pass::merge(int layer, ggml_tensor* output, int thread, int threads) const 
   for (int work = all * thread / threads; work < all * (thread + 1) / threads; work++) {
     const int token = work / h.heads;
     const int head = work % h.heads;
-    const auto piece = std::find_if(pieces.begin(), pieces.end(),
-                                    [&](const Piece& p) { return token < p.row + p.count; });
+    const auto piece =
+        std::find_if(pieces.begin(), pieces.end(), [&](const Piece& p) { return token < p.row + p.count; });
     const size_t lane = (piece - pieces.begin()) * h.kv_heads + head / h.group();
     const size_t item_row = static_cast<size_t>(token - piece->row) * h.group() + head % h.group();
     parts.clear();
@@ -181,7 +185,8 @@ void Pass::merge(int layer, ggml_tensor* output, int thread, int threads) const 
       const size_t at = plan.items[i].part * part_rows + item_row;
       parts.push_back({part_output.data() + at * h.value_dim, part_maxima[at], part_sums[at]});
     }
-    merge_parts(parts, h.value_dim, const_cast<float*>(row(output, token)) + static_cast<size_t>(head) * h.value_dim);
+    merge_parts(parts, h.value_dim,
+                const_cast<float*>(row(output, token)) + static_cast<size_t>(head) * h.value_dim);
   }
 }
 

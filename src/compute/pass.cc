@@ -78,7 +78,8 @@ void Pass::plan_layer(int layer, int threads, int& parts) {
   plan.next.store(0, std::memory_order_relaxed);
   const int window = h.window_of(layer);
   if (!in_parts) {
-    const int fair = (tokens * h.kv_heads + 4 * threads - 1) / (4 * threads);  // some items a thread, at least
+    const int fair =
+        (tokens * h.kv_heads + 4 * threads - 1) / (4 * threads);  // some items a thread, at least
     const int size = std::max(1, std::min(kRowsPerItem / h.group(), fair));
     for (const Piece& piece : pieces) {
       for (int first = 0; first < piece.count; first += size) {
@@ -113,7 +114,8 @@ void Pass::plan_layer(int layer, int threads, int& parts) {
     while (!rest.empty()) {
       const size_t take = std::min(rest.size(), share - at % share);
       const Piece& piece = pieces[l / h.kv_heads];
-      plan.items.push_back({&piece, static_cast<int>(l % h.kv_heads), 0, piece.count, rest.first(take), parts++});
+      plan.items.push_back(
+          {&piece, static_cast<int>(l % h.kv_heads), 0, piece.count, rest.first(take), parts++});
       rest = rest.subspan(take);
       at += take;
     }

@@ -30,7 +30,7 @@ struct AttentionItem {
   int first;  // token within the piece
   int count;
   std::span<const PageRef> pages;
-  int part;   // index into the parts, or -1: the whole lane, written straight to the output
+  int part;  // index into the parts, or -1: the whole lane, written straight to the output
 };
 
 struct LayerPass {
@@ -43,13 +43,13 @@ struct Pass {
   const Network* network = nullptr;
   std::vector<Piece> pieces;
   int tokens = 0;
-  bool in_parts = false;           // few tokens: lanes are cut so that all threads have work
+  bool in_parts = false;  // few tokens: lanes are cut so that all threads have work
   std::deque<LayerPass> layers;
   std::vector<float> part_output;  // [part][row of the item][value_dim]
   std::vector<float> part_maxima;  // [part][row]
   std::vector<float> part_sums;
-  size_t part_rows = 0;            // rows of the largest item
-  std::vector<float> cosines;      // [distinct rope][token][pairs], magnitude included
+  size_t part_rows = 0;        // rows of the largest item
+  std::vector<float> cosines;  // [distinct rope][token][pairs], magnitude included
   std::vector<float> sines;
   std::vector<int> rope_of_layer;  // [layer] -> distinct rope
 
@@ -57,8 +57,8 @@ struct Pass {
   void plan(std::span<const Piece> new_pieces, int threads);
 
   /// The operators, called by every thread of the graph. `layer` indexes layers.
-  void write(int layer, const ggml_tensor* q, const ggml_tensor* k, const ggml_tensor* v, ggml_tensor* rotated,
-             int thread, int threads);
+  void write(int layer, const ggml_tensor* q, const ggml_tensor* k, const ggml_tensor* v,
+             ggml_tensor* rotated, int thread, int threads);
   void attend(int layer, const ggml_tensor* rotated, ggml_tensor* output);
   void merge(int layer, ggml_tensor* output, int thread, int threads) const;
 

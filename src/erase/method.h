@@ -29,7 +29,7 @@ struct EraseWork {
   std::span<const Span> spans;  // transcript indices, ascending, disjoint, not empty, not everything
   const EraseOptions& options;
   Engine& engine;
-  bool evicted = false;         // lanes lack entries
+  bool evicted = false;  // lanes lack entries
   // set by the method
   int tokens_recomputed = 0;
   double forward_ms = 0;

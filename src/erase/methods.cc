@@ -9,8 +9,8 @@ namespace {
 
 // The table: a new method is one more line.
 const std::array<const EraseMethod*, 4>& all_methods() {
-  static const std::array<const EraseMethod*, 4> methods = {&recompute_method(), &repair_method(), &shift_method(),
-                                                            &drop_method()};
+  static const std::array<const EraseMethod*, 4> methods = {&recompute_method(), &repair_method(),
+                                                            &shift_method(), &drop_method()};
   return methods;
 }
 
@@ -31,7 +31,7 @@ const EraseMethod& find_erase_method(std::string_view name) {
   std::string known;
   for (const EraseMethod* method : all_methods()) {
     if (method->info().name == name) return *method;
-    known += (known.empty() ? "" : ", ") + method->info().name;
+    known.append(known.empty() ? "" : ", ").append(method->info().name);
   }
   fail(ErrorCode::not_found, "erase", "no method '", name, "'; there are ", known);
 }

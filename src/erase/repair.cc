@@ -10,7 +10,8 @@ namespace {
 class Repair final : public EraseMethod {
  public:
   EraseMethodInfo info() const override {
-    return {"repair", Exactness::approximate, "window", "shift, then forwards the first W tokens after the span again"};
+    return {"repair", Exactness::approximate, "window",
+            "shift, then forwards the first W tokens after the span again"};
   }
   bool changes_positions() const override { return true; }
 

@@ -20,7 +20,8 @@ std::vector<std::vector<Position>> held(const Cache& cache, std::span<const Posi
 }
 
 // Drops from each lane the entries of `positions` that it did not hold before.
-void keep_held(Cache& cache, std::span<const Position> positions, const std::vector<std::vector<Position>>& before) {
+void keep_held(Cache& cache, std::span<const Position> positions,
+               const std::vector<std::vector<Position>>& before) {
   for (size_t lane = 0; lane < before.size(); lane++) {
     if (before[lane].size() == positions.size()) continue;
     const int layer = static_cast<int>(lane) / cache.kv_heads();
@@ -44,7 +45,8 @@ void leave_last_pending(EraseWork& work) {
 
 // Positions [first of the span, first after it).
 Span positions_of(const Transcript& t, Span span) {
-  return {t.positions[span.begin], span.end < t.size() ? t.positions[span.end] : t.positions[span.end - 1] + 1};
+  return {t.positions[span.begin],
+          span.end < t.size() ? t.positions[span.end] : t.positions[span.end - 1] + 1};
 }
 
 }  // namespace
@@ -85,7 +87,8 @@ std::vector<int> remove_and_shift(EraseWork& work) {
 }
 
 void forward_again(EraseWork& work, Span tokens) {
-  const auto positions = std::span<const Position>(work.transcript.positions).subspan(tokens.begin, tokens.size());
+  const auto positions =
+      std::span<const Position>(work.transcript.positions).subspan(tokens.begin, tokens.size());
   std::vector<std::vector<Position>> before;
   if (work.evicted) {
     before = held(work.cache, positions);
@@ -100,7 +103,8 @@ void forward_again(EraseWork& work, Span tokens) {
   run.positions = positions;
   const auto start = std::chrono::steady_clock::now();
   work.engine.forward({&run, 1}, {.progress = work.options.progress});
-  work.forward_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  work.forward_ms +=
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   work.tokens_recomputed += tokens.size();
   if (work.evicted) keep_held(work.cache, positions, before);
 }

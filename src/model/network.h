@@ -23,18 +23,18 @@ struct Hparams {
   int d_ff = 0;
   int heads = 0;
   int kv_heads = 0;
-  int key_dim = 0;    // of one head; not d_model / heads in every model
+  int key_dim = 0;  // of one head; not d_model / heads in every model
   int value_dim = 0;
   int vocabulary = 0;
   int context_length = 0;
   float norm_epsilon = 0;
-  float attention_scale = 0;     // 1 / sqrt(key_dim) unless metadata say otherwise
-  float embedding_scale = 1;     // gemma: sqrt(d_model)
-  float logit_softcap = 0;       // 0: none
+  float attention_scale = 0;  // 1 / sqrt(key_dim) unless metadata say otherwise
+  float embedding_scale = 1;  // gemma: sqrt(d_model)
+  float logit_softcap = 0;    // 0: none
   float logit_scale = 1;
   Activation activation = Activation::silu;
-  int window = 0;                // sliding window in tokens: position p sees > p - window
-  std::vector<bool> sliding;     // [layer] this layer uses the window
+  int window = 0;                                  // sliding window in tokens: position p sees > p - window
+  std::vector<bool> sliding;                       // [layer] this layer uses the window
   std::shared_ptr<const std::vector<Rope>> ropes;  // [layer]
 
   int group() const { return heads / kv_heads; }
@@ -43,14 +43,14 @@ struct Hparams {
 
 /// Weights of a layer; a null pointer where the architecture has none. Shapes as in ggml: [in, out].
 struct LayerWeights {
-  ggml_tensor* attention_norm = nullptr;       // [d_model]
-  ggml_tensor* wq = nullptr;                   // [d_model, heads * key_dim]
-  ggml_tensor* wk = nullptr;                   // [d_model, kv_heads * key_dim]
-  ggml_tensor* wv = nullptr;                   // [d_model, kv_heads * value_dim]
-  ggml_tensor* bq = nullptr;                   // qwen2: biases of the three
+  ggml_tensor* attention_norm = nullptr;  // [d_model]
+  ggml_tensor* wq = nullptr;              // [d_model, heads * key_dim]
+  ggml_tensor* wk = nullptr;              // [d_model, kv_heads * key_dim]
+  ggml_tensor* wv = nullptr;              // [d_model, kv_heads * value_dim]
+  ggml_tensor* bq = nullptr;              // qwen2: biases of the three
   ggml_tensor* bk = nullptr;
   ggml_tensor* bv = nullptr;
-  ggml_tensor* q_norm = nullptr;               // [key_dim] qwen3, gemma3
+  ggml_tensor* q_norm = nullptr;  // [key_dim] qwen3, gemma3
   ggml_tensor* k_norm = nullptr;
   ggml_tensor* wo = nullptr;                   // [heads * value_dim, d_model]
   ggml_tensor* post_attention_norm = nullptr;  // [d_model] gemma3
@@ -75,7 +75,7 @@ class Network {
   const std::vector<LayerWeights>& layers() const { return layers_; }
   ggml_tensor* embedding() const { return embedding_; }      // [d_model, vocabulary]
   ggml_tensor* output_norm() const { return output_norm_; }  // [d_model]
-  ggml_tensor* output() const { return output_; }            // [d_model, vocabulary]; the embedding where tied
+  ggml_tensor* output() const { return output_; }  // [d_model, vocabulary]; the embedding where tied
   const std::string& path() const { return path_; }
   size_t weight_bytes() const { return weight_bytes_; }
   /// Weight type by count, most frequent first, e.g. "Q4_1 210, F32 61, Q8_0 1".

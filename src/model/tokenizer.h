@@ -29,7 +29,7 @@ class Tokenizer {
   /// All that take a token throw Error(out_of_range) for one outside the vocabulary.
   std::string piece(Token token) const;
   std::string decode(std::span<const Token> tokens) const;
-  bool is_end(Token token) const;      // ends generation
+  bool is_end(Token token) const;  // ends generation
   bool is_control(Token token) const;
 
   /// Whether messages can be formatted: the file has a template and libllama knows it.

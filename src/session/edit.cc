@@ -15,7 +15,8 @@ std::vector<Span> checked(std::span<const Span> spans, int size) {
   std::vector<Span> sorted(spans.begin(), spans.end());
   for (const Span& s : sorted) {
     if (s.begin < 0 || s.end > size) {
-      fail(ErrorCode::out_of_range, "erase", "span ", s.begin, "..", s.end, " passes the context's end, ", size);
+      fail(ErrorCode::out_of_range, "erase", "span ", s.begin, "..", s.end, " passes the context's end, ",
+           size);
     }
     if (s.size() <= 0) fail(ErrorCode::invalid_argument, "erase", "span ", s.begin, "..", s.end, " is empty");
   }
@@ -25,8 +26,8 @@ std::vector<Span> checked(std::span<const Span> spans, int size) {
   for (const Span& s : sorted) {
     erased += s.size();
     if (!merged.empty() && s.begin < merged.back().end) {
-      fail(ErrorCode::invalid_argument, "erase", "spans ", merged.back().begin, "..", merged.back().end, " and ", s.begin,
-           "..", s.end, " overlap");
+      fail(ErrorCode::invalid_argument, "erase", "spans ", merged.back().begin, "..", merged.back().end,
+           " and ", s.begin, "..", s.end, " overlap");
     }
     if (!merged.empty() && s.begin == merged.back().end) {
       merged.back().end = s.end;
@@ -35,7 +36,8 @@ std::vector<Span> checked(std::span<const Span> spans, int size) {
     }
   }
   if (erased == size) {
-    fail(ErrorCode::invalid_argument, "erase", "the spans cover all ", size, " tokens; nothing would be left");
+    fail(ErrorCode::invalid_argument, "erase", "the spans cover all ", size,
+         " tokens; nothing would be left");
   }
   return merged;
 }
@@ -58,7 +60,8 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& opti
   const Stopwatch watch;
   const EraseMethod& method = find_erase_method(options.method);
   if (options.repair_window < 1) {
-    fail(ErrorCode::invalid_argument, "erase", "a repair window of ", options.repair_window, " tokens; at least 1");
+    fail(ErrorCode::invalid_argument, "erase", "a repair window of ", options.repair_window,
+         " tokens; at least 1");
   }
   const Content& content = state_->content;
   EraseReport report;
@@ -106,7 +109,8 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
   captures.attention_mass = needs.attention_mass;
   const int again = needs.attention_mass ? cached : std::min(needs.window_queries, cached);
   const auto positions = std::span<const Position>(t.positions).subspan(cached - again, again);
-  if (again > 0) {  // the last tokens once more, on a fork that goes at once: nothing is kept for evictions to come
+  if (again >
+      0) {  // the last tokens once more, on a fork that goes at once: nothing is kept for evictions to come
     Cache scratch = edited.cache.fork();
     scratch.overwrite(positions);
     Run run;

@@ -6,7 +6,8 @@
 namespace kvedit {
 
 std::vector<Found> Session::find(std::string_view text) const {
-  if (text.empty()) fail(ErrorCode::invalid_argument, "session", "there is nothing to find: the text is empty");
+  if (text.empty())
+    fail(ErrorCode::invalid_argument, "session", "there is nothing to find: the text is empty");
   const std::vector<Token> all = tokens();
   const Tokenizer& tokenizer = state_->model->tokenizer();
   std::string bytes;
@@ -30,16 +31,18 @@ std::vector<Found> Session::find(std::string_view text) const {
 
 Found Session::find_one(std::string_view text, int nth) const {
   const std::vector<Found> all = find(text);
-  if (nth < 0) fail(ErrorCode::invalid_argument, "session", "occurrence ", nth, " asked for; they count from 1");
+  if (nth < 0)
+    fail(ErrorCode::invalid_argument, "session", "occurrence ", nth, " asked for; they count from 1");
   if (all.empty()) fail(ErrorCode::not_found, "session", "the text '", text, "' is not in the context");
   if (static_cast<size_t>(nth) > all.size()) {
-    fail(ErrorCode::not_found, "session", "occurrence ", nth, " of '", text, "' asked for; there are ", all.size());
+    fail(ErrorCode::not_found, "session", "occurrence ", nth, " of '", text, "' asked for; there are ",
+         all.size());
   }
   if (nth == 0 && all.size() > 1) {
     std::string places;
     for (const Found& f : all) places += cat(places.empty() ? "" : ", ", f.tokens.begin, "..", f.tokens.end);
-    fail(ErrorCode::ambiguous, "session", "the text '", text, "' is there ", all.size(), " times, at tokens ", places,
-         "; say which (--nth 1 to ", all.size(), ")");
+    fail(ErrorCode::ambiguous, "session", "the text '", text, "' is there ", all.size(), " times, at tokens ",
+         places, "; say which (--nth 1 to ", all.size(), ")");
   }
   return all[std::max(nth, 1) - 1];
 }

@@ -71,8 +71,8 @@ class Output {
 }  // namespace
 
 std::string_view name(StopReason reason) {
-  static constexpr std::array<std::string_view, 5> kNames = {"end_token", "stop_string", "max_tokens", "context_full",
-                                                             "cancelled"};
+  static constexpr std::array<std::string_view, 5> kNames = {"end_token", "stop_string", "max_tokens",
+                                                             "context_full", "cancelled"};
   return kNames.at(static_cast<size_t>(reason));
 }
 
@@ -81,7 +81,8 @@ Generation Session::generate(const GenerateOptions& options) {
   const Stopwatch watch;
   Content& content = state_->content;
   Transcript& t = content.transcript;
-  if (t.size() == 0) fail(ErrorCode::invalid_argument, "generate", "an empty session cannot be continued: append first");
+  if (t.size() == 0)
+    fail(ErrorCode::invalid_argument, "generate", "an empty session cannot be continued: append first");
   const Tokenizer& tokenizer = state_->model->tokenizer();
   Sampler sampler(options, tokenizer.size(), t.tokens);
   Output output(options);

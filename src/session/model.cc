@@ -10,11 +10,16 @@ namespace {
 
 const char* linear_name(LinearKernel kernel) {
   switch (kernel) {
-    case LinearKernel::ggml: return "ggml";
-    case LinearKernel::f32: return "f32";
-    case LinearKernel::f32_dense: return "f32-dense";
-    case LinearKernel::bf16: return "bf16";
-    default: return "auto";
+    case LinearKernel::ggml:
+      return "ggml";
+    case LinearKernel::f32:
+      return "f32";
+    case LinearKernel::f32_dense:
+      return "f32-dense";
+    case LinearKernel::bf16:
+      return "bf16";
+    default:
+      return "auto";
   }
 }
 

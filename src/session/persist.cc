@@ -16,14 +16,16 @@ void check_transcript(const Transcript& t, const Cache& cache, const Hparams& h)
     if (t.tokens[i] < 0 || t.tokens[i] >= h.vocabulary) {
       corrupt("token ", t.tokens[i], " is outside the vocabulary of ", h.vocabulary);
     }
-    if (t.positions[i] < 0 || t.positions[i] >= h.context_length || (i > 0 && t.positions[i] <= t.positions[i - 1])) {
+    if (t.positions[i] < 0 || t.positions[i] >= h.context_length ||
+        (i > 0 && t.positions[i] <= t.positions[i - 1])) {
       corrupt("position ", t.positions[i], " of token ", i, " is out of order or outside the context of ",
               h.context_length);
     }
   }
   if (t.exact < 0 || t.exact > t.size()) corrupt("an exact prefix of ", t.exact, " of ", t.size(), " tokens");
   // Transcript and cache agree: entries stand at positions of tokens, the last token's is not there yet.
-  const std::span<const Position> cached(t.positions.data(), t.positions.empty() ? 0 : t.positions.size() - 1);
+  const std::span<const Position> cached(t.positions.data(),
+                                         t.positions.empty() ? 0 : t.positions.size() - 1);
   for (int layer = 0; layer < cache.layers(); layer++) {
     for (int head = 0; head < cache.kv_heads(); head++) {
       const std::vector<Position> held = cache.lane(layer, head).positions();
@@ -86,7 +88,8 @@ Session Session::load(std::shared_ptr<Model> model, const std::string& path, con
   content.evicted = rest.get<uint8_t>() != 0;
   content.policy = rest.get_string();
   const auto kind = rest.get<uint8_t>();
-  if (kind > static_cast<uint8_t>(Budget::Kind::bytes)) fail(ErrorCode::corrupt, "snapshot", "budget kind ", int{kind});
+  if (kind > static_cast<uint8_t>(Budget::Kind::bytes))
+    fail(ErrorCode::corrupt, "snapshot", "budget kind ", int{kind});
   content.budget.kind = static_cast<Budget::Kind>(kind);
   content.budget.amount = rest.get<double>();
   check_transcript(content.transcript, content.cache, h);

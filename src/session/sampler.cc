@@ -35,7 +35,8 @@ Sampler::Sampler(const GenerateOptions& options, int vocabulary, std::span<const
   if (options.temperature == 0 && !penalty) return;
   chain_ = llama_sampler_chain_init(llama_sampler_chain_default_params());
   const auto add = [&](llama_sampler* s) { llama_sampler_chain_add(chain_, s); };
-  if (penalty) add(llama_sampler_init_penalties(vocabulary, options.penalty_window, options.repetition_penalty, 0, 0));
+  if (penalty)
+    add(llama_sampler_init_penalties(vocabulary, options.penalty_window, options.repetition_penalty, 0, 0));
   if (options.temperature == 0) {
     add(llama_sampler_init_greedy());
   } else {

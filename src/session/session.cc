@@ -8,7 +8,8 @@ namespace kvedit {
 
 Session::Session(std::shared_ptr<Model> model, const SessionOptions& options) {
   auto implementation = std::dynamic_pointer_cast<ModelImpl>(std::move(model));
-  if (!implementation) fail(ErrorCode::invalid_argument, "session", "a session needs a model from Model::load");
+  if (!implementation)
+    fail(ErrorCode::invalid_argument, "session", "a session needs a model from Model::load");
   state_ = std::make_unique<State>(std::move(implementation), options);
 }
 
@@ -24,8 +25,8 @@ Session Session::fork() const {
 
 void Session::State::check_limit(const Content& edited) const {
   if (options.byte_limit > 0 && edited.cache.bytes() > options.byte_limit) {
-    fail(ErrorCode::no_memory, "session", "the cache would hold ", edited.cache.bytes(), " bytes, the limit is ",
-         options.byte_limit);
+    fail(ErrorCode::no_memory, "session", "the cache would hold ", edited.cache.bytes(),
+         " bytes, the limit is ", options.byte_limit);
   }
 }
 
@@ -33,7 +34,8 @@ void Session::State::check_context(size_t n) const {
   const auto limit = static_cast<size_t>(model->network().hparams().context_length);
   const auto used = static_cast<size_t>(content.next_position());
   if (used + n > limit) {
-    fail(ErrorCode::context_full, "session", n, " tokens after position ", used, " pass the model's context, ", limit);
+    fail(ErrorCode::context_full, "session", n, " tokens after position ", used,
+         " pass the model's context, ", limit);
   }
 }
 
@@ -57,7 +59,8 @@ void Session::State::append(std::span<const Token> tokens, const Progress& progr
   const int before = t.size();
   const int pending = before > 0 && ahead.empty() ? before - 1 : before;
   std::vector<Position> positions;
-  for (size_t i = 0; i < tokens.size(); i++) positions.push_back(content.next_position() + static_cast<Position>(i));
+  for (size_t i = 0; i < tokens.size(); i++)
+    positions.push_back(content.next_position() + static_cast<Position>(i));
   t.tokens.reserve(t.tokens.size() + tokens.size());
   t.positions.reserve(t.tokens.size() + tokens.size());
   t.tokens.insert(t.tokens.end(), tokens.begin(), tokens.end());
@@ -98,12 +101,15 @@ AppendReport Session::append_tokens(std::span<const Token> tokens, const Progres
 
 AppendReport Session::append(std::string_view text, bool special, const Progress& progress) {
   const bool first = tokens().empty();
-  if (text.empty()) fail(ErrorCode::invalid_argument, "session", "there is nothing to append: the text is empty");
+  if (text.empty())
+    fail(ErrorCode::invalid_argument, "session", "there is nothing to append: the text is empty");
   return append_tokens(state_->model->tokenizer().encode(text, special, first), progress);
 }
 
-AppendReport Session::append_messages(std::span<const Message> messages, bool reply, const Progress& progress) {
-  if (messages.empty()) fail(ErrorCode::invalid_argument, "session", "there is nothing to append: 0 messages");
+AppendReport Session::append_messages(std::span<const Message> messages, bool reply,
+                                      const Progress& progress) {
+  if (messages.empty())
+    fail(ErrorCode::invalid_argument, "session", "there is nothing to append: 0 messages");
   return append(state_->model->tokenizer().format(messages, reply), true, progress);
 }
 
@@ -111,7 +117,8 @@ std::vector<float> Session::logits() {
   const InUse use(state_->busy);
   Content& content = state_->content;
   const Transcript& t = content.transcript;
-  if (t.size() == 0) fail(ErrorCode::invalid_argument, "session", "an empty session has no next token: append first");
+  if (t.size() == 0)
+    fail(ErrorCode::invalid_argument, "session", "an empty session has no next token: append first");
   if (!state_->ahead.empty()) return state_->ahead;
   const auto last = std::span<const Position>(t.positions).last(1);
   content.cache.append(last);

@@ -27,8 +27,10 @@ struct Content {
 };
 
 struct Session::State {
-  State(std::shared_ptr<ModelImpl> m, const SessionOptions& o) : model(std::move(m)), options(o), content{model->new_cache()} {}
-  State(const State& parent, Content c) : model(parent.model), options(parent.options), content(std::move(c)) {}
+  State(std::shared_ptr<ModelImpl> m, const SessionOptions& o)
+      : model(std::move(m)), options(o), content{model->new_cache()} {}
+  State(const State& parent, Content c)
+      : model(parent.model), options(parent.options), content(std::move(c)) {}
 
   struct Step {
     std::string what;
@@ -56,7 +58,8 @@ struct Session::State {
   void check_context(size_t n) const;
   void append(std::span<const Token> tokens, const Progress& progress);
   /// Evicts `edited` in place; for evict() and for methods that rebuild an evicted cache.
-  EvictReport evict(Content& edited, std::string_view policy, const Budget& budget, const EvictOptions& options);
+  EvictReport evict(Content& edited, std::string_view policy, const Budget& budget,
+                    const EvictOptions& options);
 };
 
 /// Holds a session for the time of a call; a second caller gets Error(busy).
