@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "base/check.h"
 #include "table.h"
 
 namespace kvedit::cli {
@@ -24,7 +25,7 @@ std::vector<std::string> chosen(const std::vector<std::string>& given, const std
     } else {
       std::string known;
       for (const std::string& n : names) known.append(known.empty() ? "" : ", ").append(n);
-      throw Error(ErrorCode::not_found, where, "no " + kind + " '" + name + "'; there are " + known);
+      fail(ErrorCode::not_found, where, "no ", kind, " '", name, "'; there are ", known);
     }
   }
   return result;
