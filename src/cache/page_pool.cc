@@ -116,9 +116,9 @@ void PagePool::Storage::add_slab(PagePool& pool, const PageShape& shape, size_t 
 void PagePool::Storage::relist() {
   warm = cold = nullptr;
   warm_pages = 0;
-  for (auto slab = slabs.rbegin(); slab != slabs.rend(); ++slab) {
-    for (int i = (*slab)->count - 1; i >= 0; i--) {
-      Page& page = (*slab)->pages[i];
+  for (size_t s = slabs.size(); s-- > 0;) {
+    for (int i = slabs[s]->count - 1; i >= 0; i--) {
+      Page& page = slabs[s]->pages[i];
       if (page.in_use) continue;
       push(page.resident ? warm : cold, page);
       warm_pages += page.resident;
