@@ -1,22 +1,14 @@
 // Clocks, memory and the summary of repetitions.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <vector>
 
+#include "base/stopwatch.h"
+
 namespace kvedit::bench {
 
-/// Milliseconds since its making.
-class Timer {
- public:
-  double ms() const {
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
+using Timer = Stopwatch;
 
 struct Summary {
   double min = 0;

@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
+#include "base/stopwatch.h"
 #include "erase/method.h"
 
 namespace kvedit {
@@ -101,10 +101,9 @@ void forward_again(EraseWork& work, Span tokens) {
   run.cache = &work.cache;
   run.tokens = std::span<const Token>(work.transcript.tokens).subspan(tokens.begin, tokens.size());
   run.positions = positions;
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   work.engine.forward({&run, 1}, {.progress = work.options.progress});
-  work.forward_ms +=
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  work.forward_ms += watch.ms();
   work.tokens_recomputed += tokens.size();
   if (work.evicted) keep_held(work.cache, positions, before);
 }

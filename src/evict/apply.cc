@@ -1,10 +1,10 @@
 #include "evict/apply.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "base/check.h"
+#include "base/stopwatch.h"
 
 namespace kvedit {
 namespace {
@@ -48,7 +48,7 @@ void keep_all(Cache& cache, const std::vector<std::vector<int>>& kept) {
 
 EvictReport apply(Cache& cache, const std::vector<std::vector<int>>& kept) {
   check(cache, kept);
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   EvictReport report;
   report.entries_before = cache.entries();
   report.bytes_before = cache.bytes();
@@ -82,8 +82,7 @@ EvictReport apply(Cache& cache, const std::vector<std::vector<int>>& kept) {
   report.lane_min = sizes.front();
   report.lane_median = sizes[sizes.size() / 2];
   report.lane_max = sizes.back();
-  report.compact_ms =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  report.compact_ms = watch.ms();
   return report;
 }
 

@@ -124,9 +124,7 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
   const auto kept = select(policy, edited.cache, model->network(), captures,
                            positions.last(static_cast<size_t>(captures.tokens)), budget, evict_options);
   const double score_ms = watch.ms();
-  const size_t shared = edited.cache.shared_bytes();
   EvictReport report = apply(edited.cache, kept);
-  report.pinned_bytes = shared - std::min(shared, edited.cache.shared_bytes());
   report.policy = policy.name;
   report.score_ms = score_ms;
   edited.evicted |= report.entries_after < report.entries_before;

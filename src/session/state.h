@@ -2,12 +2,12 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <deque>
 #include <memory>
 #include <string>
 
 #include "base/check.h"
+#include "base/stopwatch.h"
 #include "erase/method.h"
 #include "kvedit/session.h"
 #include "session/model_impl.h"
@@ -85,17 +85,6 @@ class Settled : public InUse {
   explicit Settled(State& state) : InUse(state.busy) {
     state.settle();
   }
-};
-
-/// Milliseconds since its making.
-class Stopwatch {
- public:
-  double ms() const {
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace kvedit
