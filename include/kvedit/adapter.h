@@ -1,0 +1,36 @@
+// Low-rank adapters (LoRA): W x becomes W x + scale B (A x). An eraser is one; it is active only in the
+// forward pass of an erase, never when the model generates. Model::load_adapter reads them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace kvedit {
+
+struct AdapterInfo {
+  std::string name;  // general.name, or the file's or folder's
+  std::string path;
+  std::string format;  // "gguf" (llama.cpp's adapters), "peft" (a folder of Hugging Face's PEFT)
+  int rank = 0;        // the largest of its tensors
+  float alpha = 0;
+  float scale = 0;           // alpha / rank, or alpha / sqrt(rank) for rsLoRA
+  std::string targets;       // "attn_q, attn_k, ..., ffn_down": projections it changes in any layer
+  int layers = 0;            // with at least one changed projection
+  size_t bytes = 0;          // in memory
+  uint64_t fingerprint = 0;  // of its numbers
+};
+
+/// An adapter that fits one model; shared, immutable, thread-safe.
+class Adapter {
+ public:
+  virtual ~Adapter() = default;
+  Adapter(const Adapter&) = delete;
+  Adapter& operator=(const Adapter&) = delete;
+  virtual AdapterInfo info() const = 0;
+
+ protected:
+  Adapter() = default;
+};
+
+}  // namespace kvedit

@@ -1,0 +1,48 @@
+// LoRA adapters as the engine uses them: two f32 matrices for each projection they change, read from
+// llama.cpp's adapter GGUF or from a PEFT folder and checked against the network.
+#pragma once
+
+#include <ggml-cpp.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kvedit/adapter.h"
+#include "model/network.h"
+
+namespace kvedit {
+
+/// W x + b (a x), the scale folded into b. Null where the projection is unchanged. Shapes as in ggml.
+struct LowRank {
+  ggml_tensor* a = nullptr;  // [in, rank] f32
+  ggml_tensor* b = nullptr;  // [rank, out] f32
+  explicit operator bool() const { return a != nullptr; }
+};
+
+struct LoraLayer {
+  LowRank wq, wk, wv, wo, gate, up, down;
+};
+
+class Lora final : public Adapter {
+ public:
+  /// A file is read as GGUF, a folder as PEFT. Throws Error: not_found / io for the path, corrupt for a
+  /// damaged or cut-off file, unsupported for another kind of adapter, architecture or tensor type,
+  /// invalid_argument naming the tensor and both shapes where it does not fit the network.
+  static std::shared_ptr<const Lora> load(const std::string& path, const Network& network);
+
+  AdapterInfo info() const override { return info_; }
+  const std::vector<LoraLayer>& layers() const { return layers_; }  // [layer of the network]
+  uint64_t network_fingerprint() const { return network_fingerprint_; }
+
+ private:
+  friend class LoraBuilder;  // what the two readers fill; lora.cc
+  Lora() = default;
+
+  ggml_context_ptr context_;  // holds the matrices
+  std::vector<LoraLayer> layers_;
+  AdapterInfo info_;
+  uint64_t network_fingerprint_ = 0;
+};
+
+}  // namespace kvedit
