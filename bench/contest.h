@@ -11,6 +11,7 @@
 #include "bench/ours.h"
 #include "bench/peak.h"
 #include "bench/row.h"
+#include "kvedit/adapter.h"
 
 namespace kvedit::bench {
 
@@ -58,6 +59,7 @@ struct EraseWords {
   int length = 0;
   int span = 0;       // tokens
   std::string depth;  // where the span begins: "10%" of the length, or a token's index
+  std::shared_ptr<const Adapter> adapter = nullptr;  // of steer; null: one of rank 16 without effect
 };
 /// The span that the words mean. Throws Error(invalid_argument, out_of_range).
 Span erase_span(const EraseWords& words);

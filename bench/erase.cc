@@ -8,11 +8,11 @@ namespace kvedit::bench {
 namespace {
 
 // One repetition of one method, on a fork of the session held.
-double erase_once(Ours& ours, Span span, const std::string& method, EraseReport& report) {
+double erase_once(Ours& ours, Span span, const EraseOptions& options, EraseReport& report) {
   Session session = ours.held().fork();
   wait_until_idle();
   const Timer timer;
-  report = session.erase(span, {.method = method});
+  report = session.erase(span, options);
   return timer.ms();
 }
 
@@ -50,13 +50,16 @@ std::vector<Row> erase_rows(Contest& contest, const EraseWords& words,
                     " --method ", method);
     rows.push_back(std::move(row));
   }
+  EraseOptions options;
+  options.adapter = words.adapter ? words.adapter : ours.held().model()->zero_adapter(16);
   std::vector<EraseReport> reports(methods.size());
   std::vector<double> peer_ms;
   int peer_tokens = 0;
   contest.interleave(
       [&] {
         for (size_t i = 0; i < methods.size(); i++) {
-          rows[i].ours.push_back(erase_once(ours, span, methods[i], reports[i]));
+          options.method = methods[i];
+          rows[i].ours.push_back(erase_once(ours, span, options, reports[i]));
         }
       },
       [&](LlamaPeer& peer) { peer_ms.push_back(peer.recompute_without(span, words.length, peer_tokens)); });

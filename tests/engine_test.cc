@@ -8,6 +8,7 @@
 #include <random>
 
 #include "base/check.h"
+#include "compute/attention.h"
 #include "tiny_model.h"
 
 namespace kvedit {
@@ -139,6 +140,60 @@ TEST_P(EngineTest, CapturesAgreeWithEachOther) {
     for (int t = 0; t < n; t++) EXPECT_GT(captures.norms[static_cast<size_t>(layer) * n + t], 0);
   }
   expect_near(alone(all), alone(all, &captures), 1e-4F);  // looking changes nothing
+}
+
+// Of the first layer: its input is the embedding, its output follows from the queries, keys and values.
+TEST_P(EngineTest, SimilaritiesAreOfTheHiddenStateAroundAttention) {
+  const int n = 100, window = 7;
+  const std::vector<Token> all = tokens(n, 8);
+  Captures captures;
+  captures.window = window;
+  captures.similarity = true;
+  Cache made = cache(n);
+  const kvedit::Run run{&made, all, std::span(positions_).first(n), Logits::none, &captures};
+  engine_->forward({&run, 1});
+  const Hparams& h = network_->hparams();
+  const LayerWeights& weights = network_->layers()[0];
+  ASSERT_EQ(captures.similarities.size(), static_cast<size_t>(h.layers) * window);
+  for (int t = 0; t < window; t++) {
+    std::vector<float> attended(static_cast<size_t>(h.heads) * h.value_dim);
+    for (int head = 0; head < h.kv_heads; head++) {
+      AttentionTask task;
+      task.queries = &captures.queries[(static_cast<size_t>(t) * h.heads + head * h.group()) * h.key_dim];
+      task.query_stride = static_cast<size_t>(h.heads) * h.key_dim;
+      task.positions = std::span<const Position>(positions_).subspan(n - window + t, 1);
+      task.group = h.group();
+      task.key_dim = h.key_dim;
+      task.value_dim = h.value_dim;
+      task.type = ElementType::f32;
+      task.pages = made.lane(0, head).pages();
+      task.window = h.window_of(0);
+      task.output = &attended[static_cast<size_t>(head) * h.group() * h.value_dim];
+      task.output_stride = attended.size();
+      attend_reference(task);
+    }
+    std::vector<double> output(h.d_model);
+    double squares = 0;
+    for (int i = 0; i < h.d_model; i++) {
+      const float* row = static_cast<const float*>(weights.wo->data) + i * attended.size();
+      for (size_t d = 0; d < attended.size(); d++) output[i] += static_cast<double>(row[d]) * attended[d];
+      squares += output[i] * output[i];
+    }
+    const auto* embedding = static_cast<const float*>(network_->embedding()->data) +
+                            static_cast<size_t>(all[n - window + t]) * h.d_model;
+    double before = 0, after = 0, product = 0;
+    for (int i = 0; i < h.d_model; i++) {
+      if (weights.post_attention_norm) {
+        output[i] *= static_cast<const float*>(weights.post_attention_norm->data)[i] /
+                     std::sqrt(squares / h.d_model + h.norm_epsilon);
+      }
+      const double x = static_cast<double>(embedding[i]) * h.embedding_scale;
+      before += x * x;
+      after += (x + output[i]) * (x + output[i]);
+      product += x * (x + output[i]);
+    }
+    EXPECT_NEAR(captures.similarities[t], product / std::sqrt(before * after), 1e-4);
+  }
 }
 
 TEST_P(EngineTest, ACancelledPassThrows) {

@@ -4,9 +4,12 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 
 #include "cache/cache_testing.h"
 #include "cache/snapshot.h"
+#include "model/lkv_testing.h"
+#include "tiny_adapter.h"
 #include "tiny_model.h"
 
 namespace {
@@ -28,6 +31,26 @@ void write_models(const fs::path& folder) {
   }
 }
 
+/// Adapters for the llama of write_models, whose shapes src/model/lora_fuzz.cc has.
+void write_adapters(const fs::path& folder, const std::string& model) {
+  for (const char* fuzzer : {"lora_fuzz", "safetensors_fuzz", "lora_config_fuzz"}) {
+    fs::create_directories(folder / fuzzer);
+  }
+  const auto network = Network::load(model);
+  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_BF16, GGML_TYPE_Q8_0}) {
+    const TinyAdapterSpec spec{.rank = type == GGML_TYPE_Q8_0 ? 32 : 2, .type = type};
+    write_lora_gguf(*network, spec, folder / "lora_fuzz" / ggml_type_name(type));
+  }
+  const auto patterns = [](nlohmann::ordered_json& config) {
+    config["rank_pattern"] = {{"layers.0.+(q|k)_proj", 4}};
+    config["alpha_pattern"] = {{"0\\.mlp[.]\\w*", 16}};
+  };
+  const fs::path peft = write_peft(*network, {.rank = 2, .edit_config = patterns}, folder / "peft");
+  fs::rename(peft / "adapter_config.json", folder / "lora_config_fuzz" / "peft");
+  fs::rename(peft / "adapter_model.safetensors", folder / "safetensors_fuzz" / "peft");
+  fs::remove(peft);
+}
+
 // The shape that src/cache/snapshot_fuzz.cc loads, behind the byte that says "a whole file".
 void write_snapshots(const fs::path& folder) {
   fs::create_directories(folder);
@@ -45,6 +68,12 @@ void write_snapshots(const fs::path& folder) {
   std::ofstream(file, std::ios::binary) << '\0' << bytes;
 }
 
+void write_lkvs(const fs::path& folder) {
+  fs::create_directories(folder);
+  write_lkv({.layers = 1}, folder / "hidden");
+  write_lkv({.layers = 1, .hidden = 0}, folder / "linear");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -55,6 +84,8 @@ int main(int argc, char** argv) {
   const fs::path folder = argv[1];
   write_models(folder / "network_fuzz");
   write_models(folder / "tokenizer_fuzz");
+  write_adapters(folder, folder / "network_fuzz" / "llama");
   write_snapshots(folder / "snapshot_fuzz");
+  write_lkvs(folder / "lkv_fuzz");
   return 0;
 }

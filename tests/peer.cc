@@ -11,6 +11,18 @@
 #include "llama.h"
 
 namespace kvedit {
+namespace {
+
+using AdapterPtr = std::unique_ptr<llama_adapter_lora, decltype(&llama_adapter_lora_free)>;
+
+AdapterPtr load_adapter(llama_model* model, const std::string& path) {
+  AdapterPtr adapter(path.empty() ? nullptr : llama_adapter_lora_init(model, path.c_str()),
+                     llama_adapter_lora_free);
+  if (!path.empty() && !adapter) throw std::runtime_error("libllama cannot load " + path);
+  return adapter;
+}
+
+}  // namespace
 
 Peer::Peer(const std::string& path) {
   llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
@@ -28,8 +40,16 @@ std::vector<float> Peer::logits(std::span<const Token> tokens, const PeerOptions
   params.flash_attn_type =
       options.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
   if (options.f32_cache) params.type_k = params.type_v = GGML_TYPE_F32;
+  const AdapterPtr adapter = load_adapter(model_.get(), options.adapter);  // outlives the context
   const std::unique_ptr<llama_context, decltype(&llama_free)> ctx(llama_init_from_model(model_.get(), params),
                                                                   llama_free);
+  if (adapter) {
+    llama_adapter_lora* active = adapter.get();
+    float scale = 1;
+    if (llama_set_adapters_lora(ctx.get(), &active, 1, &scale) != 0) {
+      throw std::runtime_error("libllama cannot apply " + options.adapter);
+    }
+  }
   std::vector<float> all;
   for (size_t first = 0; first < tokens.size(); first += options.block) {
     const auto count = static_cast<int>(std::min<size_t>(options.block, tokens.size() - first));

@@ -16,6 +16,7 @@ struct PeerOptions {
   bool flash_attention = false;
   bool f32_cache = true;
   int block = 512;
+  std::string adapter;  // a LoRA GGUF, active for all tokens; empty: none
 };
 
 class Peer {

@@ -55,24 +55,65 @@ TEST_P(RealSessionTest, RecomputeEqualsAFreshPrefill) {
   }
 }
 
+// A row of the matrix of tiny models: every method, before and after eviction.
+TEST_P(RealSessionTest, EveryMethodErasesBeforeAndAfterEviction) {
+  const auto model = load(LinearKernel::automatic, CacheType::f16);
+  const auto eraser = model->zero_adapter(16);
+  Session full(model);
+  full.append(context(kWrong));
+  for (const bool evicted : {false, true}) {
+    Session session = full.fork();
+    if (evicted) session.evict("snapkv", Budget::fraction(0.3));
+    const std::vector<Token> tokens = session.tokens();
+    const size_t entries = session.stats().entries;
+    for (const EraseMethodInfo& method : erase_methods()) {
+      Session edited = session.fork();
+      const EraseReport report =
+          edited.erase(edited.find_one(kWrong).tokens, {.method = method.name, .adapter = eraser});
+      EXPECT_EQ(edited.tokens().size(), tokens.size() - report.tokens_erased) << method.name;
+      EXPECT_LE(edited.stats().entries, entries) << method.name;
+      EXPECT_EQ(edited.find(kWrong).size(), 0U);
+      EXPECT_EQ(report.exactness == Exactness::exact && evicted, !report.note.empty()) << method.name;
+      if (method.name == "steer" && !evicted) {  // nothing was steered: the cache has not changed
+        const Divergence d = divergence(full.logits(), edited.logits(), model->info().vocabulary);
+        EXPECT_LT(d.mean, 5e-2) << d;  // one row of quantised kernels that differ for few tokens
+      }
+      edited.append(" And then");
+      EXPECT_GT(edited.generate({.max_tokens = 3}).tokens.size(), 0U);
+      edited.undo();
+      EXPECT_EQ(edited.tokens(), tokens);
+      EXPECT_EQ(edited.stats().entries, entries);
+    }
+  }
+}
+
+TEST_P(RealSessionTest, EveryPolicyKeepsATenthAndGoesOn) {
+  const auto model = load(LinearKernel::automatic, CacheType::f16);
+  Session session(model);
+  session.append(prose(500, 4));
+  const size_t bytes = session.stats().bytes;
+  for (const PolicyInfo& policy : policies()) {
+    if (policy.name == "lkv") continue;  // needs a file
+    Session fork = session.fork();
+    const EvictReport report = fork.evict(policy.name, Budget::fraction(0.1));
+    const size_t rounding = model->pool().page_bytes * report.lanes.size();  // at most a page a lane
+    EXPECT_LE(fork.stats().bytes, bytes * 12 / 100 + rounding) << policy.name;
+    // Of what attention can reach; in sliding-window layers most of it cannot be, and goes first.
+    EXPECT_LE(report.keep, 0.101) << policy.name;
+    EXPECT_GE(report.keep, model->info().window > 0 ? 0.02 : 0.099) << policy.name;
+    fork.append(" And then");
+    EXPECT_GT(fork.generate({.max_tokens = 3}).tokens.size(), 0U);
+  }
+}
+
 TEST_P(RealSessionTest, KeepingATenthFreesTheRest) {
   const auto model = load(LinearKernel::automatic, CacheType::f16);
   Session session(model);
   session.append(prose(1900, 4));
-  session.logits();  // buffers of decoding are there now
+  session.fork().evict("snapkv", Budget::fraction(0.1));
+  session.logits();  // buffers of decoding and of policies are there now
   const size_t bytes = session.stats().bytes;
   const size_t resident = resident_bytes();
-  for (const std::string policy : {"streaming-llm", "snapkv", "ada-snapkv", "random"}) {
-    Session fork = session.fork();
-    const EvictReport report = fork.evict(policy, Budget::fraction(0.1));
-    const size_t rounding = model->pool().page_bytes * report.lanes.size();  // at most a page a lane
-    EXPECT_LE(fork.stats().bytes, bytes * 12 / 100 + rounding) << policy;
-    // Of what attention can reach; in sliding-window layers most of it cannot be, and goes first.
-    EXPECT_LE(report.keep, 0.101) << policy;
-    EXPECT_GE(report.keep, model->info().window > 0 ? 0.02 : 0.099) << policy;
-    fork.append(" And then");
-    EXPECT_GT(fork.generate({.max_tokens = 3}).tokens.size(), 0U);
-  }
   session.evict("snapkv", Budget::fraction(0.1));
   const size_t freed = bytes - session.stats().bytes;
   EXPECT_LT(resident_bytes() + freed * 9 / 10, resident + (4U << 20U)) << "of " << freed << " bytes";

@@ -36,6 +36,7 @@ struct BenchOptions {
   int length = 8000;
   bench::EraseWords erase = {8000, 64, "0"};
   std::vector<std::string> methods = {"all"};
+  std::string adapter;
   std::vector<std::string> policies = {"snapkv"};
   std::string keep = "10%";
   std::string side;
@@ -89,9 +90,11 @@ void run_prefill(const BenchOptions& o) {
 
 void run_erase(const BenchOptions& o) {
   bench::erase_span(o.erase);  // refuse before the model is read
-  const auto methods = chosen_methods(o.methods);
+  const auto methods = chosen_methods(o.methods, true);
   compare(o, o.erase.length, [&](Contest& contest, const Emit& emit) {
-    for (const Row& row : erase_rows(contest, o.erase, methods)) emit(row);
+    bench::EraseWords words = o.erase;
+    if (!o.adapter.empty()) words.adapter = contest.ours().model()->load_adapter(o.adapter);
+    for (const Row& row : erase_rows(contest, words, methods)) emit(row);
   });
 }
 
@@ -111,7 +114,7 @@ void run_fork(const BenchOptions& options) {
 
 void run_all(const BenchOptions& o) {
   Budget::parse(o.keep);
-  const bench::TableWords words{o.tokens, chosen_policies(o.policies), o.keep, chosen_methods({"all"})};
+  const bench::TableWords words{o.tokens, chosen_policies(o.policies), o.keep, chosen_methods({"all"}, true)};
   compare(o, table_capacity(words),
           [&](Contest& contest, const Emit& emit) { table_rows(contest, words, emit); });
 }
@@ -178,6 +181,8 @@ void add_bench(CLI::App& app) {
       ->type_name("D")
       ->capture_default_str();
   erase->add_option("--method", e->methods, "Repeatable; all: every one (default: all)")->type_name("M");
+  erase->add_option("--adapter", e->adapter, "Of steer (default: one of rank 16 without effect)")
+      ->type_name("PATH");
   const auto [evict, v] =
       kind("evict", "Tokens a second after evicting, against the peer's full cache", run_evict);
   add_number(evict, "--length", v->length, "Tokens of the context", 2);

@@ -17,7 +17,7 @@ namespace kvedit::cli {
 namespace {
 
 const char* const footer =
-    "In the chat, /help lists the commands: /erase, /evict, /fork, /undo, /save, /load, /stats, /find.\n"
+    "In the chat, /help lists the commands: /erase, /verify, /upgrade, /sync, /evict, /fork, /undo, ...\n"
     "Examples:\n"
     "  kvedit chat\n"
     "  kvedit chat --system 'Answer in one sentence.' --temperature 0.7 --top-p 0.9\n"
@@ -29,6 +29,8 @@ struct ChatCommand {
   GenerateOptions generate;
   std::string system;
   std::string session;
+  std::string adapter;
+  CapOptions cap;
 };
 
 /// Lines with editing and history on a terminal, plain ones from a pipe.
@@ -75,7 +77,10 @@ ChatState start(const ChatCommand& command) {
                  resume ? Session::load(model, command.session) : Session(model),
                  {},
                  command.session,
-                 command.generate};
+                 command.generate,
+                 nullptr};
+  set_cap(chat.session, command.cap);
+  if (!command.adapter.empty()) chat.adapter = model->load_adapter(command.adapter);
   if (resume && !command.system.empty()) {
     throw Error(ErrorCode::invalid_argument, "chat", command.session + " exists: --system is for a new chat");
   }
@@ -148,6 +153,9 @@ void add_chat(CLI::App& app) {
   sub->add_option("--system", command->system, "The system's message")->type_name("TEXT");
   sub->add_option("--session", command->session, "Go on from this session, if it exists; /save writes it")
       ->type_name("FILE");
+  sub->add_option("--adapter", command->adapter, "The eraser for steer: a LoRA GGUF or a PEFT folder")
+      ->type_name("PATH");
+  add_cap(*sub, command->cap);
   add_sampling(*sub, command->generate);
   add_common(*sub, command->common);
   sub->footer(footer);

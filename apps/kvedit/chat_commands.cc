@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <iostream>
+#include <map>
 
 #include "chat_state.h"
 #include "common.h"
+#include "edit.h"
 #include "table.h"
 
 namespace kvedit::cli {
@@ -24,6 +26,13 @@ std::pair<std::string, std::string> split_last(const std::string& text) {
   return {trim(text.substr(0, space)), text.substr(space + 1)};
 }
 
+// "user:2", which may stand in place of a text
+bool names_message(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  return colon != std::string::npos && colon + 1 < text.size() &&
+         text.find_first_not_of("-0123456789", colon + 1) == std::string::npos;
+}
+
 void erase(ChatState& chat, const std::string& arguments) {
   if (arguments.empty()) refuse("/erase TEXT [METHOD]");
   EraseOptions options;
@@ -39,8 +48,11 @@ void erase(ChatState& chat, const std::string& arguments) {
   }
   if (text.size() > 1 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
   const std::vector<Found> all = chat.session.find(text);
-  const Found found = chat.session.find_one(text, all.size() > 1 ? static_cast<int>(all.size()) : 0);
+  const Found found = all.empty() && names_message(text)
+                          ? Found{find_message(chat.session, text).tokens, false, text}
+                          : chat.session.find_one(text, all.size() > 1 ? static_cast<int>(all.size()) : 0);
   ProgressLine line("erasing, tokens");
+  options.adapter = chat.adapter;
   options.progress = line.progress();
   const EraseReport r = chat.session.erase(found.tokens, options);
   std::cout << "erased tokens " << found.tokens.begin << ".." << found.tokens.end << " \""
@@ -50,6 +62,67 @@ void erase(ChatState& chat, const std::string& arguments) {
             << mebibytes(r.bytes_after) << " MiB\n";
   if (all.size() > 1) {
     std::cout << "that was the last of " << all.size() << "; the others stay (/find shows them)\n";
+  }
+  for (const Found& place : r.repeated) {
+    std::cout << "still said at tokens " << place.tokens.begin << ".." << place.tokens.end << ": \""
+              << one_line(place.text) << "\"\n";
+  }
+  if (r.exactness != Exactness::exact)
+    std::cout << "/verify measures what is left, /upgrade makes it exact\n";
+}
+
+void verify(ChatState& chat, const std::string& arguments) {
+  ProgressLine line("verifying, tokens");
+  VerifyOptions options;
+  if (!arguments.empty()) options.erased.push_back(arguments);
+  options.progress = line.progress();
+  print_verified("verify", chat.session.verify(options));
+}
+
+void upgrade(ChatState& chat, const std::string& arguments) {
+  if (arguments == "start") {
+    chat.session.upgrade();
+    std::cout << "reading in the background; /upgrade status tells how far it is\n";
+  } else if (arguments == "cancel") {
+    chat.session.cancel_upgrade();
+  } else if (arguments == "status") {
+    const UpgradeStatus s = chat.session.upgrade_status();
+    std::cout << name(s.state) << ", " << s.tokens_done << " of " << s.tokens_total << " tokens"
+              << (s.error.empty() ? "" : ": " + s.error) << "\n";
+  } else if (arguments.empty()) {
+    ProgressLine line("upgrading, tokens");
+    if (chat.session.upgrade_status().state != UpgradeState::running) chat.session.upgrade();
+    const UpgradeStatus s = chat.session.finish_upgrade(line.progress());
+    if (s.state == UpgradeState::done) print_upgraded("upgrade", s);
+  } else {
+    refuse("/upgrade [start|status|cancel]");
+  }
+}
+
+void sync(ChatState& chat, const std::string& arguments) {
+  std::string file = arguments;
+  SyncOptions options;
+  const auto [head, last] = split_last(arguments);
+  if (last == "exact" || last == "steer" || last == "shift") {
+    file = head;
+    options.policy = last;
+  }
+  if (file.empty()) refuse("/sync FILE.json [exact|steer|shift]");
+  const std::vector<Message> messages = read_messages(file);
+  options.reply = messages.back().role != "assistant";
+  options.adapter = chat.adapter;
+  ProgressLine line("reading, tokens");
+  options.progress = line.progress();
+  const SyncReport r = chat.session.sync(messages, options);
+  std::cout << r.policy << " (" << name(r.exactness) << "): " << r.tokens << " tokens, " << r.reused
+            << " reused, " << r.erased << " erased, " << r.read << " read, " << milliseconds(r.ms) << " ms\n";
+}
+
+void messages(ChatState& chat, const std::string&) {
+  std::map<std::string, int> count;
+  for (const MessageSpan& message : chat.session.messages()) {
+    std::cout << message.role << ":" << ++count[message.role] << "  tokens " << message.tokens.begin << ".."
+              << message.tokens.end << "  \"" << one_line(message.text, 60) << "\"\n";
   }
 }
 
@@ -136,7 +209,13 @@ void find(ChatState& chat, const std::string& arguments) {
 void help(ChatState&, const std::string&);
 
 constexpr SlashCommand slash_commands[] = {
-    {"erase", "TEXT [METHOD]", "erase the last place of TEXT from what was said (default: recompute)", erase},
+    {"erase", "TEXT [METHOD]",
+     "erase the last place of TEXT from what was said, or a message, as user:2 (default: recompute)", erase},
+    {"verify", "[TEXT]", "measure what erased texts left behind", verify},
+    {"upgrade", "[start|status|cancel]", "make the cache exact again; start: in the background", upgrade},
+    {"sync", "FILE.json [POLICY]", "make the conversation that of FILE: exact (default), steer or shift",
+     sync},
+    {"messages", "", "what was said, by role and number", messages},
     {"evict", "POLICY KEEP", "cut the cache to KEEP (25%, 512, 8MiB); its pages stay for /undo", evict},
     {"fork", "", "keep this state aside and go on with a copy of it", fork},
     {"undo", "",

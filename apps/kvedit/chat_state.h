@@ -15,6 +15,7 @@ struct ChatState {
   std::vector<Session> aside;  // what /fork kept, the latest last
   std::string file;            // of /save and /load without a name
   GenerateOptions generate;
+  std::shared_ptr<const Adapter> adapter;  // of steer, or null
 };
 
 /// Runs one "/command arguments" and prints what it did; false ends the chat. Throws Error.

@@ -43,6 +43,20 @@ void add_choice(CLI::App& command, const std::string& flag, Value& value,
 
 }  // namespace
 
+void add_cap(CLI::App& command, CapOptions& options) {
+  command
+      .add_option("--cap", options.budget,
+                  "Hold the cache at this: 1024 (tokens a lane), 64MiB, or 25% of the whole text")
+      ->type_name("BUDGET");
+  command.add_option("--cap-policy", options.policy, "What evicts then; see `kvedit policies`")
+      ->capture_default_str()
+      ->type_name("NAME");
+}
+
+void set_cap(Session& session, const CapOptions& options) {
+  if (!options.budget.empty()) session.set_cap(options.policy, Budget::parse(options.budget));
+}
+
 void add_json(CLI::App& command, bool& json) {
   command.add_flag("--json", json, "Report as JSON on standard output");
 }
@@ -117,6 +131,28 @@ std::string read_file(const std::string& path) {
   if (interrupted()) throw Error(ErrorCode::cancelled, "cli", "interrupted while reading " + path);
   if (std::ferror(file)) throw failed();
   return text;
+}
+
+std::vector<Message> read_messages(const std::string& path) {
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorCode::invalid_argument, "cli", path + ": " + why);
+  };
+  Json json = Json::parse(read_file(path), nullptr, false);
+  if (json.is_discarded()) refuse("this is not JSON");
+  if (json.is_object() && json.contains("messages")) json = Json(json["messages"]);
+  if (!json.is_array() || json.empty()) refuse("there is no array of messages");
+  std::vector<Message> messages;
+  for (const Json& message : json) {
+    const auto text = [&](const char* key) {
+      if (!message.is_object() || !message.contains(key) || !message[key].is_string()) {
+        refuse("message " + std::to_string(messages.size()) + " has no text \"" + key + "\"");
+      }
+      return message[key].get<std::string>();
+    };
+    std::string role = text("role");
+    messages.push_back({std::move(role), text("content")});
+  }
+  return messages;
 }
 
 bool file_exists(const std::string& path) {

@@ -10,6 +10,7 @@
 
 #include "kvedit/error.h"
 #include "kvedit/model.h"
+#include "kvedit/session.h"
 #include "kvedit/types.h"
 
 namespace kvedit::cli {
@@ -30,6 +31,15 @@ struct CommonOptions {
 void add_common(CLI::App& command, CommonOptions& options);
 void add_json(CLI::App& command, bool& json);
 
+/// --cap BUDGET and --cap-policy: the cache never holds more.
+struct CapOptions {
+  std::string budget;
+  std::string policy = "snapkv";
+};
+void add_cap(CLI::App& command, CapOptions& options);
+/// Sets it, if there is one.
+void set_cap(Session& session, const CapOptions& options);
+
 /// ${KVEDIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvedit}
 std::string cache_folder();
 /// $KVEDIT_MODEL, else the file that scripts/deps puts into the cache folder.
@@ -39,6 +49,9 @@ std::shared_ptr<Model> load_model(const CommonOptions& options);
 
 /// "-" is standard input. Throws Error(not_found, io, cancelled).
 std::string read_file(const std::string& path);
+/// A JSON array of {"role", "content"}, or an object with one as "messages". Throws also
+/// Error(invalid_argument) naming the message at fault.
+std::vector<Message> read_messages(const std::string& path);
 bool file_exists(const std::string& path);
 
 /// 2 for what the arguments can cause, 3 for cancelled, else 1.

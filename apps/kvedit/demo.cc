@@ -63,7 +63,8 @@ std::vector<Step> work(const DemoCommand& command, const Session& full, const Pr
   };
   const SessionStats stats = full.stats();
   std::vector<Step> steps = {{"read", "prefill", answer(full), prefill_ms, stats.tokens, stats.bytes}};
-  const std::vector<EraseMethodInfo> methods = erase_methods();
+  std::vector<EraseMethodInfo> methods = erase_methods();
+  std::erase_if(methods, [](const EraseMethodInfo& method) { return method.needs_adapter; });
   const std::vector<std::string> evictions = demo_policies(command);
   ProgressLine line("trying methods and policies,");
   const Progress show = line.progress();

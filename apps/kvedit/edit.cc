@@ -1,6 +1,8 @@
 #include "edit.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdio>
 #include <iostream>
 
 #include "base/check.h"
@@ -11,14 +13,16 @@ namespace {
 
 template <typename Info>
 std::vector<std::string> chosen(const std::vector<std::string>& given, const std::vector<Info>& table,
-                                const std::string& where, const std::string& kind) {
+                                const std::string& where, const std::string& kind, auto&& usable) {
   std::vector<std::string> names, result;
   for (const Info& info : table) names.push_back(info.name);
   for (const std::string& name : given) {
     // Parts and parameters, "snapkv+adaptive", "snapkv:window=32", are checked where they are made.
     const std::string base = name.substr(0, name.find(':'));
     if (name == "all") {
-      result.insert(result.end(), names.begin(), names.end());
+      for (const Info& info : table) {
+        if (usable(info)) result.push_back(info.name);
+      }
     } else if (base.find('+') != std::string::npos ||
                std::find(names.begin(), names.end(), base) != names.end()) {
       result.push_back(name);
@@ -57,6 +61,7 @@ void add_edit_options(CLI::App& command, EditOptions& options) {
   command.add_option("--seed", options.seed, "Of policies that draw lots")
       ->capture_default_str()
       ->type_name("N");
+  add_cap(command, options.cap);
   add_common(command, options.common);
 }
 
@@ -80,6 +85,7 @@ Prepared prepare(const EditOptions& options) {
   const Stopwatch watch;
   Session session =
       from_file ? Session::load(model, options.session, session_options) : Session(model, session_options);
+  set_cap(session, options.cap);
   if (from_file) {
     if (!context.empty() && session.text().find(context) == std::string::npos) {
       throw Error(
@@ -107,12 +113,86 @@ std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const 
   return answers;
 }
 
-std::vector<std::string> chosen_methods(const std::vector<std::string>& given) {
-  return chosen(given, erase_methods(), "erase", "method");
+std::vector<std::string> chosen_methods(const std::vector<std::string>& given, bool adapter) {
+  return chosen(given, erase_methods(), "erase", "method",
+                [&](const EraseMethodInfo& method) { return adapter || !method.needs_adapter; });
 }
 
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given) {
-  return chosen(given, policies(), "evict", "policy");
+  return chosen(given, policies(), "evict", "policy", [](const PolicyInfo&) { return true; });
+}
+
+MessageSpan find_message(const Session& session, const std::string& text) {
+  const size_t colon = text.rfind(':');
+  int index = 0;
+  const char* const end = text.data() + text.size();
+  const auto number = std::from_chars(text.data() + (colon == std::string::npos ? 0 : colon + 1), end, index);
+  if (number.ec != std::errc() || number.ptr != end) {
+    fail(ErrorCode::invalid_argument, "erase", "'", text,
+         "' is no message; write ROLE:N, as user:2, assistant:-1");
+  }
+  return session.message(colon == std::string::npos ? "" : text.substr(0, colon), index);
+}
+
+Json verify_json(const VerifyReport& r) {
+  Json json = {{"mean_kl", r.mean_kl},
+               {"max_kl", r.max_kl},
+               {"same_top", r.same_top},
+               {"residual_preference", r.residual_preference},
+               {"erased_tokens", r.erased_tokens},
+               {"probes", r.probes},
+               {"distributions", r.distributions},
+               {"tokens_recomputed", r.tokens_recomputed},
+               {"ms", r.ms}};
+  if (!r.note.empty()) json["note"] = r.note;
+  return json;
+}
+
+Json erase_json(const EraseReport& r) {
+  Json json = {{"tokens_erased", r.tokens_erased},
+               {"text_bytes_erased", r.text_bytes_erased},
+               {"tokens_recomputed", r.tokens_recomputed},
+               {"ms", r.ms},
+               {"plan_ms", r.plan_ms},
+               {"forward_ms", r.forward_ms},
+               {"evict_ms", r.evict_ms},
+               {"bytes_before", r.bytes_before},
+               {"bytes_after", r.bytes_after},
+               {"positions_changed", r.positions_changed},
+               {"repeated", Json::array()}};
+  for (const Found& found : r.repeated) {
+    json["repeated"].push_back(
+        {{"begin", found.tokens.begin}, {"end", found.tokens.end}, {"text", found.text}});
+  }
+  if (!r.adapter.empty()) json["adapter"] = r.adapter;
+  if (r.verified) json["verify"] = verify_json(*r.verified);
+  if (!r.note.empty()) json["note"] = r.note;
+  return json;
+}
+
+Json upgrade_json(const UpgradeStatus& s) {
+  Json json = {{"state", name(s.state)},
+               {"tokens_done", s.tokens_done},
+               {"tokens_total", s.tokens_total},
+               {"tokens_read", s.tokens_read},
+               {"tokens_caught_up", s.tokens_caught_up},
+               {"ms", s.ms},
+               {"swap_ms", s.swap_ms}};
+  if (!s.error.empty()) json["error"] = s.error;
+  return json;
+}
+
+void print_verified(const std::string& label, const VerifyReport& r) {
+  std::printf(
+      "%s: against the exact cache KL %.4f mean, %.4f max over %d distributions, same top token %.0f %%",
+      label.c_str(), r.mean_kl, r.max_kl, r.distributions, 100 * r.same_top);
+  if (r.erased_tokens > 0) std::printf("; erased text %+.4f nats a token", r.residual_preference);
+  std::printf(" (%s ms)\n", milliseconds(r.ms).c_str());
+}
+
+void print_upgraded(const std::string& label, const UpgradeStatus& s) {
+  std::cout << label << ": exact now, " << grouped(s.tokens_read) << " tokens read in the background and "
+            << s.tokens_caught_up << " at the swap, " << milliseconds(s.ms) << " ms in all\n";
 }
 
 Eviction apply_policy(Session& session, const Prepared& prepared, const EditOptions& options,

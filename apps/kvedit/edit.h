@@ -22,6 +22,7 @@ struct EditOptions {
   std::vector<std::string> policies;
   std::string keep;
   uint64_t seed = 0;
+  CapOptions cap;
 };
 
 void add_edit_options(CLI::App& command, EditOptions& options);
@@ -40,9 +41,19 @@ struct Prepared {
 Prepared prepare(const EditOptions& options);
 std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const EditOptions& options);
 
-/// Names given, with "all" spelled out. Throws Error(not_found) for one that is not in the table.
-std::vector<std::string> chosen_methods(const std::vector<std::string>& given);
+/// Names given, with "all" spelled out: without an adapter, those that need none. Throws Error(not_found)
+/// for one that is not in the table.
+std::vector<std::string> chosen_methods(const std::vector<std::string>& given, bool adapter);
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given);
+
+/// "user:2", "assistant:-1": a message of the session. Throws Error(invalid_argument, not_found).
+MessageSpan find_message(const Session& session, const std::string& text);
+
+Json erase_json(const EraseReport& report);
+Json verify_json(const VerifyReport& report);
+Json upgrade_json(const UpgradeStatus& status);
+void print_verified(const std::string& label, const VerifyReport& report);
+void print_upgraded(const std::string& label, const UpgradeStatus& status);
 
 struct Eviction {
   std::string policy;  // this and the budget as asked for

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <iostream>
+#include <optional>
 
 #include "commands.h"
 #include "edit.h"
@@ -14,6 +15,7 @@ const char* const footer =
     "Examples:\n"
     "  kvedit erase -f notes.txt --span 'The code is 9023.' -q 'What is the code?'\n"
     "  kvedit erase -f notes.txt --span 'The code is 9023.' -q 'What is the code?' --method all --json\n"
+    "  kvedit erase -f notes.txt --span 'The code is 9023.' --method steer --adapter eraser.gguf --verify\n"
     "  kvedit erase -f notes.txt --session notes.kv --tokens 120..140 --method shift --save edited.kv\n"
     "  kvedit erase -f notes.txt --span 9023 --nth 2 --policy snapkv --keep 25% -q 'What is the code?'";
 
@@ -22,13 +24,19 @@ struct EraseCommand {
   std::vector<std::string> texts;
   std::vector<int> nth;
   std::vector<std::string> ranges;
+  std::vector<std::string> messages;
   std::vector<std::string> methods = {"recompute"};
+  std::string adapter;
   int repair_window = EraseOptions().repair_window;
   bool evict_first = false;
+  bool forget = false;
+  bool verify = false;
+  bool upgrade = false;
 };
 
 struct Edit {
   EraseReport report;
+  std::optional<UpgradeStatus> upgraded;
   std::vector<Answer> answers;
 };
 
@@ -47,8 +55,8 @@ Span parse_range(const std::string& text) {
 void check(const EraseCommand& command) {
   auto refuse = [](const std::string& why) { throw Error(ErrorCode::invalid_argument, "erase", why); };
   require_context(command.edit);
-  if (command.texts.empty() && command.ranges.empty())
-    refuse("nothing to erase: give --span TEXT or --tokens A..B");
+  if (command.texts.empty() && command.ranges.empty() && command.messages.empty())
+    refuse("nothing to erase: give --span TEXT, --tokens A..B or --message ROLE:N");
   if (command.nth.size() > 1 && command.nth.size() != command.texts.size()) {
     refuse("give one --nth, or one for each --span");
   }
@@ -77,6 +85,9 @@ void locate(const EraseCommand& command, const Session& session, std::vector<Fou
     }
   }
   for (const std::string& range : command.ranges) spans.push_back({parse_range(range), false, ""});
+  for (const std::string& message : command.messages) {
+    spans.push_back({find_message(session, message).tokens, false, ""});
+  }
 }
 
 Json found_json(const Found& found) {
@@ -104,15 +115,8 @@ Json edit_json(const Edit& edit, const std::vector<Found>& spans, const std::vec
   Json json = {{"method", r.method}, {"exactness", name(r.exactness)}, {"spans", spans_json(r, spans)}};
   json["other_occurrences"] = Json::array();
   for (const Found& found : others) json["other_occurrences"].push_back(found_json(found));
-  json.update({{"tokens_erased", r.tokens_erased},
-               {"tokens_recomputed", r.tokens_recomputed},
-               {"ms", r.ms},
-               {"plan_ms", r.plan_ms},
-               {"forward_ms", r.forward_ms},
-               {"bytes_before", r.bytes_before},
-               {"bytes_after", r.bytes_after},
-               {"positions_changed", r.positions_changed}});
-  if (!r.note.empty()) json["note"] = r.note;
+  json.update(erase_json(r));
+  if (edit.upgraded) json["upgrade"] = upgrade_json(*edit.upgraded);
   json["answers"] = answers_json(edit.answers);
   return json;
 }
@@ -137,6 +141,14 @@ void print(const Prepared& prepared, int context_tokens, const std::vector<Edit>
                mebibytes(r.bytes_before), mebibytes(r.bytes_after), r.note});
   }
   table.print(std::cout);
+  for (const Edit& edit : edits) {
+    for (const Found& found : edit.report.repeated) {
+      std::cout << edit.report.method << ": still said at tokens " << found.tokens.begin << ".."
+                << found.tokens.end << ": \"" << one_line(found.text, 60) << "\"\n";
+    }
+    if (edit.report.verified) print_verified(edit.report.method, *edit.report.verified);
+    if (edit.upgraded) print_upgraded(edit.report.method, *edit.upgraded);
+  }
   print_evictions(evictions);
   std::vector<std::pair<std::string, std::vector<Answer>>> answers = {{"before", prepared.before}};
   for (const Edit& edit : edits) answers.emplace_back(edit.report.method, edit.answers);
@@ -146,11 +158,13 @@ void print(const Prepared& prepared, int context_tokens, const std::vector<Edit>
 
 void run(const EraseCommand& command) {
   check(command);
-  const std::vector<std::string> methods = chosen_methods(command.methods);
+  const std::vector<std::string> methods = chosen_methods(command.methods, !command.adapter.empty());
   if (!command.edit.save.empty() && methods.size() != 1) {
     throw Error(ErrorCode::invalid_argument, "erase", "--save takes one --method");
   }
   Prepared prepared = prepare(command.edit);
+  std::shared_ptr<const Adapter> adapter;
+  if (!command.adapter.empty()) adapter = prepared.model->load_adapter(command.adapter);
   const int context_tokens = prepared.session.stats().tokens;
   std::vector<Found> spans, others;
   locate(command, prepared.session, spans, others);
@@ -174,8 +188,17 @@ void run(const EraseCommand& command) {
       EraseOptions options;
       options.method = method;
       options.repair_window = command.repair_window;
+      options.adapter = adapter;
+      options.forget = command.forget;
+      options.verify = command.verify;
       options.progress = line.progress();
       edit.report = session.erase(tokens, options);
+    }
+    if (command.upgrade) {
+      ProgressLine line("upgrading, tokens");
+      session.upgrade();
+      edit.upgraded = session.finish_upgrade(line.progress());
+      if (edit.upgraded->state != UpgradeState::done) throw Error(ErrorCode::cancelled, "cli", "interrupted");
     }
     edit.answers = ask_all(session, prepared.prompt, command.edit);
     edits.push_back(std::move(edit));
@@ -213,6 +236,16 @@ void add_erase(CLI::App& app) {
       ->capture_default_str()
       ->type_name("NAME")
       ->allow_extra_args(false);
+  sub->add_option(
+         "--message", command->messages,
+         "Erase the N-th message of a role, from 1, or from the end: user:2, assistant:-1; repeatable")
+      ->type_name("ROLE:N")
+      ->allow_extra_args(false);
+  sub->add_option("--adapter", command->adapter, "The eraser for steer: a LoRA GGUF or a PEFT folder")
+      ->type_name("PATH");
+  sub->add_flag("--verify", command->verify, "Measure what is left of the erased text (costs a recompute)");
+  sub->add_flag("--upgrade", command->upgrade, "Afterwards make the cache exact, and ask then");
+  sub->add_flag("--forget", command->forget, "Keep the erased text nowhere, saved sessions included");
   sub->add_option("--repair-window", command->repair_window, "Tokens that `repair` forwards again")
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str()

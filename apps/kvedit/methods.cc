@@ -20,6 +20,7 @@ void add_methods(CLI::App& app) {
         list.push_back({{"name", m.name},
                         {"exactness", name(m.exactness)},
                         {"cost", m.cost},
+                        {"needs_adapter", m.needs_adapter},
                         {"description", m.description}});
       }
       return print_json(list);

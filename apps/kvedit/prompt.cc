@@ -74,10 +74,6 @@ AppendReport Prompt::append_context(Session& session, std::string_view context,
 
 void Prompt::append_question(Session& session, std::string_view question, const Progress& progress) const {
   switch (place(session)) {
-    case Place::open_turn:
-      session.append("\n\n" + std::string(question), false, progress);
-      append_format(session, reply_);
-      return;
     case Place::plain:
       session.append("\n\nQuestion: " + std::string(question) + "\nAnswer:", false, progress);
       return;
@@ -96,47 +92,22 @@ void Prompt::append_system(Session& session, std::string_view system) const {
   if (raw_ || system_opening_.empty()) {
     throw Error(ErrorCode::unsupported, "cli", "this model's chat format has no system message");
   }
-  append_format(session, system_opening_);
-  session.append(system);
+  const Message message{"system", std::string(system)};
+  session.append_messages({&message, 1}, false);
 }
 
 void Prompt::append_user(Session& session, std::string_view text, const Progress& progress) const {
   if (text.empty()) throw Error(ErrorCode::invalid_argument, "cli", "an empty message");
-  const Model& model = *session.model();
-  std::vector<Token> turn;  // in one append, so that a turn is there wholly or not at all
-  auto add = [&](std::string_view piece, bool special) {
-    if (piece.empty()) return;
-    const std::vector<Token> tokens = model.tokenize(piece, special);
-    turn.insert(turn.end(), tokens.begin(), tokens.end());
-  };
-  switch (place(session)) {
-    case Place::empty: {
-      Session scratch(session.model());  // knows whether a begin token comes first
-      append_format(scratch, opening_);
-      turn = scratch.tokens();
-      break;
-    }
-    case Place::after_system:
-      add(after_system_, true);
-      break;
-    case Place::after_reply: {
-      // A reply that ended by itself already holds the end token, the first piece of `next_`.
-      const std::vector<Token> tokens = session.tokens();
-      const std::string last = model.detokenize({&tokens.back(), 1});
-      std::string_view closing = next_;
-      if (closing.starts_with(last)) closing.remove_prefix(last.size());
-      add(closing, true);
-      break;
-    }
-    case Place::open_turn:
-      add("\n\n", false);
-      break;
-    case Place::plain:
-      add(opening_, true);
+  if (place(session) == Place::open_turn) {  // a context was read: the text goes on in its turn
+    const Model& model = *session.model();
+    std::vector<Token> turn = model.tokenize("\n\n" + std::string(text), false);
+    const std::vector<Token> reply = model.tokenize(reply_, true);
+    turn.insert(turn.end(), reply.begin(), reply.end());
+    session.append_tokens(turn, progress);  // at once: the turn is there wholly or not at all
+    return;
   }
-  add(text, false);
-  add(reply_, true);
-  session.append_tokens(turn, progress);
+  const Message message{"user", std::string(text)};
+  session.append_messages({&message, 1}, true, progress);
 }
 
 std::vector<std::string> Prompt::stop() const {

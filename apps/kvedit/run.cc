@@ -17,11 +17,13 @@ const char* const footer =
     "  kvedit run -p 'Why is the sea salt?' -n 100\n"
     "  kvedit run -f letter.txt -p 'Summarise this letter.' --temperature 0.7 --top-p 0.9 --seed 1\n"
     "  echo 'Once upon a time' | kvedit run --raw -f - -n 50 --stop '.'\n"
+    "  kvedit run -f book.txt -p 'Who is the narrator?' --cap 1024\n"
     "  kvedit run -p 'Hello' --save hello.kv; kvedit run --session hello.kv -p 'And in French?' --json";
 
 struct RunCommand {
   CommonOptions common;
   GenerateOptions generate;
+  CapOptions cap;
   std::string file;
   std::string prompt;
   std::string session;
@@ -46,10 +48,10 @@ int append_input(const RunCommand& command, const std::string& text, Session& se
   return session.stats().tokens - before;
 }
 
-Json report_json(const std::string& model, const Generation& generation, int prompt_tokens,
-                 double prefill_ms) {
+Json report_json(const Session& session, const Generation& generation, int prompt_tokens, double prefill_ms) {
   const double seconds = generation.ms / 1000;
-  return {{"model", model},
+  const SessionStats stats = session.stats();
+  return {{"model", session.model()->info().name},
           {"text", generation.text},
           {"tokens", generation.tokens.size()},
           {"stop", name(generation.stop)},
@@ -57,7 +59,10 @@ Json report_json(const std::string& model, const Generation& generation, int pro
           {"prefill_ms", prefill_ms},
           {"first_token_ms", generation.first_token_ms},
           {"ms", generation.ms},
-          {"tokens_per_second", seconds > 0 ? static_cast<double>(generation.tokens.size()) / seconds : 0}};
+          {"tokens_per_second", seconds > 0 ? static_cast<double>(generation.tokens.size()) / seconds : 0},
+          {"cache_bytes", stats.bytes},
+          {"cache_high_water_bytes", stats.pool.high_water_bytes},
+          {"cap_evictions", stats.cap_evictions}};
 }
 
 void run(RunCommand& command) {
@@ -75,6 +80,7 @@ void run(RunCommand& command) {
                 "this model has no chat template: leave --chat out, or name one with --chat-template");
   }
   Session session = command.session.empty() ? Session(model) : Session::load(model, command.session);
+  set_cap(session, command.cap);
   const Stopwatch prefill;
   const int prompt_tokens = input ? append_input(command, text, session) : 0;
   const double prefill_ms = prefill.ms();
@@ -87,7 +93,7 @@ void run(RunCommand& command) {
   const Generation generation = session.generate(command.generate);
   if (!command.save.empty()) session.save(command.save);
 
-  const Json report = report_json(model->info().name, generation, prompt_tokens, prefill_ms);
+  const Json report = report_json(session, generation, prompt_tokens, prefill_ms);
   if (json) {
     print_json(report);
   } else {
@@ -113,6 +119,7 @@ void add_run(CLI::App& app) {
   sub->add_flag("--raw", command->raw, "As plain text")->excludes(chat);
   sub->add_option("--session", command->session, "Start from this session")->type_name("FILE");
   sub->add_option("--save", command->save, "Save the session afterwards")->type_name("FILE");
+  add_cap(*sub, command->cap);
   add_sampling(*sub, command->generate);
   add_common(*sub, command->common);
   sub->footer(footer);

@@ -1,6 +1,6 @@
 // Evicting a session's cache to a budget: what can be asked and what is reported. A policy is named
-// in a table (policies()), or made of any parts as "scorer+allocator", with parameters by name:
-// "snapkv", "snapkv:window=32,kernel=7", "snapkv+adaptive".
+// in a table (policies()), or made of any parts as "scorer+allocator" or "combinator(policy;...)", with
+// parameters by name: "snapkv", "snapkv:window=32,kernel=7", "snapkv+adaptive", "critical(snapkv):first=0.5".
 #pragma once
 
 #include <cstddef>
@@ -64,11 +64,13 @@ struct PolicyParameter {
   double maximum = 0;
   bool whole = true;                 // takes whole numbers only
   std::vector<std::string> choices;  // a parameter given by a word: value is an index into these
+  bool free_text = false;            // takes any text, such as a path: then `text` is the default
+  std::string text;
 };
 
 struct PolicyInfo {
   std::string name;
-  std::string definition;   // "snapkv+adaptive", which make the same policy
+  std::string definition;   // "snapkv+adaptive", which makes the same policy
   std::string paper;        // "arXiv 2404.14469"
   std::string description;  // one sentence
   std::vector<PolicyParameter> parameters;

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kvedit/adapter.h"
 #include "kvedit/error.h"
 #include "kvedit/types.h"
 
@@ -92,6 +93,12 @@ class Model {
   /// A conversation in the model's chat format; reply: with the opening of the assistant's turn. Throws
   /// Error(unsupported) when the model has no template, or one that is not known.
   virtual std::string format(std::span<const Message> messages, bool reply) const = 0;
+
+  /// Reads a LoRA adapter, a GGUF file or a PEFT folder, and checks it against this model. Throws Error:
+  /// not_found, io, corrupt, unsupported, invalid_argument naming the tensor that does not fit.
+  virtual std::shared_ptr<const Adapter> load_adapter(const std::string& path) const = 0;
+  /// One that changes nothing, of all seven projections: to measure what an adapter of this rank costs.
+  virtual std::shared_ptr<const Adapter> zero_adapter(int rank) const = 0;
 
  protected:
   Model() = default;

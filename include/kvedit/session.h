@@ -22,13 +22,15 @@
 #include "kvedit/erase.h"
 #include "kvedit/evict.h"
 #include "kvedit/model.h"
+#include "kvedit/sync.h"
 #include "kvedit/types.h"
 
 namespace kvedit {
 
 struct SessionOptions {
-  size_t byte_limit = 0;  // of this session's cache; 0: none. Passing it is Error(no_memory).
-  int undo_depth = 8;     // edits that undo() can take back
+  size_t byte_limit = 0;   // of this session's cache; 0: none. Passing it is Error(no_memory).
+  int undo_depth = 8;      // edits that undo() can take back
+  double verify_rate = 0;  // share of the erases that are verified without being asked to
 };
 
 struct AppendReport {
@@ -36,11 +38,12 @@ struct AppendReport {
   double ms = 0;
 };
 
-/// A place where a text stands in the transcript.
-struct Found {
-  Span tokens;           // the tokens that cover it
-  bool widened = false;  // the text begins or ends inside a token; the span covers whole tokens
-  std::string text;      // of the tokens
+/// A message of the conversation as it stands in the transcript, its markers included. What is appended
+/// outside of messages counts to the one before it.
+struct MessageSpan {
+  std::string role;
+  Span tokens;
+  std::string text;
 };
 
 enum class StopReason { end_token, stop_string, max_tokens, context_full, cancelled };
@@ -79,13 +82,18 @@ struct SessionStats {
   int context_length = 0;      // the model's
   Position next_position = 0;  // the next token's
   size_t entries = 0;          // in the cache, over all lanes
-  size_t full_entries = 0;     // what an unevicted cache of this transcript would hold
-  size_t bytes = 0;            // of this cache's pages
-  size_t pinned_bytes = 0;     // of undo history, beyond this cache
-  size_t shared_bytes = 0;     // of this cache's pages, also held by forks or undo history
+  size_t full_entries = 0;  // what an unevicted cache of this transcript would hold, steering states included
+  size_t bytes = 0;         // of this cache's pages
+  size_t pinned_bytes = 0;  // of undo history, beyond this cache
+  size_t shared_bytes = 0;  // of this cache's pages, also held by forks or undo history
   int undo_steps = 0;
   bool evicted = false;
-  std::string policy;  // last applied, or empty
+  std::string policy;      // last applied, or empty
+  std::string cap_policy;  // empty: no cap
+  int cap_evictions = 0;   // since it was set
+  double cap_ms = 0;       // spent on them
+  int exact_tokens = 0;    // of the transcript's beginning, with the entries of a fresh prefill
+  int steered_tokens = 0;  // erased ones that steering states stand for
   PoolStats pool;
 };
 
@@ -117,14 +125,48 @@ class Session {
   /// The one occurrence, or the nth (from 1). Throws Error(not_found), Error(ambiguous) saying where.
   Found find_one(std::string_view text, int nth = 0) const;
 
-  /// Erases spans of the transcript (indices). Throws Error(out_of_range, invalid_argument: empty,
-  /// overlapping, all of the text), Error(not_found) for the method.
+  /// The messages that append_messages, generate and sync have made.
+  std::vector<MessageSpan> messages() const;
+  /// The index-th message of a role (any, if it is empty), from 1; from the end if negative. Throws
+  /// Error(not_found) saying how many there are.
+  MessageSpan message(std::string_view role, int index) const;
+
+  /// Erases spans of the transcript (indices) in one transaction. Throws Error(out_of_range,
+  /// invalid_argument: empty, overlapping, all of the text, no adapter for steer), Error(not_found) for the
+  /// method.
   EraseReport erase(std::span<const Span> spans, const EraseOptions& options = {});
   EraseReport erase(Span span, const EraseOptions& options = {}) { return erase({&span, 1}, options); }
+
+  /// Measures what approximate and learned erases left behind, against an exact cache. Nothing changes.
+  VerifyReport verify(const VerifyOptions& options = {}) const;
+
+  /// Makes the cache exact in the background, on a thread of its own, while this session goes on: tokens
+  /// appended meanwhile are read too. A later call of append, generate or logits swaps the exact cache in
+  /// once it is ready; its positions have no gaps. An edit meanwhile is followed. One at a time: starting
+  /// again starts over.
+  void upgrade(const UpgradeOptions& options = {});
+  UpgradeStatus upgrade_status() const;
+  /// Waits for the exact cache and swaps it in. Throws the Error that made it fail, Error(not_found) when
+  /// none was started. progress: of its tokens; return false to go on without.
+  UpgradeStatus finish_upgrade(const Progress& progress = {});
+  /// Stops it; the session stays as it is.
+  void cancel_upgrade();
+
+  /// Makes the transcript the conversation `messages`, keeping of the cache what the policy allows. Throws
+  /// Error(invalid_argument) for no messages or an unknown policy, Error(context_full).
+  SyncReport sync(std::span<const Message> messages, const SyncOptions& options = {});
 
   /// Evicts entries of the cache, per head, and frees their memory. Throws Error(not_found) for the
   /// policy, Error(out_of_range) for a budget below what is always kept.
   EvictReport evict(std::string_view policy, const Budget& budget, const EvictOptions& options = {});
+
+  /// Holds the cache at a budget from now on: tokens a lane, bytes, or a fraction of the whole transcript.
+  /// While a text is read it is evicted after every block, so that memory never passes the cap and one
+  /// block; while generating it is evicted an eighth (64 entries at least) below the cap each time it
+  /// passes it. What has been read when a call fails stays read, and undo history goes, as an eviction
+  /// cannot be taken back. Throws like evict().
+  void set_cap(std::string_view policy, const Budget& budget, const EvictOptions& options = {});
+  void clear_cap();
 
   /// Takes back the last edit, and with it everything appended since. Throws Error(not_found) when
   /// there is none.

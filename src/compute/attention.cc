@@ -20,11 +20,13 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 
-constexpr int kRowTile = 6;  // rows of a register tile; with kVectors, what the registers hold
+constexpr int kRowTile = 6;  // rows of a register tile
+
+// Vectors a row of a register tile: what the registers hold, and enough sums to hide their latency.
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-constexpr int kVectors = 4;
+constexpr int vectors(int /*rows*/) { return 4; }
 #else
-constexpr int kVectors = 2;
+constexpr int vectors(int rows) { return rows == 1 ? 8 : rows <= 3 ? 4 : 2; }
 #endif
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
@@ -56,11 +58,20 @@ HWY_INLINE void tile(const float* const* a, int begin, int end, const T* b, size
         hwy::Prefetch(reinterpret_cast<const char*>(ahead + k * b_stride) + line);
       }
     }
-    V row[W];
-    for (int w = 0; w < W; w++) row[w] = load(d, b + k * b_stride + w * lanes);
-    for (int r = 0; r < R; r++) {
-      const V x = hn::Set(d, a[r][k]);
-      for (int w = 0; w < W; w++) sum[r][w] = hn::MulAdd(x, row[w], sum[r][w]);
+    if constexpr (R < W) {  // the fewer operands stay in registers
+      V x[R];
+      for (int r = 0; r < R; r++) x[r] = hn::Set(d, a[r][k]);
+      for (int w = 0; w < W; w++) {
+        const V row = load(d, b + k * b_stride + w * lanes);
+        for (int r = 0; r < R; r++) sum[r][w] = hn::MulAdd(x[r], row, sum[r][w]);
+      }
+    } else {
+      V row[W];
+      for (int w = 0; w < W; w++) row[w] = load(d, b + k * b_stride + w * lanes);
+      for (int r = 0; r < R; r++) {
+        const V x = hn::Set(d, a[r][k]);
+        for (int w = 0; w < W; w++) sum[r][w] = hn::MulAdd(x, row[w], sum[r][w]);
+      }
     }
   }
   for (int r = 0; r < R; r++) {
@@ -72,13 +83,16 @@ HWY_INLINE void tile(const float* const* a, int begin, int end, const T* b, size
 template <int R, class T>
 HWY_INLINE void multiply(const float* const* a, int begin, int end, const T* b, int columns,
                          const float* factor, float* const* c, const T* ahead) {
+  constexpr int kVectors = vectors(R);
   const size_t lanes = hn::Lanes(D());
   size_t column = 0;
   for (; column + kVectors * lanes <= static_cast<size_t>(columns); column += kVectors * lanes) {
     tile<R, kVectors>(a, begin, end, b, columns, factor, c, column, ahead);
   }
-  for (; column < static_cast<size_t>(columns); column += lanes) {
-    tile<R, 1>(a, begin, end, b, columns, factor, c, column, ahead);
+  if constexpr (16 % (kVectors * hn::MaxLanes(D())) != 0) {
+    for (; column < static_cast<size_t>(columns); column += lanes) {
+      tile<R, 1>(a, begin, end, b, columns, factor, c, column, ahead);
+    }
   }
 }
 
@@ -97,6 +111,24 @@ Columns visible(const Page& page, Position position, int window) {
     columns.begin = static_cast<int>(std::upper_bound(first, last, position - window) - first);
   }
   return columns;
+}
+
+// exp(x) for x <= 0, off by less than 3e-7 + 6e-8 |x| of it; exactly 0 from -87.7 on. 2^t = 2^n 2^r with
+// n = round(t), |r| <= 1/2, the second factor from its minimax polynomial. Adding 1.5 2^23 rounds to an
+// integer; 127 on top turns its last bits into the exponent's. Half the instructions of Highway's Exp, which
+// takes any x.
+HWY_INLINE V exp_of_negative(V x) {
+  const D d;
+  const V shift = hn::Set(d, 0x1.8p23F + 127.0F);
+  const V t = hn::Max(hn::Mul(x, hn::Set(d, 1.44269504F)), hn::Set(d, -127.0F));
+  const V shifted = hn::Add(t, shift);
+  const V r = hn::Sub(t, hn::Sub(shifted, shift));
+  V power = hn::Set(d, 0.00132647273F);
+  for (const float c : {0.00967151299F, 0.0555073358F, 0.240222424F, 0.693147004F, 1.0F}) {
+    power = hn::MulAdd(power, r, hn::Set(d, c));
+  }
+  const hn::RebindToSigned<D> di;
+  return hn::Mul(power, hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
 }
 
 // scores[64] -> weights exp(score - maximum) inside the columns, 0 elsewhere; updates the row's
@@ -125,12 +157,11 @@ HWY_INLINE float soften(float* scores, Columns columns, float& maximum, float& s
   const V base = hn::Set(d, new_maximum);
   V total = hn::Zero(d);
   for (int c = 0; c < kPageEntries; c += lanes) {
-    const V x = hn::Sub(hn::LoadU(d, scores + c), base);
-    const V weight = hn::IfThenElseZero(hn::Gt(x, hn::Set(d, -87.0F)), hn::Exp(d, x));
+    const V weight = exp_of_negative(hn::Sub(hn::LoadU(d, scores + c), base));
     hn::StoreU(weight, d, scores + c);
     total = hn::Add(total, weight);
   }
-  const float factor = std::exp(maximum - new_maximum);
+  const float factor = maximum == new_maximum ? 1.0F : std::exp(maximum - new_maximum);
   maximum = new_maximum;
   sum = sum * factor + hn::GetLane(hn::SumOfLanes(d, total));
   return factor;

@@ -88,6 +88,18 @@ TEST_P(AttentionTest, AgreesWithTheDefinition) {
   expect_near(ours, reference);
 }
 
+// Logits of some hundreds: weights from 1 down to nothing, and a logit of 300 is itself off by 1e-5.
+TEST_P(AttentionTest, FewEntriesWinWhenLogitsAreLarge) {
+  for (float& q : queries_) q *= 50;
+  std::vector<float> ours(queries_.size(), NAN);
+  std::vector<float> reference(queries_.size(), NAN);
+  task_.output = ours.data();
+  attend(task_);
+  task_.output = reference.data();
+  attend_reference(task_);
+  expect_near(ours, reference, 3e-4F);
+}
+
 // What this machine dispatches to is one of several compiled versions; all that it can run must agree.
 TEST_P(AttentionTest, EveryInstructionSetAgreesWithTheDefinition) {
   std::vector<float> reference(queries_.size());

@@ -44,7 +44,7 @@ struct Engine::State {
 
   void compute(std::span<const Piece> pieces, const std::atomic<bool>* cancel,
                std::span<std::vector<float>> logits, std::span<const Run> runs);
-  void capture_norms(const Graph& graph);
+  void capture_outputs(const Graph& graph);
 };
 
 Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel linear, int block_tokens)
@@ -72,21 +72,30 @@ size_t Engine::buffer_bytes() const {
          (state_->decode ? state_->decode->buffer_bytes() : 0);
 }
 
-void Engine::State::capture_norms(const Graph& graph) {
+void Engine::State::capture_outputs(const Graph& graph) {
   const Hparams& h = network->hparams();
   for (const Piece& piece : pass.pieces) {
     Captures* captures = piece.run->captures;
-    if (!captures || !captures->output_norms) continue;
+    if (!captures || (!captures->output_norms && !captures->similarity)) continue;
     for (int t = 0; t < piece.count; t++) {
       const int index = piece.first + t - (static_cast<int>(piece.run->tokens.size()) - captures->tokens);
       if (index < 0) continue;
       for (int layer = 0; layer < h.layers; layer++) {
-        const auto* y = static_cast<const float*>(graph.attention_outputs[layer]->data) +
-                        static_cast<size_t>(piece.row + t) * h.d_model;
-        double squares = 0;
-        for (int i = 0; i < h.d_model; i++) squares += static_cast<double>(y[i]) * y[i];
-        captures->norms[static_cast<size_t>(layer) * captures->tokens + index] =
-            static_cast<float>(std::sqrt(squares));
+        const size_t row = static_cast<size_t>(piece.row + t) * h.d_model;
+        const auto* y = static_cast<const float*>(graph.attention_outputs[layer]->data) + row;
+        const auto* after = static_cast<const float*>(graph.after_attention[layer]->data) + row;
+        double of_output = 0, of_before = 0, of_after = 0, product = 0;
+        for (int i = 0; i < h.d_model; i++) {
+          const double before = static_cast<double>(after[i]) - y[i];
+          of_output += static_cast<double>(y[i]) * y[i];
+          of_before += before * before;
+          of_after += static_cast<double>(after[i]) * after[i];
+          product += before * after[i];
+        }
+        const size_t at = static_cast<size_t>(layer) * captures->tokens + index;
+        captures->norms[at] = static_cast<float>(std::sqrt(of_output));
+        const double both = std::sqrt(of_before * of_after);
+        captures->similarities[at] = both > 0 ? static_cast<float>(product / both) : 0.0F;
       }
     }
   }
@@ -96,9 +105,11 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::atomic<boo
                             std::span<std::vector<float>> logits, std::span<const Run> runs) {
   pass.plan(pieces, threads);
   std::vector<int32_t> rows;  // of the block, whose logits are wanted
-  bool norms = false;
+  bool norms = false, mass = false;
   for (const Piece& piece : pieces) {
-    norms |= piece.run->captures && piece.run->captures->output_norms;
+    const Captures* captures = piece.run->captures;
+    norms |= captures && (captures->output_norms || captures->similarity);
+    mass |= captures && captures->attention_mass;
     const auto end = static_cast<int>(piece.run->tokens.size());
     for (int t = piece.first; t < piece.first + piece.count; t++) {
       const bool wanted =
@@ -106,7 +117,12 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::atomic<boo
       if (wanted) rows.push_back(piece.row + t - piece.first);
     }
   }
-  Graph& graph = graph_of({pass.tokens, static_cast<int>(rows.size()), pass.in_parts, norms});
+  std::vector<AdaptedRows> adapted;
+  for (const Piece& piece : pieces) {
+    if (piece.run->adapter) adapted.push_back({piece.run->adapter, piece.row, piece.count});
+  }
+  Graph& graph =
+      graph_of({pass.tokens, static_cast<int>(rows.size()), pass.in_parts, norms, mass, std::move(adapted)});
   auto* tokens = static_cast<int32_t*>(graph.tokens->data);
   for (const Piece& piece : pieces) {
     std::copy_n(piece.run->tokens.data() + piece.first, piece.count, tokens + piece.row);
@@ -126,7 +142,7 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::atomic<boo
   if (status != GGML_STATUS_SUCCESS || graph.linear().failed()) {
     fail(ErrorCode::no_memory, "compute", "the pass failed: ", ggml_status_to_string(status));
   }
-  if (norms) capture_norms(graph);
+  if (norms) capture_outputs(graph);
   const auto* row = graph.logits ? static_cast<const float*>(graph.logits->data) : nullptr;
   const size_t vocabulary = network->hparams().vocabulary;
   for (const Piece& piece : pieces) {
@@ -151,11 +167,24 @@ std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const
              h.vocabulary);
       }
     }
+    if (run.adapter && run.adapter->network_fingerprint() != state_->network->fingerprint()) {
+      fail(ErrorCode::invalid_argument, "compute", "the adapter ", run.adapter->info().path,
+           " was loaded for another model");
+    }
     total += run.tokens.size();
     if (Captures* captures = run.captures) {
       captures->tokens = std::min(captures->window, static_cast<int>(run.tokens.size()));
       captures->queries.assign(static_cast<size_t>(h.layers) * captures->tokens * h.heads * h.key_dim, 0.0F);
       captures->norms.assign(static_cast<size_t>(h.layers) * captures->tokens, 0.0F);
+      captures->similarities.assign(captures->norms.size(), 0.0F);
+      captures->counted = 0;
+      for (const Position position : run.positions) {
+        captures->counted += captures->query_statistics && position >= captures->first_counted;
+      }
+      const size_t dims =
+          captures->query_statistics ? static_cast<size_t>(h.layers) * h.heads * h.key_dim : 0;
+      captures->query_sums.assign(dims, 0.0);
+      captures->query_products.assign(dims * h.key_dim, 0.0);
       captures->mass.clear();
       for (int lane = 0; captures->attention_mass && lane < h.layers * h.kv_heads; lane++) {
         captures->mass.emplace_back(run.cache->lane(lane / h.kv_heads, lane % h.kv_heads).size());

@@ -2,7 +2,8 @@
 //
 // Contract: the caller makes room first - append(), insert() or overwrite() on each run's cache - and
 // the pass puts keys and values in place layer by layer, then attends ("write, then attend"). When a
-// pass throws, entries of its positions are undefined: the caller rolls back or drops its fork.
+// pass throws, entries of its positions are undefined: the caller rolls back or drops its fork. A
+// read-only run stores nothing and needs no room: its tokens attend to the entries as they stand.
 // One thread at a time uses an engine; it has worker threads of its own.
 #pragma once
 
@@ -13,6 +14,7 @@
 
 #include "cache/cache.h"
 #include "kvedit/model.h"
+#include "model/lora.h"
 #include "model/network.h"
 
 namespace kvedit {
@@ -22,12 +24,21 @@ struct Captures {
   int window = 0;  // asked: queries (and norms) of the last `window` tokens of the run
   bool attention_mass = false;
   bool output_norms = false;
+  bool similarity = false;
+  bool query_statistics = false;
+  Position first_counted = 0;  // query statistics leave out tokens before this position
 
-  int tokens = 0;                        // of the window, really seen: min(window, run)
-  std::vector<float> queries;            // [layer][tokens][heads][key_dim], after RoPE, times attention_scale
-  std::vector<float> norms;              // [layer][tokens] L2 norm of the attention block's output
+  int tokens = 0;                   // of the window, really seen: min(window, run)
+  std::vector<float> queries;       // [layer][tokens][heads][key_dim], after RoPE, times attention_scale
+  std::vector<float> norms;         // [layer][tokens] L2 norm of the attention block's output
+  std::vector<float> similarities;  // [layer][tokens] cosine of the hidden state before and after attention
   std::vector<std::vector<float>> mass;  // [layer * kv_heads + head][entries]: sum over the run's queries
                                          // and the group's heads of the attention weights
+  // Over the queries before RoPE and without attention_scale, after the norm of heads. In double: a
+  // covariance is a small difference of large moments.
+  int counted = 0;                     // tokens
+  std::vector<double> query_sums;      // [layer][heads][key_dim] sum of q
+  std::vector<double> query_products;  // [layer][heads][key_dim][key_dim] sum of q q^T, columns <= row only
 };
 
 enum class Logits { none, last, all };
@@ -38,6 +49,8 @@ struct Run {
   std::span<const Position> positions;  // [tokens], ascending; the cache has entries for them
   Logits logits = Logits::none;
   Captures* captures = nullptr;
+  bool read_only = false;  // nothing is stored: for captures from a cache that must not change
+  std::shared_ptr<const Lora> adapter = nullptr;  // on top of the weights, for this run's tokens alone
 };
 
 struct PassOptions {
@@ -51,7 +64,7 @@ class Engine {
   ~Engine();
 
   /// Logits of each run: [wanted tokens][vocabulary]. Throws Error(cancelled), Error(out_of_range) for a
-  /// token outside the vocabulary, Error(no_memory).
+  /// token outside the vocabulary, Error(invalid_argument) for another model's adapter, Error(no_memory).
   std::vector<std::vector<float>> forward(std::span<const Run> runs, const PassOptions& options = {});
 
   const Network& network() const;

@@ -23,7 +23,7 @@ void merge_op(ggml_tensor* dst, int ith, int nth, void* userdata) {
 
 Graph::Graph(Pass& pass, const GraphShape& shape, LinearKernel kernel)
     : pass_(pass), network_(*pass.network), shape_(shape), linear_(kernel) {
-  const size_t nodes = static_cast<size_t>(network_.hparams().layers) * 40 + 64;
+  const size_t nodes = network_.hparams().layers * (40 + 35 * shape.adapted.size()) + 64;
   context_.reset(
       ggml_init({.mem_size = nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(nodes, false),
                  .mem_buffer = nullptr,
@@ -37,6 +37,29 @@ Graph::Graph(Pass& pass, const GraphShape& shape, LinearKernel kernel)
   }
 }
 
+// y = W x for each projection of the same input; then, on the rows with an adapter, y += b (a x).
+std::vector<ggml_tensor*> Graph::project(int layer, ggml_tensor* x,
+                                         std::initializer_list<Projection> projections) {
+  ggml_context* ctx = context_.get();
+  std::vector<ggml_tensor*> weights;
+  for (const Projection& p : projections) weights.push_back(network_.layers()[layer].*p.weight);
+  std::vector<ggml_tensor*> results = linear_.project(ctx, x, weights);
+  const auto rows = [&](ggml_tensor* t, const AdaptedRows& r) {
+    return ggml_view_2d(ctx, t, t->ne[0], r.count, t->nb[1], r.row * t->nb[1]);
+  };
+  for (const AdaptedRows& adapted : shape_.adapted) {
+    for (size_t i = 0; i < results.size(); i++) {
+      const LowRank& update = adapted.lora->layers()[layer].*(projections.begin()[i].update);
+      if (!update) continue;
+      ggml_tensor* low = ggml_mul_mat(ctx, update.a, rows(x, adapted));
+      ggml_tensor* high = ggml_mul_mat(ctx, update.b, low);
+      // In place, and into the graph now: nodes that read y come later.
+      ggml_build_forward_expand(graph_, ggml_add_inplace(ctx, rows(results[i], adapted), high));
+    }
+  }
+  return results;
+}
+
 ggml_tensor* Graph::norm(ggml_tensor* x, ggml_tensor* weight) {
   return ggml_mul(context_.get(), ggml_rms_norm(context_.get(), x, network_.hparams().norm_epsilon), weight);
 }
@@ -47,8 +70,10 @@ ggml_tensor* Graph::attention(int layer, ggml_tensor* x, bool only_write) {
   const Hparams& h = network_.hparams();
   const LayerWeights& w = network_.layers()[layer];
   LayerNode* userdata = &nodes_.emplace_back(LayerNode{&pass_, layer});
-  ggml_tensor* const weights[] = {w.wq, w.wk, w.wv};
-  std::vector<ggml_tensor*> qkv = linear_.project(ctx, x, weights);
+  std::vector<ggml_tensor*> qkv = project(layer, x,
+                                          {{&LayerWeights::wq, &LoraLayer::wq},
+                                           {&LayerWeights::wk, &LoraLayer::wk},
+                                           {&LayerWeights::wv, &LoraLayer::wv}});
   ggml_tensor* const biases[] = {w.bq, w.bk, w.bv};
   for (int i = 0; i < 3; i++) {
     if (biases[i]) qkv[i] = ggml_add(ctx, qkv[i], biases[i]);
@@ -67,13 +92,12 @@ ggml_tensor* Graph::attention(int layer, ggml_tensor* x, bool only_write) {
 
 ggml_tensor* Graph::feed_forward(int layer, ggml_tensor* x) {
   ggml_context* ctx = context_.get();
-  const LayerWeights& w = network_.layers()[layer];
-  ggml_tensor* const weights[] = {w.gate, w.up};
-  const std::vector<ggml_tensor*> gate_up = linear_.project(ctx, x, weights);
+  const std::vector<ggml_tensor*> gate_up =
+      project(layer, x, {{&LayerWeights::gate, &LoraLayer::gate}, {&LayerWeights::up, &LoraLayer::up}});
   ggml_tensor* hidden = network_.hparams().activation == Activation::silu
                             ? ggml_swiglu_split(ctx, gate_up[0], gate_up[1])
                             : ggml_geglu_split(ctx, gate_up[0], gate_up[1]);
-  return linear_.project(ctx, hidden, w.down);
+  return project(layer, hidden, {{&LayerWeights::down, &LoraLayer::down}})[0];
 }
 
 void Graph::build() {
@@ -87,21 +111,24 @@ void Graph::build() {
   }
   ggml_tensor* x = ggml_get_rows(ctx, network_.embedding(), tokens);
   if (h.embedding_scale != 1) x = ggml_scale(ctx, x, h.embedding_scale);
+  // Only rows whose logits are wanted go through the last layer's feed-forward, unless all are needed.
+  const bool fewer = shape_.outputs < shape_.tokens;
+  const bool early_rows = fewer && !shape_.norms && shape_.adapted.empty();
   for (int layer = 0; layer < h.layers; layer++) {
     const LayerWeights& w = network_.layers()[layer];
     const bool last = layer == h.layers - 1;
-    const bool only_write = last && shape_.outputs == 0 && !shape_.norms;
-    ggml_tensor* y = attention(layer, norm(x, w.attention_norm), only_write);
-    if (only_write) {  // nothing after the last layer's keys and values is wanted
+    const bool ends_here = last && shape_.outputs == 0 && !shape_.norms;
+    ggml_tensor* y = attention(layer, norm(x, w.attention_norm), ends_here && !shape_.mass);
+    if (ends_here) {  // nothing after the last layer's keys and values, or its attention, is wanted
       ggml_set_output(y);
       ggml_build_forward_expand(graph_, y);
       return;
     }
-    if (last && !shape_.norms && shape_.outputs < shape_.tokens) {
+    if (last && early_rows) {
       y = ggml_get_rows(ctx, y, outputs);
       x = ggml_get_rows(ctx, x, outputs);
     }
-    y = linear_.project(ctx, y, w.wo);
+    y = project(layer, y, {{&LayerWeights::wo, &LoraLayer::wo}})[0];
     if (w.post_attention_norm) y = norm(y, w.post_attention_norm);
     if (shape_.norms) {
       ggml_set_output(y);
@@ -109,6 +136,10 @@ void Graph::build() {
       ggml_build_forward_expand(graph_, y);
     }
     x = ggml_add(ctx, x, y);
+    if (shape_.norms) {
+      ggml_set_output(x);
+      after_attention.push_back(x);
+    }
     y = feed_forward(layer, norm(x, w.ffn_norm));
     if (w.post_ffn_norm) y = norm(y, w.post_ffn_norm);
     x = ggml_add(ctx, x, y);
@@ -117,7 +148,7 @@ void Graph::build() {
     ggml_build_forward_expand(graph_, x);
     return;
   }
-  if (shape_.norms && shape_.outputs < shape_.tokens) x = ggml_get_rows(ctx, x, outputs);
+  if (fewer && !early_rows) x = ggml_get_rows(ctx, x, outputs);
   logits = linear_.project(ctx, norm(x, network_.output_norm()), network_.output());
   ggml_set_output(logits);
   ggml_build_forward_expand(graph_, logits);

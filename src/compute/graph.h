@@ -13,11 +13,21 @@
 
 namespace kvedit {
 
+/// Rows [row, row + count) of a block go through an adapter.
+struct AdaptedRows {
+  std::shared_ptr<const Lora> lora;
+  int row = 0;
+  int count = 0;
+  bool operator==(const AdaptedRows&) const = default;
+};
+
 struct GraphShape {
   int tokens = 0;
   int outputs = 0;        // rows whose logits are wanted
   bool in_parts = false;  // attention has a merge node
-  bool norms = false;     // attention output norms are captured
+  bool norms = false;     // attention's outputs are captured
+  bool mass = false;      // and its weights, of the last layer too
+  std::vector<AdaptedRows> adapted = {};
   bool operator==(const GraphShape&) const = default;
 };
 
@@ -35,6 +45,7 @@ class Graph {
   ggml_tensor* outputs = nullptr;               // in: [outputs] i32, rows of the block; null when none or all
   ggml_tensor* logits = nullptr;                // out: [vocabulary, outputs]; null when none
   std::vector<ggml_tensor*> attention_outputs;  // out: [layer] [d_model, tokens], with norms
+  std::vector<ggml_tensor*> after_attention;    // out: the same added to the hidden state
 
   /// One layer's operators, as their nodes see it.
   struct LayerNode {
@@ -43,6 +54,12 @@ class Graph {
   };
 
  private:
+  /// A projection's weight and its low-rank update.
+  struct Projection {
+    ggml_tensor* LayerWeights::*weight;
+    LowRank LoraLayer::*update;
+  };
+  std::vector<ggml_tensor*> project(int layer, ggml_tensor* x, std::initializer_list<Projection> projections);
   ggml_tensor* norm(ggml_tensor* x, ggml_tensor* weight);
   ggml_tensor* attention(int layer, ggml_tensor* x, bool only_write);
   ggml_tensor* feed_forward(int layer, ggml_tensor* x);

@@ -1,7 +1,9 @@
 #include "compute/linear.h"
 
 #include <algorithm>
+#include <optional>
 
+#include "compute/dot.h"
 #include "ggml-cpu.h"
 #include "ggml.h"
 
@@ -11,13 +13,48 @@ namespace {
 constexpr int kFewTokens = 8;   // up to here dot products beat dequantising (measured)
 constexpr int kPanelRows = 64;  // oneDNN is as fast on 64 rows as on all (measured)
 
+std::optional<DotType> dot_type(const ggml_tensor* w) {
+  const auto takes = [&](DotType type) {
+    return dot_takes(type, w->ne[0]) ? std::optional(type) : std::nullopt;
+  };
+  switch (w->type) {
+    case GGML_TYPE_Q4_0:
+      return takes(DotType::q4_0);
+    case GGML_TYPE_Q4_1:
+      return takes(DotType::q4_1);
+    case GGML_TYPE_Q5_0:
+      return takes(DotType::q5_0);
+    case GGML_TYPE_Q8_0:
+      return takes(DotType::q8_0);
+    case GGML_TYPE_Q4_K:
+      return takes(DotType::q4_K);
+    default:
+      return std::nullopt;
+  }
+}
+
+// x in the type that ggml's dot product with w wants.
+std::span<const std::byte> quantise_for_ggml(const ggml_tensor* x, const ggml_tensor* w) {
+  thread_local std::vector<std::byte> quantised;
+  const ggml_type type = ggml_get_type_traits_cpu(w->type)->vec_dot_type;
+  const size_t row_bytes = ggml_row_size(type, x->ne[0]);
+  quantised.resize(row_bytes * x->ne[1]);
+  for (int64_t t = 0; t < x->ne[1]; t++) {
+    const auto* row = reinterpret_cast<const float*>(static_cast<const char*>(x->data) + t * x->nb[1]);
+    ggml_get_type_traits_cpu(type)->from_float(row, quantised.data() + t * row_bytes, x->ne[0]);
+  }
+  return quantised;
+}
+
 // The concatenated rows of all weights are split evenly over the threads.
 void few_op(ggml_tensor* y, int ith, int nth, void* /*userdata*/) {
   const ggml_tensor* x = y->src[0];
   const int64_t in = x->ne[0];
   const int64_t tokens = x->ne[1];
-  thread_local std::vector<std::byte> quantised;
-  auto quantised_as = GGML_TYPE_COUNT;  // what `quantised` holds
+  thread_local DotInput ours;
+  bool have_ours = false;  // the input of this node
+  std::span<const std::byte> theirs;
+  auto theirs_for = GGML_TYPE_COUNT;  // the dot type of `theirs`
   const int64_t begin = y->ne[0] * ith / nth;
   const int64_t end = y->ne[0] * (ith + 1) / nth;
   int64_t out = 0;  // the first column of this weight's rows
@@ -25,23 +62,22 @@ void few_op(ggml_tensor* y, int ith, int nth, void* /*userdata*/) {
     const ggml_tensor* w = y->src[s];
     const int64_t first = std::max<int64_t>(begin - out, 0);
     const int64_t last = std::min<int64_t>(end - out, w->ne[1]);
-    if (first < last) {
-      const ggml_type_traits_cpu* traits = ggml_get_type_traits_cpu(w->type);
-      const size_t row_bytes = ggml_row_size(traits->vec_dot_type, in);
-      if (quantised_as != traits->vec_dot_type) {
-        quantised_as = traits->vec_dot_type;
-        quantised.resize(row_bytes * tokens);
-        const auto* convert = ggml_get_type_traits_cpu(quantised_as);
-        for (int64_t t = 0; t < tokens; t++) {
-          const auto* row = reinterpret_cast<const float*>(static_cast<const char*>(x->data) + t * x->nb[1]);
-          convert->from_float(row, quantised.data() + t * row_bytes, in);
-        }
-      }
+    const char* rows = static_cast<const char*>(w->data);
+    float* to = static_cast<float*>(y->data) + out;
+    const ggml_type_traits_cpu* traits = ggml_get_type_traits_cpu(w->type);
+    if (first >= last) {
+      // another thread's
+    } else if (const auto type = dot_type(w)) {
+      if (!have_ours) ours.quantise(static_cast<const float*>(x->data), x->nb[1] / sizeof(float), tokens, in);
+      have_ours = true;
+      dot_rows(*type, rows + first * w->nb[1], w->nb[1], last - first, ours, to + first, y->ne[0]);
+    } else {
+      if (theirs_for != traits->vec_dot_type) theirs = quantise_for_ggml(x, w);
+      theirs_for = traits->vec_dot_type;
       for (int64_t r = first; r < last; r++) {
-        const char* row = static_cast<const char*>(w->data) + r * w->nb[1];
         for (int64_t t = 0; t < tokens; t++) {
-          float* to = static_cast<float*>(y->data) + t * y->ne[0] + out + r;
-          traits->vec_dot(static_cast<int>(in), to, 0, row, 0, quantised.data() + t * row_bytes, 0, 1);
+          traits->vec_dot(static_cast<int>(in), to + t * y->ne[0] + r, 0, rows + r * w->nb[1], 0,
+                          theirs.data() + t * (theirs.size() / tokens), 0, 1);
         }
       }
     }

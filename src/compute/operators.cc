@@ -58,6 +58,33 @@ void store(const float* from, int n, std::byte* page, int entry, int stride, Ele
   for (int i = 0; i < n; i++) to[at(i)] = narrow[i];
 }
 
+// sums [d] += the queries [n][d]; products [d][d] += their outer products, columns <= row. Within a
+// block in f32, so that the compiler's vectors are twice as wide.
+void add_moments(std::span<const float> queries, int d, double* sums, double* products) {
+  const size_t n = queries.size() / d;
+  thread_local std::vector<float> sum;  // [d]
+  for (int i = 0; i <= d; i++) {        // a row of products; then, i = d, the sums
+    sum.assign(d, 0.0F);
+    float* to = sum.data();
+    const int columns = std::min(i + 1, d);
+    const auto factor = [&](size_t t) { return i < d ? queries[t * d + i] : 1.0F; };
+    size_t t = 0;
+    for (; t + 4 <= n; t += 4) {  // four at a time: the row is loaded and stored once for them
+      const float* x = &queries[t * d];
+      const float a = factor(t), b = factor(t + 1), c = factor(t + 2), e = factor(t + 3);
+      for (int j = 0; j < columns; j++) {
+        to[j] += a * x[j] + b * x[j + d] + c * x[j + 2 * d] + e * x[j + 3 * d];
+      }
+    }
+    for (; t < n; t++) {
+      const float a = factor(t);
+      for (int j = 0; j < columns; j++) to[j] += a * queries[t * d + j];
+    }
+    double* total = i < d ? products + static_cast<size_t>(i) * d : sums;
+    for (int j = 0; j < columns; j++) total[j] += to[j];
+  }
+}
+
 }  // namespace
 
 // Work is (token, head) pairs: query heads, then key heads, then value heads.
@@ -96,6 +123,7 @@ void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const gg
       }
       continue;
     }
+    if (piece->run->read_only) continue;
     const bool is_key = head < h.heads + h.kv_heads;
     const int kv_head = (head - h.heads) % h.kv_heads;
     const Position position = piece->run->positions[piece->first + token - piece->row];
@@ -107,6 +135,29 @@ void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const gg
       store(scratch.data(), h.key_dim, entry.page->keys, entry.index, kPageEntries, type);
     } else {
       store(row(v, token) + kv_head * h.value_dim, h.value_dim, entry.page->values, entry.index, 1, type);
+    }
+  }
+  add_query_statistics(layer, q, thread, threads);
+}
+
+// A head belongs to one thread, so sums need no lock and come out the same each time.
+void Pass::add_query_statistics(int layer, const ggml_tensor* q, int thread, int threads) const {
+  const Hparams& h = network->hparams();
+  const int d = h.key_dim;
+  thread_local std::vector<float> queries;  // [counted tokens of the piece][d]
+  for (const Piece& piece : pieces) {
+    Captures* captures = piece.run->captures;
+    if (!captures || !captures->query_statistics) continue;
+    for (int head = thread; head < h.heads; head += threads) {
+      queries.clear();
+      for (int t = 0; t < piece.count; t++) {
+        if (piece.positions()[t] < captures->first_counted) continue;
+        queries.resize(queries.size() + d);
+        normalise(row(q, piece.row + t) + head * d, &queries[queries.size() - d], d,
+                  network->layers()[layer].q_norm, h.norm_epsilon);
+      }
+      const size_t at = (static_cast<size_t>(layer) * h.heads + head) * d;
+      add_moments(queries, d, &captures->query_sums[at], &captures->query_products[at * d]);
     }
   }
 }

@@ -63,6 +63,7 @@ struct Pass {
   void merge(int layer, ggml_tensor* output, int thread, int threads) const;
 
  private:
+  void add_query_statistics(int layer, const ggml_tensor* q, int thread, int threads) const;
   void plan_rotation();
   void plan_layer(int layer, int threads, int& parts);
   void attend_item(int layer, const AttentionItem& item, const ggml_tensor* rotated, ggml_tensor* output);

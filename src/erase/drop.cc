@@ -10,7 +10,7 @@ class Drop final : public EraseMethod {
     return {"drop", Exactness::approximate, "span", "removes the span and leaves a gap in the positions"};
   }
   bool changes_positions() const override { return false; }
-  void apply(EraseWork& work) const override { remove_spans(work); }
+  void apply(EraseWork& work) const override { remove_spans(work, work.spans); }
 };
 
 }  // namespace

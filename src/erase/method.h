@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,13 +14,26 @@
 
 namespace kvedit {
 
+/// Where a message of a conversation begins; it ends where the next one does, or the transcript.
+struct MessageMark {
+  std::string role;
+  int begin = 0;       // token
+  bool reply = false;  // only its opening was given: the model writes the rest
+};
+
 /// Tokens and their positions, ascending. The last one is pending: not in the cache yet.
 struct Transcript {
   std::vector<Token> tokens;
   std::vector<Position> positions;
+  std::vector<Position> steered;      // of entries that stand for erased tokens, ascending
+  std::vector<MessageMark> messages;  // ascending
   int exact = 0;  // the first so many tokens have the entries that a fresh prefill would give
   int size() const { return static_cast<int>(tokens.size()); }
+  Span message(size_t i) const {
+    return {messages[i].begin, i + 1 < messages.size() ? messages[i + 1].begin : size()};
+  }
   void cut(Span span);  // removes tokens; positions stay
+  void forget_steered(Span positions);
 };
 
 /// What a method works on: forks, so that it may fail at any point.
@@ -28,6 +42,7 @@ struct EraseWork {
   Transcript& transcript;
   std::span<const Span> spans;  // transcript indices, ascending, disjoint, not empty, not everything
   const EraseOptions& options;
+  std::shared_ptr<const Lora> adapter;  // of the options; may be null
   Engine& engine;
   bool evicted = false;  // lanes lack entries
   // set by the method
@@ -50,13 +65,18 @@ const EraseMethod& find_erase_method(std::string_view name);
 
 // Steps that methods share.
 
-/// Removes the spans from transcript and cache; the gap in the positions stays.
-void remove_spans(EraseWork& work);
+/// Removes spans (all of the work's, or these) from transcript and cache; the gap in the positions stays.
+void remove_spans(EraseWork& work, std::span<const Span> spans);
 /// Removes the spans and moves what follows down, keys turned; returns where each span stood, in
 /// indices of the transcript that is left.
 std::vector<int> remove_and_shift(EraseWork& work);
-/// Forwards transcript tokens again at their positions; on an evicted cache they all see each other,
-/// and each lane keeps those it held.
-void forward_again(EraseWork& work, Span tokens);
+/// Keeps the entries of the first `exact` tokens and forwards the rest again, at positions without gaps.
+void rebuild(EraseWork& work, int exact);
+/// The entry of the transcript's last token goes: it is pending.
+void leave_last_pending(EraseWork& work);
+/// Forwards transcript tokens again at their positions, in one pass, with an adapter if one is given. On
+/// an evicted cache they all see each other, and each lane keeps those it held.
+void forward_again(EraseWork& work, std::span<const Span> tokens,
+                   std::shared_ptr<const Lora> adapter = nullptr);
 
 }  // namespace kvedit

@@ -8,9 +8,9 @@ namespace kvedit {
 namespace {
 
 // The table: a new method is one more line.
-const std::array<const EraseMethod*, 4>& all_methods() {
-  static const std::array<const EraseMethod*, 4> methods = {&recompute_method(), &repair_method(),
-                                                            &shift_method(), &drop_method()};
+const std::array<const EraseMethod*, 5>& all_methods() {
+  static const std::array<const EraseMethod*, 5> methods = {
+      &recompute_method(), &steer_method(), &repair_method(), &shift_method(), &drop_method()};
   return methods;
 }
 

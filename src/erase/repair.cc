@@ -18,13 +18,15 @@ class Repair final : public EraseMethod {
   void apply(EraseWork& work) const override {
     const std::vector<int> seams = remove_and_shift(work);
     const int cached = work.transcript.size() - 1;
+    std::vector<Span> windows;
     int done = 0;  // windows of near spans overlap
     for (const int seam : seams) {
       const Span window{std::max(seam, done), std::min(seam + work.options.repair_window, cached)};
       if (window.size() <= 0) continue;
-      forward_again(work, window);
+      windows.push_back(window);
       done = window.end;
     }
+    forward_again(work, windows);
   }
 };
 

@@ -38,15 +38,10 @@ void keep_held(Cache& cache, std::span<const Position> positions,
   }
 }
 
-// The entry of the transcript's last token goes: it is pending.
-void leave_last_pending(EraseWork& work) {
-  work.cache.remove({work.transcript.positions.back(), std::numeric_limits<Position>::max()});
-}
+constexpr Position kLast = std::numeric_limits<Position>::max();
 
-// Positions [first of the span, first after it).
 Span positions_of(const Transcript& t, Span span) {
-  return {t.positions[span.begin],
-          span.end < t.size() ? t.positions[span.end] : t.positions[span.end - 1] + 1};
+  return {t.positions[span.begin], t.positions[span.end - 1] + 1};
 }
 
 }  // namespace
@@ -55,12 +50,32 @@ void Transcript::cut(Span span) {
   tokens.erase(tokens.begin() + span.begin, tokens.begin() + span.end);
   positions.erase(positions.begin() + span.begin, positions.begin() + span.end);
   exact = std::min(exact, span.begin);
+  for (MessageMark& m : messages) {
+    if (m.begin > span.begin) m.begin = std::max(span.begin, m.begin - span.size());
+  }
+  std::vector<MessageMark> left;  // without those of which nothing is
+  for (size_t i = 0; i < messages.size(); i++) {
+    if (message(i).size() > 0) left.push_back(messages[i]);
+  }
+  messages = std::move(left);
 }
 
-void remove_spans(EraseWork& work) {
-  for (size_t i = work.spans.size(); i-- > 0;) {
-    work.cache.remove(positions_of(work.transcript, work.spans[i]));
-    work.transcript.cut(work.spans[i]);
+void Transcript::forget_steered(Span positions) {
+  std::erase_if(steered, [&](Position p) { return p >= positions.begin && p < positions.end; });
+}
+
+void leave_last_pending(EraseWork& work) {
+  const Span behind{work.transcript.positions.back(), kLast};
+  work.cache.remove(behind);
+  work.transcript.forget_steered(behind);
+}
+
+void remove_spans(EraseWork& work, std::span<const Span> spans) {
+  for (size_t i = spans.size(); i-- > 0;) {
+    const Span gap = positions_of(work.transcript, spans[i]);
+    work.cache.remove(gap);
+    work.transcript.forget_steered(gap);
+    work.transcript.cut(spans[i]);
   }
   leave_last_pending(work);
 }
@@ -71,10 +86,12 @@ std::vector<int> remove_and_shift(EraseWork& work) {
     const Span span = work.spans[i];
     const Span gap = positions_of(t, span);
     work.cache.remove(gap);
+    t.forget_steered(gap);
     t.cut(span);
     if (span.begin == t.size()) continue;  // nothing follows
     if (work.cache.last_position() >= gap.end) work.cache.shift(gap.end, -gap.size());
     for (int k = span.begin; k < t.size(); k++) t.positions[k] -= gap.size();
+    for (Position& p : t.steered) p -= p >= gap.end ? gap.size() : 0;
   }
   leave_last_pending(work);
   std::vector<int> seams;
@@ -86,25 +103,52 @@ std::vector<int> remove_and_shift(EraseWork& work) {
   return seams;
 }
 
-void forward_again(EraseWork& work, Span tokens) {
-  const auto positions =
-      std::span<const Position>(work.transcript.positions).subspan(tokens.begin, tokens.size());
+void rebuild(EraseWork& work, int exact) {
+  Transcript& t = work.transcript;
+  const int start = std::min(exact, t.size() - 1);  // the last one is pending
+  Position next = start > 0 ? t.positions[start - 1] + 1 : 0;
+  const Span behind{next, kLast};
+  work.cache.remove(behind);
+  t.forget_steered(behind);
+  for (int i = start; i < t.size(); i++) t.positions[i] = next++;
+  const Span again{start, t.size() - 1};
+  if (again.size() > 0) {
+    work.cache.append(std::span(t.positions).subspan(again.begin, again.size()));
+    work.evicted = false;
+    forward_again(work, {&again, 1});
+  }
+  t.exact = t.size();
+}
+
+void forward_again(EraseWork& work, std::span<const Span> spans, std::shared_ptr<const Lora> adapter) {
+  const Transcript& t = work.transcript;
+  std::vector<Token> tokens;
+  std::vector<Position> positions;
+  for (const Span span : spans) {
+    tokens.insert(tokens.end(), t.tokens.begin() + span.begin, t.tokens.begin() + span.end);
+    positions.insert(positions.end(), t.positions.begin() + span.begin, t.positions.begin() + span.end);
+  }
+  if (tokens.empty()) return;
   std::vector<std::vector<Position>> before;
   if (work.evicted) {
     before = held(work.cache, positions);
-    work.cache.remove({positions.front(), positions.back() + 1});
+    for (size_t i = 0, end = 0; i < positions.size(); i = end) {  // stretches without a gap
+      for (end = i + 1; end < positions.size() && positions[end] == positions[end - 1] + 1;) end++;
+      work.cache.remove({positions[i], positions[end - 1] + 1});
+    }
     work.cache.insert(positions);
   } else {
     work.cache.overwrite(positions);
   }
   Run run;
   run.cache = &work.cache;
-  run.tokens = std::span<const Token>(work.transcript.tokens).subspan(tokens.begin, tokens.size());
+  run.tokens = tokens;
   run.positions = positions;
+  run.adapter = std::move(adapter);
   const Stopwatch watch;
   work.engine.forward({&run, 1}, {.progress = work.options.progress});
   work.forward_ms += watch.ms();
-  work.tokens_recomputed += tokens.size();
+  work.tokens_recomputed += static_cast<int>(tokens.size());
   if (work.evicted) keep_held(work.cache, positions, before);
 }
 

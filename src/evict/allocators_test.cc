@@ -1,21 +1,30 @@
-// Properties every allocator of the table has, and Ada-KV against its definition.
+// Properties every allocator of the table has, and each against its definition.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <random>
 #include <tuple>
 
 #include "cache/cache_testing.h"
 #include "evict/parts.h"
+#include "evict/proportional.h"
 #include "evict/water_fill.h"
+#include "model/lkv_testing.h"
+#include "tiny_model.h"
 
 namespace kvedit {
 namespace {
 
 std::unique_ptr<Allocator> make(const AllocatorPart& part, const char* key = nullptr,
                                 const char* value = nullptr) {
+  static const std::string lkv =
+      write_lkv({.layers = 4, .kv_heads = 5}, temporary_path("allocators.lkv.gguf"));
   Parameters parameters;
   parameters.declare(part.parameters);
+  for (const PolicyParameter& p : part.parameters) {
+    if (p.free_text) parameters.set(p.name, lkv);
+  }
   if (key) parameters.set(key, value);
   return part.make(parameters);
 }
@@ -57,6 +66,30 @@ TEST(AllocatorTest, SpendsTheBudgetWithinTheLanes) {
             << part.name;
         ASSERT_EQ(counts, allocator->allocate(lanes, kv_heads, budget));
       }
+    }
+  }
+}
+
+TEST(AllocatorTest, SharesInProportionAreWithinOneOfExactWhereNothingIsFull) {
+  EXPECT_EQ(in_proportion(std::vector{3.0, 1.0, 0.0}, std::vector<size_t>{9, 9, 9}, 8),
+            (std::vector<size_t>{6, 2, 0}));
+  EXPECT_EQ(in_proportion(std::vector{1.0, 1.0, 1.0}, std::vector<size_t>{9, 9, 9}, 8),
+            (std::vector<size_t>{3, 3, 2}));
+  EXPECT_EQ(in_proportion(std::vector{8.0, 1.0, 1.0}, std::vector<size_t>{2, 9, 9}, 8),
+            (std::vector<size_t>{2, 3, 3}));
+  EXPECT_EQ(in_proportion(std::vector{1.0, 0.0, 0.0}, std::vector<size_t>{2, 9, 1}, 8),
+            (std::vector<size_t>{2, 5, 1}));
+  std::mt19937 random(13);
+  for (int round = 0; round < 500; round++) {
+    std::vector<double> weights(1 + random() % 6);
+    for (double& w : weights) w = static_cast<double>(random() % 100);
+    const double all = std::accumulate(weights.begin(), weights.end(), 0.0);
+    const size_t budget = random() % 50;
+    const auto shares = in_proportion(weights, std::vector<size_t>(weights.size(), 1000), budget);
+    ASSERT_EQ(std::accumulate(shares.begin(), shares.end(), size_t{0}), budget);
+    for (size_t i = 0; i < shares.size() && all > 0; i++) {
+      ASSERT_LT(std::fabs(static_cast<double>(shares[i]) - weights[i] / all * static_cast<double>(budget)),
+                1);
     }
   }
 }
@@ -161,6 +194,84 @@ TEST(AllocatorTest, AdaptiveGivesLayersTheSame) {
   }
   const auto counts = make(adaptive_allocator())->allocate(lanes, 2, 90);
   for (int layer = 0; layer < 3; layer++) EXPECT_EQ(counts[2 * layer] + counts[2 * layer + 1], 30);
+}
+
+// A layer's lanes of `length`, scores of no importance.
+std::vector<Candidates> even_lanes(int layers, int kv_heads, int length) {
+  std::vector<Candidates> lanes;
+  for (int i = 0; i < layers * kv_heads; i++) {
+    lanes.push_back({i / kv_heads, i % kv_heads, std::vector<float>(length)});
+  }
+  return lanes;
+}
+
+TEST(AllocatorTest, PyramidFallsLinearly) {
+  const auto lanes = even_lanes(5, 2, 1000);
+  // Mean 200 a layer: 2 - 1/beta times that at the bottom, 1/beta times at the top.
+  EXPECT_EQ(make(pyramid_allocator(), "beta", "20")->allocate(lanes, 2, 1000),
+            (std::vector<int>{195, 195, 148, 147, 100, 100, 53, 52, 5, 5}));
+  EXPECT_EQ(make(pyramid_allocator(), "beta", "1")->allocate(lanes, 2, 1000), std::vector<int>(10, 100));
+  EXPECT_EQ(make(pyramid_allocator())->allocate(even_lanes(1, 2, 1000), 2, 100), (std::vector<int>{50, 50}));
+}
+
+// kvpress's clamp: 2 - 1/20 times 700 does not fit into 1000, so the line runs from 1000 to 400.
+TEST(AllocatorTest, PyramidKeepsItsMeanWhereTheBottomIsFull) {
+  EXPECT_EQ(make(pyramid_allocator())->allocate(even_lanes(3, 1, 1000), 1, 2100),
+            (std::vector<int>{1000, 700, 400}));
+}
+
+// By the definition: sort everything, take what the floor asks for, then the best of the rest.
+std::vector<int> global_reference(std::span<const Candidates> lanes, int floor, int budget) {
+  std::vector<std::tuple<float, int, int>> all;  // (-score, lane, position)
+  std::vector<int> counts(lanes.size());
+  for (int i = 0; i < static_cast<int>(lanes.size()); i++) {
+    auto scores = lanes[i].scores;
+    std::sort(scores.begin(), scores.end(), std::greater<>());
+    for (int j = 0; j < static_cast<int>(scores.size()); j++) {
+      if (j < floor) {
+        counts[i]++;
+        budget--;
+      } else {
+        all.emplace_back(-scores[j], i, j);
+      }
+    }
+  }
+  std::sort(all.begin(), all.end());
+  for (int i = 0; i < std::min(budget, static_cast<int>(all.size())); i++) counts[std::get<1>(all[i])]++;
+  return counts;
+}
+
+TEST(AllocatorTest, GlobalIsOneTopKAboveAFloorALane) {
+  std::mt19937 random(11);
+  for (const int floor : {0, 1, 4}) {
+    const auto global = make(global_allocator(), "floor", std::to_string(floor).c_str());
+    for (int round = 0; round < 300; round++) {
+      const auto lanes = random_lanes(random, 3, 2, 30, round % 2 ? 4 : 1000);
+      const int budget = 6 * floor + static_cast<int>(random() % (total(lanes) + 1));
+      ASSERT_EQ(global->allocate(lanes, 2, budget), global_reference(lanes, floor, budget)) << budget;
+    }
+  }
+}
+
+TEST(AllocatorTest, GlobalSharesABudgetBelowTheFloors) {
+  EXPECT_EQ(make(global_allocator(), "floor", "10")->allocate(even_lanes(2, 2, 8), 2, 6),
+            (std::vector<int>{2, 2, 1, 1}));
+}
+
+TEST(AllocatorTest, LearnedFollowsTheSharesOfTheFile) {
+  const std::string path = write_lkv({}, temporary_path("shares.lkv.gguf"));
+  const auto lkv = Lkv::load(path);
+  const auto learned = make(learned_allocator(), "file", path.c_str());
+  const auto counts = learned->allocate(even_lanes(2, 2, 100000), 2, 100000);
+  for (int i = 0; i < 4; i++) EXPECT_NEAR(counts[i], 1e5 * lkv->share(i / 2, i % 2), 1);
+  // A full lane's surplus goes to the others, by their shares.
+  auto lanes = even_lanes(2, 2, 100000);
+  lanes[0].scores.resize(3);
+  const auto capped = learned->allocate(lanes, 2, 50003);
+  EXPECT_EQ(capped[0], 3);
+  for (int i = 1; i < 4; i++) {
+    EXPECT_NEAR(capped[i], 5e4 * lkv->share(i / 2, i % 2) / (1 - lkv->share(0, 0)), 1);
+  }
 }
 
 }  // namespace

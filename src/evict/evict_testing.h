@@ -1,6 +1,8 @@
-// What the tests of eviction share: a network that is only its numbers, a cache of random keys and
-// values, and captures of random queries. No model is needed.
+// What the tests of eviction share: a network that is only its numbers and random output projections, a
+// cache of random keys and values, and captures of random queries. No model is needed.
 #pragma once
+
+#include <ggml-cpp.h>
 
 #include <random>
 #include <vector>
@@ -12,7 +14,31 @@ namespace kvedit {
 
 class NumbersOnly : public Network {
  public:
-  explicit NumbersOnly(const Hparams& hparams) { hparams_ = hparams; }
+  explicit NumbersOnly(const Hparams& hparams, bool post_norm = false) {
+    hparams_ = hparams;
+    const int64_t width = int64_t{hparams.heads} * hparams.value_dim;
+    const size_t bytes = sizeof(ggml_fp16_t) * width * hparams.d_model + sizeof(float) * hparams.d_model;
+    context_.reset(ggml_init({.mem_size = hparams.layers * (bytes + 4 * ggml_tensor_overhead()),
+                              .mem_buffer = nullptr,
+                              .no_alloc = false}));
+    std::mt19937 random(hparams.heads);
+    std::normal_distribution<float> normal;
+    for (int layer = 0; layer < hparams.layers; layer++) {
+      LayerWeights& weights = layers_.emplace_back();
+      weights.wo = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F16, width, hparams.d_model);
+      for (int64_t i = 0; i < width * hparams.d_model; i++) {
+        static_cast<ggml_fp16_t*>(weights.wo->data)[i] = ggml_fp32_to_fp16(normal(random));
+      }
+      if (!post_norm) continue;
+      weights.post_attention_norm = ggml_new_tensor_1d(context_.get(), GGML_TYPE_F32, hparams.d_model);
+      for (int i = 0; i < hparams.d_model; i++) {
+        static_cast<float*>(weights.post_attention_norm->data)[i] = normal(random);
+      }
+    }
+  }
+
+ private:
+  ggml_context_ptr context_;
 };
 
 struct EvictSetup {
@@ -24,11 +50,12 @@ struct EvictSetup {
   int window = 0;   // of the odd layers, which slide then
   CacheType type = CacheType::f32;
   uint32_t seed = 1;
+  bool post_norm = false;  // after the output projection
 };
 
 struct EvictCase {
   explicit EvictCase(const EvictSetup& setup)
-      : network(hparams_of(setup)),
+      : network(hparams_of(setup), setup.post_norm),
         cache(PagePool::create({kKeyDim, kValueDim, setup.type}), setup.layers, setup.kv_heads,
               network.hparams().ropes) {
     std::mt19937 random(setup.seed);
@@ -58,6 +85,7 @@ struct EvictCase {
 
   static constexpr int kKeyDim = 8;
   static constexpr int kValueDim = 16;
+  static constexpr int kModelDim = 24;
   NumbersOnly network;
   Cache cache;
   Captures captures;
@@ -71,6 +99,8 @@ struct EvictCase {
     h.heads = setup.kv_heads * setup.group;
     h.key_dim = kKeyDim;
     h.value_dim = kValueDim;
+    h.d_model = kModelDim;
+    h.attention_scale = 0.25F;
     h.window = setup.window;
     for (int layer = 0; layer < setup.layers; layer++)
       h.sliding.push_back(setup.window > 0 && layer % 2 == 1);

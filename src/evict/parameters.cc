@@ -63,26 +63,28 @@ void Parameters::declare(std::vector<PolicyParameter> parameters) {
 }
 
 void Parameters::set(std::string_view name, std::string_view value) {
-  auto* parameter = const_cast<PolicyParameter*>(find(all_, name));
-  if (!parameter) {
-    fail(ErrorCode::invalid_argument, "evict", "no parameter \"", name, "\"; known: ", names(all_));
+  auto& parameter = const_cast<PolicyParameter&>(at(name));
+  if (parameter.free_text) {
+    parameter.text = value;
+  } else {
+    parameter.value =
+        parameter.choices.empty() ? read_number(parameter, value) : read_choice(parameter, value);
   }
-  parameter->value =
-      parameter->choices.empty() ? read_number(*parameter, value) : read_choice(*parameter, value);
 }
 
-double Parameters::get(std::string_view name) const {
+const PolicyParameter& Parameters::at(std::string_view name) const {
   const PolicyParameter* parameter = find(all_, name);
   if (!parameter) {
     fail(ErrorCode::invalid_argument, "evict", "no parameter \"", name, "\"; known: ", names(all_));
   }
-  return parameter->value;
+  return *parameter;
 }
 
 std::string Parameters::text(std::string_view name) const {
-  const double value = get(name);
-  const auto& choices = find(all_, name)->choices;
-  return choices.empty() ? shortest(value) : choices.at(static_cast<size_t>(value));
+  const PolicyParameter& parameter = at(name);
+  if (parameter.free_text) return parameter.text;
+  return parameter.choices.empty() ? shortest(parameter.value)
+                                   : parameter.choices.at(static_cast<size_t>(parameter.value));
 }
 
 }  // namespace kvedit

@@ -1,145 +1,110 @@
-// The table of scorers, allocators and named policies, and the reading of a policy's text.
+// The table of scorers, allocators, combinators and named policies.
 #include <algorithm>
-#include <set>
 #include <string>
-#include <utility>
 
-#include "base/check.h"
 #include "evict/parts.h"
+#include "evict/recipe.h"
 
 namespace kvedit {
 
-std::vector<ScorerPart> scorer_parts() { return {random_scorer(), streaming_llm_scorer(), snapkv_scorer()}; }
-
-std::vector<AllocatorPart> allocator_parts() { return {uniform_allocator(), adaptive_allocator()}; }
-
-namespace {
-
-struct NamedPolicy {
-  std::string_view name, scorer, allocator, paper, description;
-};
-
-constexpr NamedPolicy kPolicies[] = {
-    {"random", "random", "uniform", "", "Lots: the baseline that every policy must beat."},
-    {"streaming-llm", "streaming-llm", "uniform", "arXiv 2309.17453",
-     "The first and the most recent entries, the same in every lane."},
-    {"snapkv", "snapkv", "uniform", "arXiv 2404.14469",
-     "What the last queries attend to, pooled so that neighbours stay together; the same number a lane."},
-    {"ada-snapkv", "snapkv", "adaptive", "arXiv 2407.11550",
-     "SnapKV's scores; heads whose attention is spread get more of their layer's budget."},
-};
-
-template <typename Part>
-const Part* find(const std::vector<Part>& parts, std::string_view name) {
-  const auto found =
-      std::find_if(parts.begin(), parts.end(), [&](const Part& part) { return part.name == name; });
-  return found == parts.end() ? nullptr : &*found;
+std::vector<ScorerPart> scorer_parts() {
+  return {random_scorer(),
+          streaming_llm_scorer(),
+          snapkv_scorer(),
+          laprox_scorer(),
+          laprox_joint_scorer(),
+          lkv_scorer(),
+          k_norm_scorer(),
+          keydiff_scorer(),
+          tova_scorer(),
+          h2o_scorer(),
+          expected_attention_scorer(),
+          caote_scorer(),
+          dropkv_scorer(),
+          obcache_scorer(),
+          lava_scorer(),
+          sage_scorer()};
 }
 
-template <typename Parts>
-std::string names(const Parts& parts) {
-  std::string list;
-  for (const auto& part : parts) list.append(list.empty() ? "" : ", ").append(part.name);
-  return list;
+std::vector<AllocatorPart> allocator_parts() {
+  return {uniform_allocator(), adaptive_allocator(), entropy_allocator(),
+          pyramid_allocator(), global_allocator(),   learned_allocator()};
 }
 
-[[noreturn]] void unknown(std::string_view what) {
-  fail(ErrorCode::not_found, "evict", "no policy \"", what, "\"; named: ", names(kPolicies),
-       "; or scorer+allocator, of ", names(scorer_parts()), " and ", names(allocator_parts()));
+std::vector<CombinatorPart> combinator_parts() {
+  return {critical_combinator(), mix_combinator(), squeeze_combinator()};
 }
 
-struct Recipe {
-  ScorerPart scorer;
-  AllocatorPart allocator;
-};
-
-Recipe recipe(std::string_view name) {
-  std::string_view scorer, allocator;
-  const size_t plus = name.find('+');
-  if (plus != std::string_view::npos) {
-    scorer = name.substr(0, plus);
-    allocator = name.substr(plus + 1);
-  } else {
-    for (const NamedPolicy& policy : kPolicies) {
-      if (policy.name == name) std::tie(scorer, allocator) = std::pair(policy.scorer, policy.allocator);
-    }
-  }
-  const auto scorers = scorer_parts();
-  const auto allocators = allocator_parts();
-  const ScorerPart* scores = find(scorers, scorer);
-  const AllocatorPart* allocates = find(allocators, allocator);
-  if (!scores || !allocates) unknown(name);
-  return {*scores, *allocates};
+std::span<const NamedPolicy> named_policies() {
+  static constexpr NamedPolicy kPolicies[] = {
+      {"random", "random+uniform", "", "Lots: the baseline that every policy must beat."},
+      {"streaming-llm", "streaming-llm+uniform", "arXiv 2309.17453",
+       "The first and the most recent entries, the same in every lane."},
+      {"snapkv", "snapkv+uniform", "arXiv 2404.14469",
+       "What the last queries attend to, pooled so that neighbours stay together; the same number a lane."},
+      {"ada-snapkv", "snapkv+adaptive", "arXiv 2407.11550",
+       "SnapKV's scores; heads whose attention is spread get more of their layer's budget."},
+      {"k-norm", "k-norm+uniform", "arXiv 2406.11430", "Keys with small norms; the same number a lane."},
+      {"keydiff", "keydiff+uniform", "arXiv 2504.15364", "Keys least like the others of their lane."},
+      {"tova", "tova+uniform", "arXiv 2401.06104",
+       "What the last query attends to, mean over a layer's heads; no sinks and no window."},
+      {"h2o", "h2o+uniform", "arXiv 2306.14048",
+       "What all queries attended to; costs a second pass over the context."},
+      {"expected-attention", "expected-attention+uniform", "arXiv 2510.00636",
+       "What queries like the context's would attend to at the next positions; costs a second pass."},
+      {"ada-expected-attention", "expected-attention+adaptive", "arXiv 2510.00636",
+       "Expected Attention's scores; heads whose scores are spread get more of their layer's budget."},
+      {"caote", "caote+uniform", "arXiv 2504.14051",
+       "SnapKV's votes, weighed by how far the output moves without the entry."},
+      {"dropkv", "dropkv+uniform", "",
+       "How far the last queries' outputs move when an entry is dropped, squared."},
+      {"obcache", "obcache+uniform", "arXiv 2510.07651",
+       "The same to the first order, as pruning an entry's key and value."},
+      {"lava", "lava+entropy", "arXiv 2509.09754",
+       "Window attention times a head's largest value; layers whose scores are spread get more."},
+      {"sage", "sage+uniform", "arXiv 2503.08879", "What the last query attends to, head by head."},
+      {"pyramidkv", "snapkv+pyramid", "arXiv 2406.02069", "SnapKV's scores; lower layers get more."},
+      {"critical-snapkv", "critical(snapkv+uniform)", "arXiv 2502.03805",
+       "SnapKV, half of it chosen with what an entry's value does to the layer's output."},
+      {"critical-ada-snapkv", "critical(snapkv+adaptive)", "arXiv 2502.03805",
+       "Ada-SnapKV, half of it chosen with what an entry's value does to the layer's output."},
+      {"critical-expected-attention", "critical(expected-attention+uniform)", "arXiv 2502.03805",
+       "Expected Attention, half of it chosen with what an entry's value does to the layer's output."},
+      {"squeeze-snapkv", "squeeze(snapkv+uniform)", "arXiv 2404.04793",
+       "SnapKV; layers whose attention changes the hidden state least get less."},
+      {"laprox", "laprox+global", "arXiv 2605.07234",
+       "The pairs of attention column and projected value with the largest norms, over the whole model."},
+      {"laprox-joint", "laprox-joint+global", "",
+       "LaProx with the exact norm of what an entry adds for all query heads of its group."},
+      {"kvedit", "mix(keydiff+uniform;laprox-joint+global)", "",
+       "Half of it KeyDiff's picks, which serve retrieval, half LaProx-joint's, which serve continuation."},
+      {"lkv", "lkv+learned", "arXiv 2605.06676",
+       "Learned scores of key and value, learned budgets a head; needs a file trained for the model."},
+  };
+  return kPolicies;
 }
-
-Parameters declared(const Recipe& recipe) {
-  constexpr double kMost = 1 << 24;
-  Parameters parameters;
-  parameters.declare(recipe.scorer.parameters);
-  parameters.declare(recipe.allocator.parameters);
-  parameters.declare({{.name = "sinks",
-                       .value = static_cast<double>(recipe.scorer.sinks),
-                       .description = "first entries of every lane of a full-attention layer, always kept",
-                       .maximum = kMost},
-                      {.name = "recent",
-                       .value = static_cast<double>(recipe.scorer.recent),
-                       .description = "last entries of every lane, always kept; at least the window",
-                       .maximum = kMost}});
-  return parameters;
-}
-
-// "key=value,key=value"
-void read_parameters(std::string_view text, Parameters& parameters) {
-  std::set<std::string_view> given;
-  while (true) {
-    const size_t comma = text.find(',');
-    const std::string_view item = text.substr(0, comma);
-    const size_t equals = item.find('=');
-    if (equals == std::string_view::npos) {
-      fail(ErrorCode::invalid_argument, "evict", "\"", item, "\" is not key=value");
-    }
-    const std::string_view key = item.substr(0, equals);
-    parameters.set(key, item.substr(equals + 1));
-    if (!given.insert(key).second) fail(ErrorCode::invalid_argument, "evict", key, " is given twice");
-    if (comma == std::string_view::npos) return;
-    text.remove_prefix(comma + 1);
-  }
-}
-
-}  // namespace
 
 Policy make_policy(std::string_view text) {
-  const size_t colon = text.find(':');
-  const std::string_view name = text.substr(0, colon);
-  const Recipe parts = recipe(name);
-  Parameters parameters = declared(parts);
-  if (colon != std::string_view::npos) read_parameters(text.substr(colon + 1), parameters);
-
+  Recipe recipe = Recipe::read(text);
   Policy policy;
-  policy.scorer = parts.scorer.make(parameters);
-  policy.allocator = parts.allocator.make(parameters);
+  policy.selector = recipe.make();
+  policy.scorer = policy.selector->scorer();
   // What the window's own queries saw of the window is cut off by causality, so it cannot compete.
-  const int recent = std::max(parameters.integer("recent"), policy.scorer->needs().window_queries);
-  parameters.set("recent", std::to_string(recent));
-  policy.sinks = parameters.integer("sinks");
-  policy.recent = recent;
-  policy.name = name;
-  char separator = ':';
-  for (const PolicyParameter& parameter : parameters.all()) {
-    policy.name += separator + parameter.name + "=" + parameters.text(parameter.name);
-    separator = ',';
-  }
+  policy.recent = std::max(recipe.own().integer("recent"), policy.needs().window_queries);
+  recipe.set("recent", std::to_string(policy.recent));
+  policy.sinks = recipe.own().integer("sinks");
+  policy.name = recipe.text();
   return policy;
 }
 
 std::vector<PolicyInfo> policies() {
   std::vector<PolicyInfo> infos;
-  for (const NamedPolicy& policy : kPolicies) {
+  for (const NamedPolicy& policy : named_policies()) {
     infos.push_back({.name = std::string(policy.name),
-                     .definition = cat(policy.scorer, "+", policy.allocator),
+                     .definition = std::string(policy.definition),
                      .paper = std::string(policy.paper),
                      .description = std::string(policy.description),
-                     .parameters = declared(recipe(policy.name)).all()});
+                     .parameters = Recipe::read(policy.name).parameters()});
   }
   return infos;
 }

@@ -19,7 +19,8 @@ void write(std::ostream& out, const std::vector<PolicyParameter>& declared) {
   for (const PolicyParameter& p : declared) {
     out << "| `" << p.name << "` | " << parameters.text(p.name) << " | ";
     for (size_t i = 0; i < p.choices.size(); i++) out << (i > 0 ? ", " : "") << p.choices[i];
-    if (p.choices.empty()) out << p.minimum << ".." << static_cast<long long>(p.maximum);
+    if (p.free_text) out << "any text";
+    if (p.choices.empty() && !p.free_text) out << p.minimum << ".." << static_cast<long long>(p.maximum);
     out << " | " << p.description << " |\n";
   }
 }
@@ -40,8 +41,12 @@ std::string policies_markdown() {
   out << "# Eviction policies\n\n"
          "Generated from the table in `src/evict/policies.cc`; `KVEDIT_UPDATE_DOCS=1 policies_test` writes "
          "it anew.\n\n"
-         "A policy is a name below, or any `scorer+allocator`; either takes parameters: "
-         "`snapkv:window=64,kernel=5`,\n`snapkv+adaptive:alpha=0.5`. A budget is a share of the entries "
+         "A policy is a name below, any `scorer+allocator`, or `combinator(policy;...)`; each takes "
+         "parameters: "
+         "`snapkv:window=64,kernel=5`,\n`snapkv+adaptive:alpha=0.5`, "
+         "`critical(snapkv+adaptive):first=0.25,window=64`. A parameter that several parts of a\ncombination "
+         "have is called `a.name` for the first policy in the parentheses and `b.name` for the second:\n"
+         "`mix(snapkv;laprox):share=0.3,b.window=16`. A budget is a share of the entries "
          "attention can "
          "still reach (`25%`), tokens a lane on\naverage (`512`), or bytes of the whole cache (`64MiB`). A "
          "budget the "
@@ -64,6 +69,8 @@ std::string policies_markdown() {
   }
   out << "\n## Allocators\n";
   for (const AllocatorPart& part : allocator_parts()) write_part(out, part);
+  out << "\n## Combinators\n";
+  for (const CombinatorPart& part : combinator_parts()) write_part(out, part);
   return out.str();
 }
 

@@ -29,7 +29,7 @@ TEST(PoliciesTest, EveryCombinationIsMadeAndItsNameMakesItAgain) {
   }
   for (const std::string& text : texts) {
     const Policy policy = make_policy(text);
-    EXPECT_TRUE(policy.scorer && policy.allocator) << text;
+    EXPECT_TRUE(policy.selector) << text;
     EXPECT_EQ(make_policy(policy.name).name, policy.name);
   }
 }
@@ -43,11 +43,12 @@ TEST(PoliciesTest, RecentCoversTheWindow) {
 
 TEST(PoliciesTest, UnknownNamesListTheKnown) {
   for (const char* text :
-       {"", "snap", "snapkv+", "+uniform", "snapkv+global", "ada-snapkv+uniform", "a+b+c", ":"}) {
+       {"", "snap", "snapkv+", "+uniform", "snapkv+total", "ada-snapkv+uniform", "a+b+c", ":"}) {
     const auto [code, message] = error_of([&] { make_policy(text); });
     EXPECT_EQ(code, ErrorCode::not_found) << text;
     EXPECT_NE(message.find("ada-snapkv"), std::string::npos) << message;
     EXPECT_NE(message.find("adaptive"), std::string::npos) << message;
+    EXPECT_NE(message.find("squeeze"), std::string::npos) << message;
   }
 }
 
@@ -76,9 +77,71 @@ TEST(PoliciesTest, ParametersAreChecked) {
   refuses("ada-snapkv:alpha=1.1", ErrorCode::out_of_range, "0..1");
 }
 
+TEST(PoliciesTest, CombinatorsStandInParentheses) {
+  EXPECT_EQ(make_policy("critical(snapkv+adaptive):first=0.25,window=8").name,
+            "critical(snapkv+adaptive):window=8,kernel=7,pool=avg,alpha=0.2,first=0.25,epsilon=1e-04,sinks=4,"
+            "recent=32");
+  EXPECT_EQ(
+      make_policy("critical-ada-snapkv").name,
+      "critical-ada-snapkv:window=32,kernel=7,pool=avg,alpha=0.2,first=0.5,epsilon=1e-04,sinks=4,recent=32");
+  EXPECT_NE(make_policy("critical-expected-attention:a.epsilon=0.5")
+                .name.find("a.epsilon=0.5,first=0.5,epsilon=1e-04,"),
+            std::string::npos);
+  EXPECT_EQ(make_policy("mix(random;streaming-llm)").name,
+            "mix(random;streaming-llm):share=0.5,sinks=4,recent=32");
+  EXPECT_EQ(
+      make_policy("mix(critical(snapkv:window=64);random):first=0,share=0.25").name,
+      "mix(critical(snapkv);random):window=64,kernel=7,pool=avg,first=0,epsilon=1e-04,share=0.25,sinks=4,"
+      "recent=64");
+}
+
+TEST(PoliciesTest, ParametersOfBothSidesOfAMixAreToldApart) {
+  const Policy policy = make_policy("mix(snapkv:window=8;laprox+uniform):b.window=16,a.kernel=3,norm=l1");
+  EXPECT_EQ(policy.name,
+            "mix(snapkv;laprox+uniform):a.window=8,a.kernel=3,a.pool=avg,b.window=16,b.kernel=7,b.pool=avg,"
+            "norm=l1,normalise=layer_sum,share=0.5,sinks=4,recent=32");
+  EXPECT_EQ(policy.needs().window_queries, 16);
+  const auto [code, message] = error_of([] { make_policy("mix(snapkv;laprox+uniform):window=8"); });
+  EXPECT_EQ(code, ErrorCode::invalid_argument);
+  EXPECT_NE(message.find("a.window"), std::string::npos) << message;
+}
+
+TEST(PoliciesTest, ParenthesesAreChecked) {
+  const auto refuses = [](const std::string& text, ErrorCode code, const char* part) {
+    const auto [got, message] = error_of([&] { make_policy(text); });
+    EXPECT_EQ(got, code) << text << ": " << message;
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  };
+  refuses("mix(random;snapkv", ErrorCode::invalid_argument, "do not match");
+  refuses("mix(random;snapkv))", ErrorCode::invalid_argument, "do not match");
+  refuses("mix)(", ErrorCode::invalid_argument, "do not match");
+  refuses("mix(random)", ErrorCode::invalid_argument, "takes 2");
+  refuses("critical(random;random)", ErrorCode::invalid_argument, "takes 1");
+  refuses("mix()", ErrorCode::not_found, "critical");
+  refuses("mix(;)", ErrorCode::not_found, "critical");
+  refuses("mix(random;snapkv)x", ErrorCode::not_found, "critical");
+  refuses("blend(random;snapkv)", ErrorCode::not_found, "blend");
+  refuses("critical(snapkv:window=0)", ErrorCode::out_of_range, "1..8192");
+  refuses("critical(snapkv:sinks=3)", ErrorCode::invalid_argument, "sinks");
+  std::string deep = "random";
+  for (int i = 0; i < 100; i++) deep = "squeeze(" + deep + ")";
+  refuses(deep, ErrorCode::out_of_range, "8");
+}
+
+TEST(PoliciesTest, TextParametersTakeWhatStandsThere) {
+  EXPECT_EQ(make_policy("lkv").name, "lkv:file=,sinks=4,recent=32");
+  EXPECT_EQ(error_of([] { make_policy("lkv:file=no/such file:(1)"); }).first, ErrorCode::not_found);
+}
+
 TEST(PoliciesTest, PartsAndPoliciesHaveTheirOwnNames) {
   std::set<std::string> names;
-  for (const PolicyInfo& info : policies()) EXPECT_TRUE(names.insert(info.name).second) << info.name;
+  for (const PolicyInfo& info : policies()) {
+    EXPECT_TRUE(names.insert(info.name).second) << info.name;
+    std::set<std::string> parameters;
+    for (const PolicyParameter& p : info.parameters) {
+      EXPECT_TRUE(parameters.insert(p.name).second) << info.name << " " << p.name;
+    }
+  }
 }
 
 // KVEDIT_UPDATE_DOCS=1 writes it.

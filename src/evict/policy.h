@@ -1,6 +1,6 @@
 // Eviction policies as values: a policy maps views of the layers and a budget to the kept entries of
-// each lane. Most are a scorer and an allocator. None holds state; a scorer declares what it needs, so
-// that a forward pass captures only that.
+// each lane. Most are a scorer and an allocator; combinators make the rest of these. None holds state; a
+// scorer declares what it needs, so that a forward pass captures only that.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +20,15 @@ namespace kvedit {
 /// Parameters by name, e.g. window=32; every one is declared with its default.
 class Parameters {
  public:
+  /// Throws Error(invalid_argument) for a name declared before.
   void declare(std::vector<PolicyParameter> parameters);
   /// Throws Error(invalid_argument) naming an unknown parameter and the known ones, or quoting a value
   /// that is no number; Error(out_of_range) with the limits for one outside them.
   void set(std::string_view name, std::string_view value);
-  double get(std::string_view name) const;
+  const PolicyParameter& at(std::string_view name) const;  // throws as set()
+  double get(std::string_view name) const { return at(name).value; }
   int integer(std::string_view name) const { return static_cast<int>(get(name)); }
-  std::string text(std::string_view name) const;  // as set() reads it: "32", "0.2", "avg"
+  std::string text(std::string_view name) const;  // as set() reads it: "32", "0.2", "avg", "path/to/file"
   const std::vector<PolicyParameter>& all() const { return all_; }
 
  private:
@@ -35,8 +37,15 @@ class Parameters {
 
 /// What a scorer wants captured in a pass over the last tokens of the context.
 struct Needs {
-  int window_queries = 0;       // queries of the last so many tokens
-  bool attention_mass = false;  // attention summed over all queries: costs a second pass
+  int window_queries = 0;  // queries of the last so many tokens
+  // Over all queries of the context, which costs a second pass. In a cache already evicted: over those
+  // of its tail that every lane holds whole (held_tail), since earlier ones read what is gone.
+  bool attention_mass = false;
+  bool query_statistics = false;
+  Position first_counted = 0;  // the statistics leave out tokens before it
+  bool similarity = false;     // of the hidden states around attention, over the window
+
+  Needs operator|(const Needs& other) const;  // both
 };
 
 struct LayerView {
@@ -54,10 +63,14 @@ struct LayerView {
 /// are never looked at.
 using LayerScores = std::vector<std::vector<float>>;
 
+class Scoring;  // scoring.h
+
 class Scorer {
  public:
   virtual ~Scorer() = default;
   virtual Needs needs() const { return {}; }
+  /// Throws Error where it was made from a file of another model.
+  virtual void check(const Network& /*network*/) const {}
   virtual LayerScores score(const LayerView& view) const = 0;
 };
 
@@ -72,21 +85,58 @@ struct Candidates {
 class Allocator {
  public:
   virtual ~Allocator() = default;
+  /// As Scorer::check.
+  virtual void check(const Network& /*network*/) const {}
   /// How many of each lane's candidates to keep: sums to min(budget, all candidates), each within
   /// its lane. Ties are settled by layer, head, then position.
   virtual std::vector<int> allocate(std::span<const Candidates> lanes, int kv_heads, size_t budget) const = 0;
 };
 
+/// The entries of a lane that compete, indices into the lane, ascending.
+struct Contestants {
+  int layer = 0;
+  int head = 0;
+  std::vector<int> entries;
+};
+
+/// What a selector chooses from: whole layers in order. Combinators make smaller ones of it.
+struct Contest {
+  Scoring& scoring;
+  std::vector<Contestants> lanes;
+
+  size_t size() const;  // entries, over all lanes
+  std::vector<Candidates> candidates(const Scorer& scorer) const;
+};
+
+/// [lane of the contest] the entries chosen, indices into the lane, ascending.
+using Picks = std::vector<std::vector<int>>;
+
+/// A way to spend a budget: a scorer and an allocator, or a combinator of selectors.
+class Selector {
+ public:
+  virtual ~Selector() = default;
+  virtual Needs needs() const = 0;
+  virtual void check(const Network& network) const = 0;
+  /// The scorer it ranks the entries of a lane by; null where it has several.
+  virtual const Scorer* scorer() const = 0;
+  virtual int scorers() const = 0;  // how many it asks
+  /// Picks min(budget, contest.size()) entries.
+  virtual Picks select(const Contest& contest, size_t budget) const = 0;
+};
+
 /// A policy ready to run.
 struct Policy {
   std::string name;  // as resolved: "snapkv:window=32,kernel=7,pool=avg,sinks=4,recent=32"
-  std::unique_ptr<Scorer> scorer;
-  std::unique_ptr<Allocator> allocator;
-  int sinks = 0;   // the first entries of the lanes of full-attention layers, always kept
+  std::unique_ptr<const Selector> selector;
+  const Scorer* scorer = nullptr;  // the selector's
+  int sinks = 0;                   // the first entries of the lanes of full-attention layers, always kept
   int recent = 0;  // the last entries of every lane, always kept; at least needs().window_queries
+
+  Needs needs() const { return selector->needs(); }
 };
 
-/// "name", "scorer+allocator", either with ":key=value,...". Throws Error(not_found) listing the names.
+/// "name", "scorer+allocator" or "combinator(policy;...)", each with ":key=value,..." behind it; a policy
+/// inside parentheses may be any of these. Throws Error(not_found) listing the names.
 Policy make_policy(std::string_view text);
 
 /// The entries of each lane to keep, [layer * kv_heads + head], ascending.
@@ -99,6 +149,6 @@ Policy make_policy(std::string_view text);
 /// kept, Error(cancelled).
 std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, const Network& network,
                                      const Captures& captures, std::span<const Position> window_positions,
-                                     const Budget& budget, const EvictOptions& options);
+                                     const Budget& budget, const EvictOptions& options, int threads = 1);
 
 }  // namespace kvedit

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "evict/policy.h"
+#include "evict/scoring.h"
 
 namespace kvedit {
 namespace {
@@ -76,42 +76,6 @@ size_t entries_of(const Budget& budget, const Cache& cache, std::span<const Spli
   return static_cast<size_t>(std::clamp(entries, 0.0, static_cast<double>(reachable)));
 }
 
-// The `count` highest of the candidates' scores, ascending; ties go to the earlier entry.
-std::vector<int> highest(std::span<const float> scores, int count) {
-  std::vector<int> order(scores.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::nth_element(order.begin(), order.begin() + count, order.end(),
-                   [&](int a, int b) { return scores[a] != scores[b] ? scores[a] > scores[b] : a < b; });
-  order.resize(count);
-  std::sort(order.begin(), order.end());
-  return order;
-}
-
-std::vector<Candidates> score(const Policy& policy, LayerView view, std::span<const Split> lanes,
-                              const Progress& progress) {
-  const Cache& cache = view.cache;
-  const int kv_heads = cache.kv_heads();
-  std::vector<Candidates> candidates;
-  for (view.layer = 0; view.layer < cache.layers(); view.layer++) {
-    const LayerScores scores = policy.scorer->score(view);
-    for (int head = 0; head < kv_heads; head++) {
-      const Split& lane = lanes[view.layer * kv_heads + head];
-      if (scores[head].size() != static_cast<size_t>(lane.size)) {
-        fail(ErrorCode::invalid_argument, "evict", scores[head].size(), " scores for the ", lane.size,
-             " entries of layer ", view.layer, ", head ", head);
-      }
-      Candidates of_lane{
-          view.layer, head, {scores[head].begin() + lane.begin, scores[head].begin() + lane.end}};
-      for (float& s : of_lane.scores) s = std::isnan(s) ? -std::numeric_limits<float>::infinity() : s;
-      candidates.push_back(std::move(of_lane));
-    }
-    if (progress && !progress(view.layer + 1, cache.layers())) {
-      fail(ErrorCode::cancelled, "evict", "cancelled after layer ", view.layer, " of ", cache.layers());
-    }
-  }
-  return candidates;
-}
-
 std::vector<int> range(int begin, int end) {
   std::vector<int> all(end - begin);
   std::iota(all.begin(), all.end(), begin);
@@ -119,6 +83,14 @@ std::vector<int> range(int begin, int end) {
 }
 
 }  // namespace
+
+Needs Needs::operator|(const Needs& other) const {
+  return {.window_queries = std::max(window_queries, other.window_queries),
+          .attention_mass = attention_mass || other.attention_mass,
+          .query_statistics = query_statistics || other.query_statistics,
+          .first_counted = std::max(first_counted, other.first_counted),
+          .similarity = similarity || other.similarity};
+}
 
 int LayerView::first_reachable(int head) const {
   const int window = network.hparams().window_of(layer);
@@ -136,7 +108,7 @@ int LayerView::first_reachable(int head) const {
 
 std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, const Network& network,
                                      const Captures& captures, std::span<const Position> window_positions,
-                                     const Budget& budget, const EvictOptions& options) {
+                                     const Budget& budget, const EvictOptions& options, int threads) {
   check(budget);
   const Hparams& h = network.hparams();
   if (h.layers != cache.layers() || h.kv_heads != cache.kv_heads()) {
@@ -169,12 +141,18 @@ std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, c
          " lanes)");
   }
 
-  const auto candidates = score(policy, view, lanes, options.progress);
-  const auto counts = policy.allocator->allocate(candidates, kv_heads, room - always);
+  policy.selector->check(network);
+  Scoring scoring(view, policy.selector->scorers(), threads, options.progress);
+  Contest contest{scoring, {}};
+  for (size_t i = 0; i < lane_count; i++) {
+    const int lane = static_cast<int>(i);
+    contest.lanes.push_back({lane / kv_heads, lane % kv_heads, range(lanes[i].begin, lanes[i].end)});
+  }
+  const Picks picks = policy.selector->select(contest, room - always);
   for (size_t i = 0; i < lane_count; i++) {
     const Split& lane = lanes[i];
     kept[i] = range(lane.reach, lane.begin);
-    for (int entry : highest(candidates[i].scores, counts[i])) kept[i].push_back(lane.begin + entry);
+    kept[i].insert(kept[i].end(), picks[i].begin(), picks[i].end());
     const auto recent = range(lane.end, lane.size);
     kept[i].insert(kept[i].end(), recent.begin(), recent.end());
   }

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "evict/apply.h"
 #include "evict/evict_testing.h"
+#include "evict/parts.h"
 
 namespace kvedit {
 namespace {
@@ -45,7 +46,7 @@ TEST(SelectTest, KeepsTheHighestScoresAndSettlesTiesByPosition) {
   };
   const EvictCase c({.layers = 1, .kv_heads = 1, .entries = 24, .queries = 1});
   Policy policy = make_policy("random:sinks=0,recent=0");
-  policy.scorer = std::make_unique<Steps>();
+  policy.selector = scored(std::make_unique<Steps>(), uniform_allocator().make({}));
   EXPECT_EQ(c.select(policy, Budget::tokens(8))[0], (std::vector<int>{6, 7, 9, 10, 11, 21, 22, 23}));
   EXPECT_EQ(c.select(policy, Budget::tokens(23))[0].size(), 23U);
   const auto all_but_one = c.select(policy, Budget::tokens(23))[0];
@@ -144,6 +145,34 @@ TEST(SelectTest, ReportsProgressByLayerAndCanBeCancelled) {
       error_of([&] { c.select(make_policy("random"), Budget::fraction(0.5), options); });
   EXPECT_EQ(code, ErrorCode::cancelled);
   EXPECT_EQ(done, (std::vector<size_t>{1, 2}));
+}
+
+// Workers are std::jthread's, so this runs under TSan, too.
+TEST(SelectTest, ThreadsScoreTheSameAndStopTogether) {
+  const EvictCase c({.layers = 9, .queries = 8});
+  const Policy policy = make_policy("mix(random;laprox-joint+global):window=8");
+  const auto select_with = [&](int threads, const EvictOptions& options) {
+    return select(policy, c.cache, c.network, c.captures, c.window_positions, Budget::fraction(0.5), options,
+                  threads);
+  };
+  size_t last = 0;
+  EvictOptions options;
+  options.progress = [&](size_t done, size_t total) {
+    EXPECT_LT(last, done);
+    EXPECT_EQ(total, 18U);
+    last = done;
+    return true;
+  };
+  EXPECT_EQ(select_with(4, options), select_with(1, {}));
+  EXPECT_EQ(last, 18U);
+  options.progress = [](size_t, size_t) { return false; };
+  EXPECT_EQ(error_of([&] { select_with(4, options); }).first, ErrorCode::cancelled);
+  EvictCase broken({.layers = 9});
+  broken.captures = {};
+  EXPECT_EQ(error_of([&] {
+              select(policy, broken.cache, broken.network, broken.captures, {}, Budget::fraction(0.5), {}, 4);
+            }).first,
+            ErrorCode::invalid_argument);
 }
 
 TEST(SelectTest, AnEmptyCacheKeepsNothing) {

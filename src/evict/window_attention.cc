@@ -32,14 +32,13 @@ WindowAttention::WindowAttention(const LayerView& view, int head, int window) {
   task_.window = h.window_of(view.layer);
 
   const size_t rows = static_cast<size_t>(tokens) * task_.group;
-  std::vector<float> output(rows * h.value_dim);  // [tokens][group][value_dim], of no use here
+  outputs_.resize(rows * h.value_dim);
   maxima_.resize(rows);
   sums_.resize(rows);
-  task_.output = output.data();
+  task_.output = outputs_.data();
   task_.output_stride = static_cast<size_t>(task_.group) * h.value_dim;
   task_.maxima = maxima_.data();
   task_.sums = sums_.data();
-  task_.normalise = false;
   attend(task_);
   task_.output = nullptr;
 }

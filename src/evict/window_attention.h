@@ -1,6 +1,7 @@
 // The attention of the last queries of a context over one lane, for scorers that look at it.
 #pragma once
 
+#include <cmath>
 #include <functional>
 #include <span>
 #include <vector>
@@ -21,6 +22,11 @@ class WindowAttention {
   int tokens() const { return static_cast<int>(task_.positions.size()); }
   int group() const { return task_.group; }
   Position first_position() const { return task_.positions.front(); }
+  std::span<const PageRef> pages() const { return task_.pages; }
+  /// [tokens * group][value_dim] attention's output.
+  std::span<const float> outputs() const { return outputs_; }
+  /// Log of the sum of exp(logit) of a row: a weight is exp(logit - log_sum).
+  float log_sum(int row) const { return maxima_[row] + std::log(sums_[row]); }
 
   /// Calls use(first, weights) for each page in order: `first` its first entry in the lane, weights
   /// [tokens * group][64], the columns past the page's count undefined.
@@ -29,6 +35,7 @@ class WindowAttention {
 
  private:
   AttentionTask task_;
+  std::vector<float> outputs_;
   std::vector<float> maxima_;  // [tokens * group]
   std::vector<float> sums_;    // [tokens * group]
 };

@@ -30,16 +30,19 @@ class Lora final : public Adapter {
   /// damaged or cut-off file, unsupported for another kind of adapter, architecture or tensor type,
   /// invalid_argument naming the tensor and both shapes where it does not fit the network.
   static std::shared_ptr<const Lora> load(const std::string& path, const Network& network);
+  /// Of all seven projections, with no effect. Throws Error(out_of_range) for a rank below 1.
+  static std::shared_ptr<const Lora> zero(const Network& network, int rank);
 
   AdapterInfo info() const override { return info_; }
   const std::vector<LoraLayer>& layers() const { return layers_; }  // [layer of the network]
   uint64_t network_fingerprint() const { return network_fingerprint_; }
 
  private:
-  friend class LoraBuilder;  // what the two readers fill; lora.cc
+  friend class LoraBuilder;  // what the two readers fill; lora_builder.h
   Lora() = default;
 
-  ggml_context_ptr context_;  // holds the matrices
+  ggml_context_ptr context_;        // knows the matrices
+  ggml_backend_buffer_ptr buffer_;  // holds them
   std::vector<LoraLayer> layers_;
   AdapterInfo info_;
   uint64_t network_fingerprint_ = 0;

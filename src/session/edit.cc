@@ -3,8 +3,10 @@
 #include <limits>
 
 #include "evict/apply.h"
+#include "evict/held_tail.h"
 #include "evict/policy.h"
 #include "session/state.h"
+#include "session/transcript_text.h"
 
 namespace kvedit {
 namespace {
@@ -44,21 +46,36 @@ std::vector<Span> checked(std::span<const Span> spans, int size) {
 
 }  // namespace
 
-void Session::State::commit(Content edited, std::string what) {
-  std::swap(content, edited);
-  if (options.undo_depth > 0) {
-    history.push_back({std::move(what), std::move(edited), content.transcript.size()});
-    while (static_cast<int>(history.size()) > options.undo_depth) history.pop_front();
-  } else {
-    edited.cache = model->new_cache();
-  }
+void Session::State::replace(Content edited) {
+  content = std::move(edited);
+  publish();
   model->page_pool()->trim();
+}
+
+void Session::State::commit(Content edited, std::string what) {
+  if (options.undo_depth > 0) {
+    history.push_back({std::move(what), std::move(content), edited.transcript.size()});
+    while (static_cast<int>(history.size()) > options.undo_depth) history.pop_front();
+  }
+  replace(std::move(edited));
+}
+
+bool Session::State::verification_due(const EraseOptions& erase_options) {
+  unverified += options.verify_rate;
+  const bool due = unverified >= 1;
+  if (due) unverified -= 1;
+  return due || erase_options.verify;
 }
 
 EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& options) {
   const Settled use(*state_);
   const Stopwatch watch;
   const EraseMethod& method = find_erase_method(options.method);
+  const auto adapter = std::dynamic_pointer_cast<const Lora>(options.adapter);
+  if (method.info().needs_adapter && !adapter) {
+    fail(ErrorCode::invalid_argument, "erase", options.method,
+         " needs an eraser adapter for this model, and none is given (--adapter FILE)");
+  }
   if (options.repair_window < 1) {
     fail(ErrorCode::invalid_argument, "erase", "a repair window of ", options.repair_window,
          " tokens; at least 1");
@@ -74,25 +91,50 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& opti
     const auto erased = std::span<const Token>(content.transcript.tokens).subspan(s.begin, s.size());
     report.text.push_back(state_->model->tokenizer().decode(erased));
     report.tokens_erased += s.size();
+    report.text_bytes_erased += report.text.back().size();
   }
   Content edited = content.fork();
   report.plan_ms = watch.ms();
   {
     const ModelImpl::Lease engine(*state_->model);
-    EraseWork work{edited.cache, edited.transcript, report.spans, options, *engine, content.evicted};
+    EraseWork work{edited.cache, edited.transcript, report.spans, options, adapter, *engine, content.evicted};
     method.apply(work);
     report.tokens_recomputed = work.tokens_recomputed;
     report.forward_ms = work.forward_ms;
   }
   if (content.evicted && method.rebuilds()) {
-    edited.evicted = false;
-    state_->evict(edited, content.policy, content.budget, {});
-    report.note = "the cache was rebuilt and evicted again with " + content.policy;
+    const Stopwatch evicting;
+    report.note = state_->evict_again(edited);
+    report.evict_ms = evicting.ms();
   }
   state_->check_limit(edited);
   report.bytes_after = edited.cache.bytes();
-  state_->commit(std::move(edited), "erase (" + options.method + ")");
-  report.ms = watch.ms();
+  if (method.info().needs_adapter) report.adapter = adapter->info().name;
+  std::vector<std::vector<Token>> texts;
+  for (const Span& s : report.spans) {
+    const auto first = content.transcript.tokens.begin() + s.begin;
+    texts.emplace_back(first, first + s.size());
+    const auto places = repeats(state_->model->tokenizer(), edited.transcript.tokens, texts.back());
+    report.repeated.insert(report.repeated.end(), places.begin(), places.end());
+  }
+  if (report.exactness == Exactness::exact) {
+    edited.erased.clear();  // all after the first span was read again
+  } else {
+    edited.erased.insert(edited.erased.end(), texts.begin(), texts.end());
+  }
+  std::optional<VerifyReport> verified;
+  if (state_->verification_due(options)) {
+    verified = state_->verify(edited, {.progress = options.progress});
+  }
+  if (options.forget) {
+    edited.erased.clear();
+    state_->history.clear();
+    state_->replace(std::move(edited));
+  } else {
+    state_->commit(std::move(edited), "erase (" + options.method + ")");
+  }
+  report.ms = watch.ms() - (verified ? verified->ms : 0);
+  report.verified = std::move(verified);
   return report;
 }
 
@@ -103,18 +145,22 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
   const Transcript& t = edited.transcript;
   const int cached = t.size() - 1;
   if (cached < 1) fail(ErrorCode::invalid_argument, "evict", "the cache is empty");
-  const Needs needs = policy.scorer->needs();
+  const Needs needs = policy.needs();
   Captures captures;
   captures.window = needs.window_queries;
   captures.attention_mass = needs.attention_mass;
-  const int again = needs.attention_mass ? cached : std::min(needs.window_queries, cached);
+  captures.query_statistics = needs.query_statistics;
+  captures.similarity = needs.similarity;
+  captures.first_counted = needs.first_counted;
+  int again = std::min(needs.window_queries, cached);
+  if (needs.attention_mass || needs.query_statistics) {
+    again = std::max({again, 1, held_tail(edited.cache, std::span(t.positions).first(cached))});
+  }
   const auto positions = std::span<const Position>(t.positions).subspan(cached - again, again);
-  if (again >
-      0) {  // the last tokens once more, on a fork that goes at once: nothing is kept for evictions to come
-    Cache scratch = edited.cache.fork();
-    scratch.overwrite(positions);
+  if (again > 0) {  // the last tokens once more: nothing is kept for evictions to come
     Run run;
-    run.cache = &scratch;
+    run.cache = &edited.cache;
+    run.read_only = true;
     run.tokens = std::span<const Token>(t.tokens).subspan(cached - again, again);
     run.positions = positions;
     run.captures = &captures;
@@ -122,7 +168,8 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
     engine->forward({&run, 1}, {.progress = evict_options.progress});
   }
   const auto kept = select(policy, edited.cache, model->network(), captures,
-                           positions.last(static_cast<size_t>(captures.tokens)), budget, evict_options);
+                           positions.last(static_cast<size_t>(captures.tokens)), budget, evict_options,
+                           model->info().threads);
   const double score_ms = watch.ms();
   EvictReport report = apply(edited.cache, kept);
   report.policy = policy.name;
@@ -131,6 +178,17 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
   edited.policy = policy.name;
   edited.budget = budget;
   return report;
+}
+
+std::string Session::State::evict_again(Content& rebuilt) {
+  rebuilt.evicted = false;
+  try {
+    evict(rebuilt, rebuilt.policy, rebuilt.budget, {});
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::out_of_range) throw;
+    return "the cache was rebuilt; what is left is too short to evict with " + rebuilt.policy;
+  }
+  return "the cache was rebuilt and evicted again with " + rebuilt.policy;
 }
 
 EvictReport Session::evict(std::string_view policy, const Budget& budget, const EvictOptions& options) {
@@ -158,6 +216,7 @@ UndoReport Session::undo() {
   report.tokens_dropped = std::max(0, now - step.tokens_after);
   report.tokens_restored = then - step.tokens_after;
   state_->content = std::move(step.before);
+  state_->publish();
   state_->model->page_pool()->trim();
   return report;
 }

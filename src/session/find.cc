@@ -1,32 +1,15 @@
-// Text in the transcript, by the byte ranges of its tokens.
+// Text and messages in the transcript.
 #include <algorithm>
 
 #include "session/state.h"
+#include "session/transcript_text.h"
 
 namespace kvedit {
 
 std::vector<Found> Session::find(std::string_view text) const {
   if (text.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to find: the text is empty");
-  const std::vector<Token> all = tokens();
-  const Tokenizer& tokenizer = state_->model->tokenizer();
-  std::string bytes;
-  std::vector<size_t> ends;  // of each token, in bytes
-  for (const Token token : all) {
-    bytes += tokenizer.piece(token);
-    ends.push_back(bytes.size());
-  }
-  std::vector<Found> found;
-  for (size_t at = bytes.find(text); at != std::string::npos; at = bytes.find(text, at + 1)) {
-    const size_t end = at + text.size();
-    const auto first = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), at) - ends.begin());
-    const auto last = static_cast<size_t>(std::lower_bound(ends.begin(), ends.end(), end) - ends.begin());
-    const size_t first_byte = first > 0 ? ends[first - 1] : 0;
-    found.push_back({{static_cast<int>(first), static_cast<int>(last) + 1},
-                     first_byte != at || ends[last] != end,
-                     bytes.substr(first_byte, ends[last] - first_byte)});
-  }
-  return found;
+  return TranscriptText(state_->model->tokenizer(), tokens()).find(text);
 }
 
 Found Session::find_one(std::string_view text, int nth) const {
@@ -45,6 +28,30 @@ Found Session::find_one(std::string_view text, int nth) const {
          places, "; say which (--nth 1 to ", all.size(), ")");
   }
   return all[std::max(nth, 1) - 1];
+}
+
+std::vector<MessageSpan> Session::messages() const {
+  const InUse use(state_->busy);
+  const Transcript& t = state_->content.transcript;
+  std::vector<MessageSpan> all;
+  for (size_t i = 0; i < t.messages.size(); i++) {
+    const Span span = t.message(i);
+    const auto tokens = std::span<const Token>(t.tokens).subspan(span.begin, span.size());
+    all.push_back({t.messages[i].role, span, state_->model->tokenizer().decode(tokens)});
+  }
+  return all;
+}
+
+MessageSpan Session::message(std::string_view role, int index) const {
+  std::vector<MessageSpan> of_role = messages();
+  if (!role.empty()) std::erase_if(of_role, [&](const MessageSpan& m) { return m.role != role; });
+  const auto count = static_cast<int>(of_role.size());
+  const int at = index > 0 ? index - 1 : count + index;
+  if (index == 0 || at < 0 || at >= count) {
+    fail(ErrorCode::not_found, "session", "message ", index, role.empty() ? "" : " of role ", role,
+         " asked for; there are ", count, index == 0 ? ", counted from 1" : "");
+  }
+  return of_role[at];
 }
 
 }  // namespace kvedit

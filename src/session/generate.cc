@@ -8,6 +8,8 @@
 namespace kvedit {
 namespace {
 
+constexpr double kSlack = 0.125;  // of the cap: one eviction every so many tokens
+
 // Bytes at the end of `text` that begin a UTF-8 character but do not finish it.
 size_t unfinished(std::string_view text) {
   for (size_t back = 1; back <= std::min<size_t>(3, text.size()); back++) {
@@ -79,6 +81,7 @@ std::string_view name(StopReason reason) {
 Generation Session::generate(const GenerateOptions& options) {
   const Settled use(*state_);
   const Stopwatch watch;
+  state_->adopt_upgrade();
   Content& content = state_->content;
   Transcript& t = content.transcript;
   if (t.size() == 0)
@@ -111,6 +114,8 @@ Generation Session::generate(const GenerateOptions& options) {
     if (t.exact == t.size() && !content.evicted) t.exact++;
     t.tokens.push_back(token);
     t.positions.push_back(t.positions.back() + 1);
+    state_->hold_cap(kSlack);
+    state_->publish();
     made.tokens.push_back(token);
     if (made.tokens.size() == 1) made.first_token_ms = watch.ms();
     if (tokenizer.is_end(token)) {

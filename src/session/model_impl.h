@@ -26,9 +26,16 @@ class ModelImpl final : public Model {
     return tokenizer_.format(messages, reply);
   }
 
+  std::shared_ptr<const Adapter> load_adapter(const std::string& path) const override {
+    return Lora::load(path, *network_);
+  }
+  std::shared_ptr<const Adapter> zero_adapter(int rank) const override { return Lora::zero(*network_, rank); }
+
   const Network& network() const { return *network_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const std::shared_ptr<PagePool>& page_pool() const { return pool_; }
+  const std::shared_ptr<const Network>& shared_network() const { return network_; }
+  const ModelOptions& options() const { return options_; }
   Cache new_cache() const;
 
   /// An engine for the time of one call; sessions in different threads get different ones.

@@ -1,4 +1,5 @@
-// Snapshots of sessions: sections "model", "transcript" and "session" beside the cache's own.
+// Snapshots of sessions: sections "model", "transcript", "messages", "erased" and "session" beside the
+// cache's own.
 #include <algorithm>
 
 #include "cache/snapshot.h"
@@ -23,9 +24,21 @@ void check_transcript(const Transcript& t, const Cache& cache, const Hparams& h)
     }
   }
   if (t.exact < 0 || t.exact > t.size()) corrupt("an exact prefix of ", t.exact, " of ", t.size(), " tokens");
-  // Transcript and cache agree: entries stand at positions of tokens, the last token's is not there yet.
-  const std::span<const Position> cached(t.positions.data(),
-                                         t.positions.empty() ? 0 : t.positions.size() - 1);
+  for (size_t i = 0; i < t.messages.size(); i++) {
+    const int begin = t.messages[i].begin;
+    if (begin < 0 || begin >= t.size() || (i > 0 && begin <= t.messages[i - 1].begin)) {
+      corrupt("message ", i, " begins at token ", begin, " of ", t.size(), ", or out of order");
+    }
+  }
+  // Transcript and cache agree: entries stand at positions of tokens or of steering states; the last
+  // token's is not there yet.
+  std::vector<Position> cached(t.positions.begin(), t.positions.end() - (t.positions.empty() ? 0 : 1));
+  cached.insert(cached.end(), t.steered.begin(), t.steered.end());
+  std::sort(cached.begin(), cached.end());
+  const bool twice = std::adjacent_find(cached.begin(), cached.end()) != cached.end();
+  if (twice || (!cached.empty() && (cached.front() < 0 || cached.back() >= t.positions.back()))) {
+    corrupt("steering states at positions of tokens, or outside of the transcript");
+  }
   for (int layer = 0; layer < cache.layers(); layer++) {
     for (int head = 0; head < cache.kv_heads(); head++) {
       const std::vector<Position> held = cache.lane(layer, head).positions();
@@ -52,7 +65,24 @@ void Session::save(const std::string& path) const {
   transcript.put(static_cast<uint64_t>(c.transcript.tokens.size()));
   transcript.put_bytes(std::as_bytes(std::span(c.transcript.tokens)));
   transcript.put_bytes(std::as_bytes(std::span(c.transcript.positions)));
+  transcript.put(static_cast<uint64_t>(c.transcript.steered.size()));
+  transcript.put_bytes(std::as_bytes(std::span(c.transcript.steered)));
   file.section("transcript", transcript.bytes());
+  ByteWriter messages;
+  messages.put(static_cast<uint64_t>(c.transcript.messages.size()));
+  for (const MessageMark& mark : c.transcript.messages) {
+    messages.put_string(mark.role);
+    messages.put(static_cast<int32_t>(mark.begin));
+    messages.put(static_cast<uint8_t>(mark.reply));
+  }
+  file.section("messages", messages.bytes());
+  ByteWriter erased;
+  erased.put(static_cast<uint64_t>(c.erased.size()));
+  for (const std::vector<Token>& text : c.erased) {
+    erased.put(static_cast<uint64_t>(text.size()));
+    erased.put_bytes(std::as_bytes(std::span(text)));
+  }
+  file.section("erased", erased.bytes());
   ByteWriter session;
   session.put(static_cast<int32_t>(c.transcript.exact));
   session.put(static_cast<uint8_t>(c.evicted));
@@ -83,6 +113,24 @@ Session Session::load(std::shared_ptr<Model> model, const std::string& path, con
   const auto tokens = transcript.get<uint64_t>();
   content.transcript.tokens = transcript.get_array<Token>(tokens);
   content.transcript.positions = transcript.get_array<Position>(tokens);
+  content.transcript.steered = transcript.get_array<Position>(transcript.get<uint64_t>());
+  ByteReader messages = file.read("messages");
+  for (auto left = messages.get<uint64_t>(); left > 0; left--) {
+    MessageMark& mark = content.transcript.messages.emplace_back();
+    mark.role = messages.get_string();
+    mark.begin = messages.get<int32_t>();
+    mark.reply = messages.get<uint8_t>() != 0;
+  }
+  ByteReader erased = file.read("erased");
+  for (auto left = erased.get<uint64_t>(); left > 0; left--) {
+    content.erased.push_back(erased.get_array<Token>(erased.get<uint64_t>()));
+    for (const Token token : content.erased.back()) {
+      if (token < 0 || token >= h.vocabulary) {
+        fail(ErrorCode::corrupt, "snapshot", "erased token ", token, " is outside the vocabulary of ",
+             h.vocabulary);
+      }
+    }
+  }
   ByteReader rest = file.read("session");
   content.transcript.exact = rest.get<int32_t>();
   content.evicted = rest.get<uint8_t>() != 0;

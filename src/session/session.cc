@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "session/conversation.h"
 #include "session/state.h"
 
 namespace kvedit {
@@ -45,9 +46,20 @@ void Session::State::settle() {
   ahead.clear();
 }
 
+void Session::State::append(std::span<const Token> tokens, const Progress& progress) {
+  if (cap.policy.empty()) return append_block(tokens, progress);
+  check_context(tokens.size());
+  const size_t block = model->options().block_tokens;
+  for (size_t done = 0; done < tokens.size(); done += block) {
+    const auto shifted = [&](size_t n, size_t) { return !progress || progress(done + n, tokens.size()); };
+    append_block(tokens.subspan(done, std::min(block, tokens.size() - done)), shifted);
+    hold_cap(0);
+  }
+}
+
 // Forwards the pending token, if it is not in the cache yet, and all new ones but the last, which is
 // pending then.
-void Session::State::append(std::span<const Token> tokens, const Progress& progress) {
+void Session::State::append_block(std::span<const Token> tokens, const Progress& progress) {
   Transcript& t = content.transcript;
   const int vocabulary = model->network().hparams().vocabulary;
   for (const Token token : tokens) {
@@ -88,12 +100,14 @@ void Session::State::append(std::span<const Token> tokens, const Progress& progr
   }
   ahead.clear();
   if (t.exact == before && !content.evicted) t.exact = t.size();
+  publish();
 }
 
 AppendReport Session::append_tokens(std::span<const Token> tokens, const Progress& progress) {
   const InUse use(state_->busy);
   const Stopwatch watch;
   if (tokens.empty()) fail(ErrorCode::invalid_argument, "session", "there is nothing to append: 0 tokens");
+  state_->adopt_upgrade();
   const int before = state_->content.transcript.size();
   state_->append(tokens, progress);
   return {{before, state_->content.transcript.size()}, watch.ms()};
@@ -108,13 +122,31 @@ AppendReport Session::append(std::string_view text, bool special, const Progress
 
 AppendReport Session::append_messages(std::span<const Message> messages, bool reply,
                                       const Progress& progress) {
+  const InUse use(state_->busy);
+  const Stopwatch watch;
   if (messages.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to append: 0 messages");
-  return append(state_->model->tokenizer().format(messages, reply), true, progress);
+  state_->adopt_upgrade();
+  Transcript& t = state_->content.transcript;
+  const Tokenizer& tokenizer = state_->model->tokenizer();
+  const Continuation next = continuation(tokenizer, t, messages, reply);
+  const int before = t.size();
+  std::vector<Token> tokens = tokenizer.encode(next.closing, true, false);
+  std::vector<MessageMark> marks = t.messages;
+  for (const MessageText& message : next.messages) {
+    const int begin = before + static_cast<int>(tokens.size());
+    marks.push_back({message.role, begin, message.reply});
+    const std::vector<Token> more = message.encode(tokenizer, begin == 0);
+    tokens.insert(tokens.end(), more.begin(), more.end());
+  }
+  state_->append(tokens, progress);
+  t.messages = std::move(marks);
+  return {{before, t.size()}, watch.ms()};
 }
 
 std::vector<float> Session::logits() {
   const InUse use(state_->busy);
+  state_->adopt_upgrade();
   Content& content = state_->content;
   const Transcript& t = content.transcript;
   if (t.size() == 0)
@@ -143,13 +175,19 @@ SessionStats Session::stats() const {
   stats.context_length = h.context_length;
   stats.next_position = c.next_position();
   stats.entries = c.cache.entries();
-  stats.full_entries = static_cast<size_t>(std::max(0, stats.tokens - 1)) * h.layers * h.kv_heads;
+  stats.steered_tokens = static_cast<int>(c.transcript.steered.size());
+  stats.full_entries =
+      static_cast<size_t>(std::max(0, stats.tokens - 1) + stats.steered_tokens) * h.layers * h.kv_heads;
   stats.bytes = c.cache.bytes();
   stats.shared_bytes = c.cache.shared_bytes();
   for (const State::Step& step : state_->history) {
     stats.pinned_bytes += step.before.cache.bytes() - step.before.cache.shared_bytes();
   }
   stats.undo_steps = static_cast<int>(state_->history.size());
+  stats.cap_policy = state_->cap.policy;
+  stats.cap_evictions = state_->cap.evictions;
+  stats.cap_ms = state_->cap.ms;
+  stats.exact_tokens = c.transcript.exact;
   stats.evicted = c.evicted;
   stats.policy = c.policy;
   stats.pool = state_->model->pool();

@@ -10,6 +10,7 @@
 #include "base/stopwatch.h"
 #include "erase/method.h"
 #include "kvedit/session.h"
+#include "session/background_prefill.h"
 #include "session/model_impl.h"
 
 namespace kvedit {
@@ -19,11 +20,21 @@ struct Content {
   Cache cache;
   Transcript transcript;
   bool evicted = false;
-  std::string policy;  // last applied
-  Budget budget;       // with which
+  std::string policy;                           // last applied
+  Budget budget;                                // with which
+  std::vector<std::vector<Token>> erased = {};  // texts whose traces may still be in the cache
 
-  Content fork() const { return {cache.fork(), transcript, evicted, policy, budget}; }
+  Content fork() const { return {cache.fork(), transcript, evicted, policy, budget, erased}; }
   Position next_position() const { return transcript.size() > 0 ? transcript.positions.back() + 1 : 0; }
+};
+
+/// What holds a cache at a budget.
+struct Cap {
+  std::string policy;  // empty: no cap
+  Budget budget;
+  EvictOptions options;
+  int evictions = 0;
+  double ms = 0;
 };
 
 struct Session::State {
@@ -46,20 +57,41 @@ struct Session::State {
   // Logits of the next token while the pending one's entry is in the cache already, so that a loop of
   // logits() and append_tokens() forwards each token once. Every other call settles first.
   std::vector<float> ahead;
+  std::unique_ptr<BackgroundPrefill> upgrade;  // while there is one
+  UpgradeStatus last_upgrade;                  // how the last one ended
+  Cap cap;
+  double unverified = 0;  // erases, times the rate at which they are to be verified
 
   /// The last token is pending again: its entry goes, its logits are forgotten. Does not fail.
   void settle();
 
-  /// Swaps the edited content in; the old one becomes a step of history. Does not fail.
+  /// Swaps the edited content in. Does not fail.
+  void replace(Content edited);
+  /// The same, and the old one becomes a step of history.
   void commit(Content edited, std::string what);
   /// Throws Error(no_memory) when the content passes the session's byte limit.
   void check_limit(const Content& edited) const;
   /// Room for n more tokens in the model's context.
   void check_context(size_t n) const;
   void append(std::span<const Token> tokens, const Progress& progress);
+  /// One block of it, which happens wholly or not at all.
+  void append_block(std::span<const Token> tokens, const Progress& progress);
+  /// Evicts what passes the cap; `slack`: the share of the cap to go below it.
+  void hold_cap(double slack);
+  /// The transcript has changed: a running upgrade follows.
+  void publish();
+  /// Swaps the exact cache in, if there is one ready; a failure is kept in last_upgrade.
+  void adopt_upgrade();
+  void finish_upgrade();
+  VerifyReport verify(const Content& now, const VerifyOptions& verify_options);
+  /// Whether this erase is to be verified: asked for, or due by the session's rate.
+  bool verification_due(const EraseOptions& erase_options);
   /// Evicts `edited` in place; for evict() and for methods that rebuild an evicted cache.
   EvictReport evict(Content& edited, std::string_view policy, const Budget& budget,
                     const EvictOptions& options);
+  /// Applies its last policy again to a cache that was rebuilt; what is left may be too short for that.
+  /// Returns what to tell about it.
+  std::string evict_again(Content& rebuilt);
 };
 
 /// Holds a session for the time of a call; a second caller gets Error(busy).

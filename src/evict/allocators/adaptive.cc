@@ -8,53 +8,26 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <numeric>
 
+#include "evict/highest.h"
+#include "evict/layers.h"
 #include "evict/parts.h"
 #include "evict/water_fill.h"
 
 namespace kvedit {
 namespace {
 
-// How many of each lane's scores are among the layer's `budget` highest; ties go to the first lane.
-std::vector<int64_t> count_highest(std::span<const Candidates> lanes, size_t budget) {
-  std::vector<float> all;
-  for (const Candidates& lane : lanes) all.insert(all.end(), lane.scores.begin(), lane.scores.end());
-  const auto last = all.begin() + static_cast<ptrdiff_t>(budget) - 1;
-  std::nth_element(all.begin(), last, all.end(), std::greater<>());
-  const float threshold = *last;
-  std::vector<int64_t> counts;
-  for (const Candidates& lane : lanes) {
-    counts.push_back(
-        std::count_if(lane.scores.begin(), lane.scores.end(), [&](float s) { return s > threshold; }));
-  }
-  int64_t left = static_cast<int64_t>(budget) - std::accumulate(counts.begin(), counts.end(), int64_t{0});
-  for (size_t g = 0; g < lanes.size(); g++) {
-    const auto& scores = lanes[g].scores;
-    const int64_t taken = std::min<int64_t>(left, std::count(scores.begin(), scores.end(), threshold));
-    counts[g] += taken;
-    left -= taken;
-  }
-  return counts;
-}
-
 class Adaptive : public Allocator {
  public:
   explicit Adaptive(double alpha) : alpha_(std::llround(alpha * kUnit)) {}
 
   std::vector<int> allocate(std::span<const Candidates> lanes, int kv_heads, size_t budget) const override {
-    const auto layer_of = [&](size_t layer) {
-      return lanes.subspan(layer * kv_heads, std::min<size_t>(kv_heads, lanes.size() - layer * kv_heads));
-    };
-    std::vector<size_t> room((lanes.size() + kv_heads - 1) / kv_heads);  // [layer]
-    for (size_t layer = 0; layer < room.size(); layer++) {
-      for (const Candidates& lane : layer_of(layer)) room[layer] += lane.scores.size();
-    }
-    const auto layer_budgets = water_fill(room, budget);
+    const auto layers = by_layer(lanes, kv_heads);
+    const auto budgets = water_fill(room_of(layers), budget);
     std::vector<int> counts;
-    for (size_t layer = 0; layer < room.size(); layer++) {
-      const auto of_layer = allocate_layer(layer_of(layer), layer_budgets[layer]);
+    for (size_t i = 0; i < layers.size(); i++) {
+      const auto of_layer = allocate_layer(layers[i].lanes, budgets[i]);
       counts.insert(counts.end(), of_layer.begin(), of_layer.end());
     }
     return counts;

@@ -1,4 +1,5 @@
 // The same number of entries a lane; what short lanes cannot take goes to the others.
+#include "evict/layers.h"
 #include "evict/parts.h"
 #include "evict/water_fill.h"
 
@@ -9,9 +10,7 @@ class Uniform : public Allocator {
  public:
   std::vector<int> allocate(std::span<const Candidates> lanes, int /*kv_heads*/,
                             size_t budget) const override {
-    std::vector<size_t> room;
-    for (const Candidates& lane : lanes) room.push_back(lane.scores.size());
-    const auto shares = water_fill(room, budget);
+    const auto shares = water_fill(room_of(lanes), budget);
     return {shares.begin(), shares.end()};
   }
 };

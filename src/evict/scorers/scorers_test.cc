@@ -1,40 +1,10 @@
 // Scorers against slow references from the papers' equations.
 #include <algorithm>
-#include <cmath>
 
-#include "evict/evict_testing.h"
+#include "evict/attention_testing.h"
 
 namespace kvedit {
 namespace {
-
-// Full attention of the last `window` captured queries of one query head: [window][entries].
-std::vector<std::vector<double>> attention(const EvictCase& c, int layer, int query_head, int window) {
-  const Hparams& h = c.network.hparams();
-  const Lane& lane = c.cache.lane(layer, query_head / h.group());
-  const auto positions = lane.positions();
-  const size_t n = positions.size();
-  std::vector<float> keys(n * h.key_dim);
-  lane.read(0, lane.size(), keys, {});
-  std::vector<std::vector<double>> weights;
-  for (int t = c.captures.tokens - window; t < c.captures.tokens; t++) {
-    const float* query =
-        &c.captures.queries[((static_cast<size_t>(layer) * c.captures.tokens + t) * h.heads + query_head) *
-                            h.key_dim];
-    std::vector<double> row(n);
-    double sum = 0;
-    for (size_t j = 0; j < n; j++) {
-      const bool future = positions[j] > c.window_positions[t];
-      const bool past = h.window_of(layer) > 0 && positions[j] <= c.window_positions[t] - h.window_of(layer);
-      double logit = 0;
-      for (int d = 0; d < h.key_dim; d++) logit += static_cast<double>(query[d]) * keys[j * h.key_dim + d];
-      row[j] = future || past ? 0 : std::exp(logit);
-      sum += row[j];
-    }
-    for (double& w : row) w /= sum;
-    weights.push_back(row);
-  }
-  return weights;
-}
 
 // SnapKVPress.score: mean over the window, pooling, mean over the group; entries [begin, end) compete.
 std::vector<double> snapkv_reference(const EvictCase& c, int layer, int head, int window, int kernel,
@@ -42,7 +12,7 @@ std::vector<double> snapkv_reference(const EvictCase& c, int layer, int head, in
   const int group = c.network.hparams().group();
   std::vector<double> scores(end - begin);
   for (int h = head * group; h < (head + 1) * group; h++) {
-    const auto weights = attention(c, layer, h, window);
+    const auto weights = slow_attention(c, layer, h, window).weights;
     std::vector<double> mean(end - begin);
     for (int j = begin; j < end; j++) {
       for (int t = 0; t < window; t++) mean[j - begin] += weights[t][j] / window;

@@ -1,0 +1,460 @@
+#include "compute/dot.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#define HWY_WANT_AVX3_DL  // AVX-512 with VNNI
+#if defined(__x86_64__)
+#define HWY_BASELINE_TARGETS HWY_SSSE3  // byte shuffles; every CPU since 2006
+#endif
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "compute/dot.cc"
+#include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#if HWY_TARGET == HWY_AVX3_DL  // Highway tests for this CPU generation but does not name all it has
+#undef HWY_TARGET_STR
+#define HWY_TARGET_STR \
+  HWY_TARGET_STR_AVX3  \
+      ",vpclmulqdq,avx512vbmi,avx512vbmi2,vaes,avx512bitalg,avx512vpopcntdq,avx512vnni,avxvnni"
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace kvedit::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Group = DotInput::Group;
+using D = hn::ScalableTag<float>;
+using DI = hn::RebindToSigned<D>;
+using D8 = hn::Repartition<uint8_t, D>;
+using DI8 = hn::RebindToSigned<D8>;
+using D16 = hn::Full128<uint8_t>;
+using V = hn::Vec<D>;
+using V8 = hn::Vec<D8>;
+
+constexpr int kBlocks = static_cast<int>(hn::MaxLanes(D8())) / 16;  // a vector holds half of so many
+constexpr size_t kAhead =
+    12288;  // bytes, prefetched: several rows are read at once, which hardware does not guess
+constexpr bool kUnsigned = HWY_TARGET == HWY_AVX3_DL;  // products want unsigned weights
+
+HWY_INLINE uint32_t u32(const uint8_t* p) {
+  uint32_t v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// The f16 number in the upper or lower half of each lane -> f32, times 2^-112: the exponents' biases differ.
+// Exact, subnormal numbers too; DotInput's scales make up for it.
+HWY_INLINE V upper_half(hn::Vec<DI> v) {
+  const DI di;
+  return hn::BitCast(D(), hn::And(hn::ShiftRight<3>(v), hn::Set(di, static_cast<int32_t>(0x8FFFE000))));
+}
+HWY_INLINE V lower_half(hn::Vec<DI> v) { return upper_half(hn::ShiftLeft<16>(v)); }
+
+// kBlocks neighbouring blocks of kStride bytes, of which the first kSpan bytes are read.
+#if HWY_TARGET == HWY_AVX3_DL
+template <size_t kStride, size_t kSpan>
+class Blocks {
+ public:
+  explicit HWY_INLINE Blocks(const uint8_t* p)
+      : first_(_mm512_loadu_si512(p)), last_(_mm512_loadu_si512(p + kSpan - 64)) {}
+  // 16 bytes of each, from kAt on.
+  template <size_t kAt>
+  HWY_INLINE V8 bytes() const {
+    return pick<kAt, 16>();
+  }
+  // The four bytes at kAt of each, in the block's four lanes.
+  template <size_t kAt>
+  HWY_INLINE hn::Vec<DI> word() const {
+    return hn::BitCast(DI(), pick<kAt, 4>());
+  }
+
+ private:
+  // Byte i of a block's 16 <- its byte kAt + i mod kPeriod.
+  template <size_t kAt, size_t kPeriod>
+  HWY_INLINE V8 pick() const {
+    static constexpr auto kPlaces = [] {
+      std::array<uint8_t, 64> places{};
+      for (size_t i = 0; i < 64; i++) {
+        const size_t from = i / 16 * kStride + kAt + i % kPeriod;
+        places[i] = static_cast<uint8_t>(from < 64 ? from : from - (kSpan - 64) + 64);
+      }
+      return places;
+    }();
+    return V8{_mm512_permutex2var_epi8(first_, _mm512_loadu_si512(kPlaces.data()), last_)};
+  }
+  __m512i first_, last_;
+};
+#else
+template <size_t kStride, size_t kSpan>
+class Blocks {
+ public:
+  explicit HWY_INLINE Blocks(const uint8_t* p) : p_(p) {}
+  template <size_t kAt>
+  HWY_INLINE V8 bytes() const {
+    return gather(D8(), p_ + kAt);
+  }
+  template <size_t kAt>
+  HWY_INLINE hn::Vec<DI> word() const {
+    return spread(DI(), p_ + kAt);
+  }
+
+ private:
+  template <class DV>
+  static HWY_INLINE hn::Vec<DV> gather(DV d, const uint8_t* p) {
+    if constexpr (hn::MaxLanes(DV()) == 16) {
+      return hn::LoadU(d, p);
+    } else {
+      const hn::Half<DV> half;
+      return hn::Combine(d, gather(half, p + hn::MaxLanes(half) / 16 * kStride), gather(half, p));
+    }
+  }
+  template <class DV>
+  static HWY_INLINE hn::Vec<DV> spread(DV d, const uint8_t* p) {
+    if constexpr (hn::MaxLanes(DV()) == 4) {
+      return hn::Set(d, static_cast<int32_t>(u32(p)));
+    } else {
+      const hn::Half<DV> half;
+      return hn::Combine(d, spread(half, p + hn::MaxLanes(half) / 4 * kStride), spread(half, p));
+    }
+  }
+  const uint8_t* p_;
+};
+#endif
+
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_AVX3_DL
+// a unsigned, b signed: sums of two neighbouring products in 16 bits, which Highway 1.0.3 has no name for.
+HWY_INLINE auto pairs(hn::Vec128<uint8_t> a, hn::Vec128<int8_t> b) {
+  return hn::Vec128<int16_t>{_mm_maddubs_epi16(a.raw, b.raw)};
+}
+#if HWY_TARGET <= HWY_AVX2
+HWY_INLINE auto pairs(hn::Vec256<uint8_t> a, hn::Vec256<int8_t> b) {
+  return hn::Vec256<int16_t>{_mm256_maddubs_epi16(a.raw, b.raw)};
+}
+#endif
+#if HWY_TARGET <= HWY_AVX3
+HWY_INLINE auto pairs(hn::Vec512<uint8_t> a, hn::Vec512<int8_t> b) {
+  return hn::Vec512<int16_t>{_mm512_maddubs_epi16(a.raw, b.raw)};
+}
+#endif
+#endif
+
+// Products of both halves of kBlocks blocks; the sum of a block's four lanes is its dot product.
+// kSigned: weights are int8; else they are at most 63, so that four products fit into 16 bits.
+template <bool kSigned>
+HWY_INLINE hn::Vec<DI> dot(V8 low, V8 high, const Group& x, int block) {
+  const DI di;
+  const DI8 di8;
+  const auto x_low = hn::LoadU(di8, x.values[0][block]);
+  const auto x_high = hn::LoadU(di8, x.values[1][block]);
+#if HWY_TARGET == HWY_AVX3_DL
+  const __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), low.raw, x_low.raw);
+  return hn::Vec<DI>{_mm512_dpbusd_epi32(sum, high.raw, x_high.raw)};
+#elif HWY_ARCH_X86
+  const auto ones = hn::Set(hn::Repartition<int16_t, D>(), 1);
+  auto unused = hn::Zero(di);
+  if constexpr (kSigned) {  // |w| * (x with the sign of w): at most 2 * 128 * 127
+    const auto product = [&](V8 w, hn::Vec<DI8> v) HWY_ATTR {
+      const auto s = hn::BitCast(di8, w);
+      return pairs(hn::BitCast(D8(), hn::Abs(s)), hn::IfThenElse(hn::Lt(s, hn::Zero(di8)), hn::Neg(v), v));
+    };
+    const auto sum = hn::ReorderWidenMulAccumulate(di, product(low, x_low), ones, hn::Zero(di), unused);
+    return hn::ReorderWidenMulAccumulate(di, product(high, x_high), ones, sum, unused);
+  } else {
+    const auto sums = hn::Add(pairs(low, x_low), pairs(high, x_high));
+    return hn::ReorderWidenMulAccumulate(di, sums, ones, hn::Zero(di), unused);
+  }
+#else
+  const hn::Repartition<int16_t, D> d16;
+  auto sum = hn::Zero(di);
+  auto sum1 = hn::Zero(di);
+  const auto add = [&](V8 w, hn::Vec<DI8> v) HWY_ATTR {
+    const auto s = hn::BitCast(di8, w);
+    sum = hn::ReorderWidenMulAccumulate(di, hn::PromoteTo(d16, hn::LowerHalf(s)),
+                                        hn::PromoteTo(d16, hn::LowerHalf(v)), sum, sum1);
+    sum = hn::ReorderWidenMulAccumulate(di, hn::PromoteTo(d16, hn::UpperHalf(hn::Half<DI8>(), s)),
+                                        hn::PromoteTo(d16, hn::UpperHalf(hn::Half<DI8>(), v)), sum, sum1);
+  };
+  add(low, x_low);
+  add(high, x_high);
+  return hn::Add(sum, sum1);
+#endif
+}
+
+// The block at place i of a row: the last group may start before the end of the one before.
+HWY_INLINE size_t block_of(size_t i, size_t blocks) { return std::min(i & ~size_t{3}, blocks - 4) + (i & 3); }
+
+// kBlocks blocks of a row: a weight is scale * q + least, with scale and least times 2^-112. Four lanes a
+// block.
+struct Weights {
+  V8 low, high;  // q of elements 0..15 and 16..31
+  V scale, least;
+};
+
+HWY_INLINE void split_nibbles(V8 packed, Weights& w) {
+  const D8 d;
+  const hn::Repartition<uint16_t, D> d16;
+  const V8 mask = hn::Set(d, 0x0F);
+  w.low = hn::And(packed, mask);
+  w.high = hn::And(hn::BitCast(d, hn::ShiftRight<4>(hn::BitCast(d16, packed))), mask);
+}
+
+HWY_INLINE V times(V v, float factor) { return hn::Mul(v, hn::Set(D(), factor)); }
+
+struct Q4_0 {
+  static constexpr size_t kGroupBytes = 72;
+  static constexpr bool kSigned = false;
+  static HWY_INLINE void unpack(const uint8_t* row, size_t block, Weights& w) {
+    const Blocks<18, 72> blocks(row + block * 18);
+    split_nibbles(blocks.bytes<2>(), w);
+    w.scale = lower_half(blocks.word<0>());
+    w.least = times(w.scale, -8);
+  }
+};
+
+struct Q4_1 {
+  static constexpr size_t kGroupBytes = 80;
+  static constexpr bool kSigned = false;
+  static HWY_INLINE void unpack(const uint8_t* row, size_t block, Weights& w) {
+    const Blocks<20, 80> blocks(row + block * 20);
+    split_nibbles(blocks.bytes<4>(), w);
+    const auto numbers = blocks.word<0>();
+    w.scale = lower_half(numbers);
+    w.least = upper_half(numbers);
+  }
+};
+
+// As Q4_0, with the fifth bits of all 32 in front.
+struct Q5_0 {
+  static constexpr size_t kGroupBytes = 88;
+  static constexpr bool kSigned = false;
+  static HWY_INLINE void unpack(const uint8_t* row, size_t block, Weights& w) {
+    const D8 d;
+    const Blocks<22, 88> blocks(row + block * 22);
+    split_nibbles(blocks.bytes<6>(), w);
+    const V8 all = hn::BitCast(d, blocks.word<2>());
+    HWY_ALIGN static constexpr uint8_t kByte[] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+    HWY_ALIGN static constexpr uint8_t kBit[] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const auto fifth = [&](V8 places) HWY_ATTR {
+      const auto set = hn::TestBit(hn::TableLookupBytes(all, places), hn::LoadDup128(d, kBit));
+      return hn::IfThenElseZero(set, hn::Set(d, 16));
+    };
+    const V8 places = hn::LoadDup128(d, kByte);
+    w.low = hn::Or(w.low, fifth(places));
+    w.high = hn::Or(w.high, fifth(hn::Add(places, hn::Set(d, 2))));
+    w.scale = lower_half(blocks.word<0>());
+    w.least = times(w.scale, -16);
+  }
+};
+
+struct Q8_0 {
+  static constexpr size_t kGroupBytes = 136;
+  static constexpr bool kSigned = true;
+  static HWY_INLINE void unpack(const uint8_t* row, size_t block, Weights& w) {
+    const uint8_t* p = row + block * 34;
+    const Blocks<34, 120> blocks(p);
+    const V8 flip = hn::Set(D8(), kUnsigned ? 0x80 : 0);
+    w.low = hn::Xor(blocks.bytes<2>(), flip);
+    w.high = hn::Xor(Blocks<34, 118>(p + 18).bytes<0>(), flip);
+    w.scale = lower_half(blocks.word<0>());
+    w.least = times(w.scale, kUnsigned ? -128 : 0);
+  }
+};
+
+// 256 weights: f16 scales of the scales and of the minima, 8 of each in 6 bits, then pairs of blocks of 32:
+// one in the low nibbles, one in the high.
+struct Q4_K {
+  static constexpr size_t kGroupBytes = 72;
+  static constexpr bool kSigned = false;
+  static HWY_INLINE void unpack(const uint8_t* row, size_t block, Weights& w) {
+    const D8 d;
+    const DI di;
+    const uint8_t* p = row + block / 8 * 144;
+    // Bytes of the blocks 0..3: 6 bits of three words. Of 4..7: 4 bits in the third, 2 in the first or
+    // second.
+    const bool late = block % 8 >= 4;
+    const uint32_t rest = u32(p + 12);
+    const auto six = [&](uint32_t first, uint32_t fours) HWY_ATTR {
+      return late ? (fours & 0x0F0F0F0F) | ((first >> 2) & 0x30303030) : first & 0x3F3F3F3F;
+    };
+    const uint32_t scales = six(u32(p + 4), rest);
+    const uint32_t minima = six(u32(p + 8), rest >> 4);
+    const auto both = hn::Set(di, static_cast<int32_t>(u32(p)));
+    w.scale = hn::Mul(lower_half(both), spread(scales >> block % 4 * 8));
+    w.least = hn::Mul(hn::Neg(upper_half(both)), spread(minima >> block % 4 * 8));
+
+    auto odd = hn::Ne(hn::And(hn::Iota(di, 0), hn::Set(di, 4)), hn::Zero(di));
+    if constexpr (kBlocks == 1) odd = hn::Ne(hn::Set(di, static_cast<int32_t>(block % 2)), hn::Zero(di));
+    const auto half = [&](const uint8_t* from) HWY_ATTR {
+      const auto v = hn::BitCast(di, pairwise(d, from));
+      const auto own = hn::IfThenElse(odd, hn::ShiftRight<4>(v), v);
+      return hn::And(hn::BitCast(d, own), hn::Set(d, 0x0F));
+    };
+    const uint8_t* nibbles = p + 16 + block % 8 / 2 * 32;
+    w.low = half(nibbles);
+    w.high = half(nibbles + 16);
+  }
+  // Bytes, one a block -> numbers in the block's four lanes.
+  static HWY_INLINE V spread(uint32_t bytes) {
+    const hn::Repartition<uint32_t, D> d32;
+    const D8 d8;
+    const auto lane = hn::Iota(d32, 0);  // byte lane/4 where the lane's first byte goes, 0 in the others
+    const auto index = hn::Or(hn::ShiftRight<2>(lane), hn::Set(d32, 0x80808000));
+    const auto numbers =
+        hn::TableLookupBytesOr0(hn::BitCast(d8, hn::Set(d32, bytes)), hn::BitCast(d8, index));
+    return hn::ConvertTo(D(), hn::BitCast(DI(), numbers));
+  }
+  // 16 bytes for two blocks each, 32 apart.
+  template <class DV>
+  static HWY_INLINE hn::Vec<DV> pairwise(DV d, const uint8_t* p) {
+    if constexpr (hn::MaxLanes(DV()) <= 32) {
+      return hn::LoadDup128(d, p);
+    } else {
+      const hn::Half<DV> half;
+      return hn::Combine(d, hn::LoadDup128(half, p + 32), hn::LoadDup128(half, p));
+    }
+  }
+};
+
+// R rows against T tokens.
+template <class Q, int R, int T>
+void tile(const uint8_t* weights, size_t row_bytes, const DotInput& x, size_t token, float* y,
+          size_t y_stride) {
+  const D d;
+  V sum[R][T];
+  for (int r = 0; r < R; r++) {
+    for (int t = 0; t < T; t++) sum[r][t] = hn::Zero(d);
+  }
+  const Group* group = x.values.data() + token * x.groups;
+  for (size_t g = 0; g < x.groups; g++, group++) {
+    const size_t block = block_of(4 * g, x.blocks);
+    for (int b = 0; b < 4; b += kBlocks) {
+      HWY_UNROLL(4)
+      for (int r = 0; r < R; r++) {
+        const uint8_t* row = weights + r * row_bytes;
+        for (size_t line = 0; line < Q::kGroupBytes; line += 64) {
+          hwy::Prefetch(row + kAhead + block / 4 * Q::kGroupBytes + line);
+        }
+        Weights w;
+        Q::unpack(row, block + b, w);
+        for (int t = 0; t < T; t++) {
+          const Group& v = group[t * x.groups];
+          const V product = hn::ConvertTo(d, dot<Q::kSigned>(w.low, w.high, v, b));
+          sum[r][t] = hn::MulAdd(product, hn::Mul(w.scale, hn::LoadU(d, v.scales[b])), sum[r][t]);
+          sum[r][t] = hn::MulAdd(w.least, hn::LoadU(d, v.sums[b]), sum[r][t]);
+        }
+      }
+    }
+  }
+  for (int r = 0; r < R; r++) {
+    for (int t = 0; t < T; t++) {
+      y[(token + t) * y_stride + r] = hn::GetLane(hn::SumOfLanes(d, sum[r][t]));
+    }
+  }
+}
+
+// T tokens against all rows.
+template <class Q, int T>
+void strip(const uint8_t* weights, size_t row_bytes, int64_t rows, const DotInput& x, size_t token, float* y,
+           size_t y_stride) {
+  constexpr int kRows = T == 1 ? 4 : 2;
+  int64_t r = 0;
+  for (; r + kRows <= rows; r += kRows) {
+    tile<Q, kRows, T>(weights + r * row_bytes, row_bytes, x, token, y + r, y_stride);
+  }
+  for (; r < rows; r++) tile<Q, 1, T>(weights + r * row_bytes, row_bytes, x, token, y + r, y_stride);
+}
+
+template <class Q>
+void all(const uint8_t* weights, size_t row_bytes, int64_t rows, const DotInput& x, float* y,
+         size_t y_stride) {
+  size_t token = 0;
+  for (; token + 4 <= x.tokens; token += 4) strip<Q, 4>(weights, row_bytes, rows, x, token, y, y_stride);
+  for (; token + 2 <= x.tokens; token += 2) strip<Q, 2>(weights, row_bytes, rows, x, token, y, y_stride);
+  for (; token < x.tokens; token++) strip<Q, 1>(weights, row_bytes, rows, x, token, y, y_stride);
+}
+
+void all_rows(DotType type, const uint8_t* weights, size_t row_bytes, int64_t rows, const DotInput& x,
+              float* y, size_t y_stride) {
+  switch (type) {
+    case DotType::q4_0:
+      return all<Q4_0>(weights, row_bytes, rows, x, y, y_stride);
+    case DotType::q4_1:
+      return all<Q4_1>(weights, row_bytes, rows, x, y, y_stride);
+    case DotType::q5_0:
+      return all<Q5_0>(weights, row_bytes, rows, x, y, y_stride);
+    case DotType::q8_0:
+      return all<Q8_0>(weights, row_bytes, rows, x, y, y_stride);
+    case DotType::q4_K:
+      return all<Q4_K>(weights, row_bytes, rows, x, y, y_stride);
+  }
+}
+
+// 32 activations -> a block of a group.
+void quantise_block(const float* x, Group& group, int block) {
+  constexpr float kWiden = 0x1p112F;  // see upper_half()
+  const hn::Full128<float> d;
+  const hn::Full128<int32_t> di;
+  const hn::Rebind<int8_t, decltype(d)> d8;
+  auto top = hn::Zero(d);
+  for (int i = 0; i < 32; i += 4) top = hn::Max(top, hn::Abs(hn::LoadU(d, x + i)));
+  const float scale = hn::GetLane(hn::MaxOfLanes(d, top)) / 127.0F;
+  const auto inverse = hn::Set(d, scale > 0 ? 1.0F / scale : 0.0F);
+  auto sum = hn::Zero(di);
+  for (int i = 0; i < 32; i += 4) {
+    const auto q = hn::NearestInt(hn::Mul(hn::LoadU(d, x + i), inverse));
+    sum = hn::Add(sum, q);
+    hn::StoreU(hn::DemoteTo(d8, q), d8, group.values[i / 16][block] + i % 16);
+  }
+  std::fill_n(group.scales[block], 4, scale * kWiden);
+  std::fill_n(group.sums[block], 4, 0.0F);
+  group.sums[block][0] = scale * static_cast<float>(hn::GetLane(hn::SumOfLanes(di, sum))) * kWiden;
+}
+
+void quantise_input(const float* x, size_t stride, DotInput& to) {
+  for (size_t t = 0; t < to.tokens; t++) {
+    for (size_t i = 0; i < 4 * to.groups; i++) {
+      const size_t block = block_of(i, to.blocks);
+      Group& group = to.values[t * to.groups + i / 4];
+      quantise_block(x + t * stride + block * 32, group, i % 4);
+      if (block >= i - i % 4) continue;
+      std::fill_n(group.scales[i % 4], 4, 0.0F);  // the group before has it
+      group.sums[i % 4][0] = 0.0F;
+    }
+  }
+}
+
+const char* dot_target_name() { return hwy::TargetName(HWY_TARGET); }
+
+}  // namespace kvedit::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace kvedit {
+
+HWY_EXPORT(all_rows);
+HWY_EXPORT(quantise_input);
+HWY_EXPORT(dot_target_name);
+
+void DotInput::quantise(const float* x, size_t stride, int64_t count, int64_t n) {
+  tokens = count;
+  blocks = n / 32;
+  groups = (blocks + 3) / 4;
+  values.resize(tokens * groups);
+  HWY_DYNAMIC_DISPATCH(quantise_input)(x, stride, *this);
+}
+
+bool dot_takes(DotType type, int64_t n) { return n >= 128 && n % (type == DotType::q4_K ? 256 : 32) == 0; }
+
+void dot_rows(DotType type, const void* weights, size_t row_bytes, int64_t rows, const DotInput& x, float* y,
+              size_t y_stride) {
+  HWY_DYNAMIC_DISPATCH(all_rows)
+  (type, static_cast<const uint8_t*>(weights), row_bytes, rows, x, y, y_stride);
+}
+
+const char* dot_target() { return HWY_DYNAMIC_DISPATCH(dot_target_name)(); }
+
+}  // namespace kvedit
+#endif  // HWY_ONCE

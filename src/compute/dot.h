@@ -1,0 +1,45 @@
+// Dot products of quantised weight rows with a few tokens' activations, for decoding: there the
+// weights are read once a token and nothing is gained by dequantising them first. Activations are
+// rounded to 8 bits in blocks of 32 (nearest, scale max/127, as ggml's Q8_0), so that products
+// are made in integers; a block's scales are applied in vectors. Plain pointers and sizes: no ggml here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace kvedit {
+
+/// Weight formats with a kernel; all but q4_K are blocks of 32 weights behind an f16 scale.
+enum class DotType { q4_0, q4_1, q5_0, q8_0, q4_K };
+
+/// Activations as the kernels read them, for all formats.
+class DotInput {
+ public:
+  /// x [tokens] rows of n, `stride` floats apart; n as dot_takes() wants it.
+  void quantise(const float* x, size_t stride, int64_t tokens, int64_t n);
+
+  /// Four blocks of 32. A row of 4k+1..3 blocks ends in a group that repeats earlier ones with scale 0.
+  struct alignas(64) Group {
+    int8_t values[2][4][16];  // [half of a block][block][element]
+    float scales[4][4];       // [block][the same four times], times 2^112
+    float sums[4][4];         // [block][scale * the sum of its values, 0, 0, 0], times 2^112
+  };
+
+  size_t tokens = 0;
+  size_t blocks = 0;          // of a token
+  size_t groups = 0;          // of a token
+  std::vector<Group> values;  // [token][group]
+};
+
+/// Whether rows of n weights of this format have a kernel.
+bool dot_takes(DotType type, int64_t n);
+
+/// y[t * y_stride + r] = weights[r] . x[t] for `rows` rows, `row_bytes` apart.
+void dot_rows(DotType type, const void* weights, size_t row_bytes, int64_t rows, const DotInput& x, float* y,
+              size_t y_stride);
+
+/// The instruction set the kernels run with on this machine, e.g. "AVX3_DL".
+const char* dot_target();
+
+}  // namespace kvedit

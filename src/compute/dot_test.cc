@@ -1,0 +1,182 @@
+#include "compute/dot.h"
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include <cmath>
+#include <functional>
+#include <random>
+
+#include "ggml-cpu.h"
+#include "ggml.h"
+
+namespace kvedit {
+namespace {
+
+struct Format {
+  DotType type;
+  ggml_type ggml;
+  int ggml_block;  // activations that share a scale in ggml's own dot product
+};
+
+constexpr Format kFormats[] = {{DotType::q4_0, GGML_TYPE_Q4_0, 32},
+                               {DotType::q4_1, GGML_TYPE_Q4_1, 32},
+                               {DotType::q5_0, GGML_TYPE_Q5_0, 32},
+                               {DotType::q8_0, GGML_TYPE_Q8_0, 32},
+                               {DotType::q4_K, GGML_TYPE_Q4_K, 256}};
+
+// Lengths of one group, of whole groups, and with a last group that repeats 1, 2 or 3 blocks.
+constexpr int kLengths[] = {128, 160, 192, 224, 256, 576, 768};
+constexpr int kTokens = 8;
+constexpr int kRows = 7;  // a tile of four, and three single rows
+
+class DotTest : public testing::TestWithParam<Format> {
+ protected:
+  DotTest() { ggml_cpu_init(); }
+
+  void make(int n) {
+    n_ = n;
+    std::normal_distribution<float> gauss;
+    row_bytes_ = ggml_row_size(GetParam().ggml, n);
+    weights_.resize(kRows * row_bytes_);
+    dequantised_.resize(static_cast<size_t>(kRows) * n);
+    for (float& w : dequantised_) w = 0.02F * gauss(random_);
+    ggml_quantize_chunk(GetParam().ggml, dequantised_.data(), weights_.data(), 0, kRows, n, nullptr);
+    ggml_get_type_traits(GetParam().ggml)->to_float(weights_.data(), dequantised_.data(), kRows * n);
+    x_.resize(static_cast<size_t>(kTokens) * n);
+    for (float& x : x_) x = 3 * gauss(random_);
+  }
+
+  const float* x(int token) const { return x_.data() + static_cast<size_t>(token) * n_; }
+
+  // [tokens][kRows]
+  std::vector<float> ours(int first, int tokens) {
+    DotInput input;
+    input.quantise(x(first), n_, tokens, n_);
+    std::vector<float> y(static_cast<size_t>(tokens) * kRows, NAN);
+    dot_rows(GetParam().type, weights_.data(), row_bytes_, kRows, input, y.data(), kRows);
+    return y;
+  }
+
+  // What rounding x to 8 bits in blocks can change: half a step, max/254, times each weight.
+  double rounding(int row, int token, int block) const {
+    double bound = 0;
+    for (int first = 0; first < n_; first += block) {
+      float top = 0;
+      double weights = 0;
+      for (int i = first; i < first + block; i++) {
+        top = std::max(top, std::fabs(x(token)[i]));
+        weights += std::fabs(dequantised_[static_cast<size_t>(row) * n_ + i]);
+      }
+      bound += weights * top / 254;
+    }
+    return bound;
+  }
+
+  // The product of sizes: what relative errors (f32 sums, f16 scales) apply to.
+  double size(int row, int token, const std::function<double(double)>& f) const {
+    double sum = 0;
+    for (int i = 0; i < n_; i++) {
+      sum += f(static_cast<double>(dequantised_[static_cast<size_t>(row) * n_ + i]) * x(token)[i]);
+    }
+    return sum;
+  }
+  double exact(int row, int token) const {
+    return size(row, token, [](double p) { return p; });
+  }
+  double magnitude(int row, int token) const {
+    return size(row, token, [](double p) { return std::fabs(p); });
+  }
+
+  // A weight is scale * q + least, and the two parts may be many times as large as their sum: 128 where q
+  // is made unsigned. So f32's 2^-24 becomes some 1e-5 of the terms.
+  void expect_within_rounding(const std::vector<float>& y) const {
+    for (int t = 0; t < kTokens; t++) {
+      for (int r = 0; r < kRows; r++) {
+        ASSERT_NEAR(y[t * kRows + r], exact(r, t), 1.001 * rounding(r, t, 32) + 1e-5 * magnitude(r, t))
+            << "n " << n_ << ", row " << r << ", token " << t;
+      }
+    }
+  }
+
+  std::mt19937 random_{11};
+  int n_ = 0;
+  size_t row_bytes_ = 0;
+  std::vector<std::byte> weights_;
+  std::vector<float> dequantised_;  // [kRows][n]
+  std::vector<float> x_;            // [kTokens][n]
+};
+
+TEST_P(DotTest, IsTheProductUpToTheRoundingOfActivations) {
+  for (const int n : kLengths) {
+    if (!dot_takes(GetParam().type, n)) continue;
+    make(n);
+    expect_within_rounding(ours(0, kTokens));
+  }
+}
+
+// What this machine dispatches to is one of several compiled versions; all that it can run must agree.
+TEST_P(DotTest, EveryInstructionSetAgrees) {
+  const int64_t supported = hwy::SupportedTargets();
+  for (int64_t rest = supported; rest != 0; rest &= rest - 1) {
+    hwy::SetSupportedTargetsForTest(rest & -rest);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    SCOPED_TRACE(dot_target());
+    for (const int n : kLengths) {
+      if (!dot_takes(GetParam().type, n)) continue;
+      make(n);
+      expect_within_rounding(ours(0, kTokens));
+    }
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+// ggml rounds activations too, to f16 scales (2^-11) and, for Q4_K, in blocks of 256.
+TEST_P(DotTest, AgreesWithGgml) {
+  const ggml_type_traits_cpu* traits = ggml_get_type_traits_cpu(GetParam().ggml);
+  for (const int n : kLengths) {
+    if (!dot_takes(GetParam().type, n)) continue;
+    make(n);
+    const std::vector<float> y = ours(0, kTokens);
+    std::vector<std::byte> quantised(ggml_row_size(traits->vec_dot_type, n));
+    for (int t = 0; t < kTokens; t++) {
+      ggml_get_type_traits_cpu(traits->vec_dot_type)->from_float(x(t), quantised.data(), n);
+      for (int r = 0; r < kRows; r++) {
+        float theirs = NAN;
+        traits->vec_dot(n, &theirs, 0, weights_.data() + r * row_bytes_, 0, quantised.data(), 0, 1);
+        const bool same_blocks = GetParam().ggml_block == 32;
+        const double bound =
+            same_blocks ? 0x1p-9 * magnitude(r, t) : rounding(r, t, 32) + 1.001 * rounding(r, t, 256);
+        ASSERT_NEAR(y[t * kRows + r], theirs, bound) << "n " << n << ", row " << r << ", token " << t;
+      }
+    }
+  }
+}
+
+TEST_P(DotTest, ATokenDoesNotSeeItsCompanions) {
+  make(768);
+  const std::vector<float> together = ours(0, kTokens);
+  for (int tokens = 1; tokens <= kTokens; tokens++) {
+    const std::vector<float> some = ours(kTokens - tokens, tokens);
+    EXPECT_EQ(some, std::vector<float>(together.end() - tokens * kRows, together.end())) << tokens;
+  }
+}
+
+TEST_P(DotTest, ZeroesGiveZero) {
+  make(256);
+  std::fill(x_.begin(), x_.end(), 0.0F);
+  for (const float y : ours(0, kTokens)) EXPECT_EQ(y, 0.0F);
+}
+
+TEST_P(DotTest, RefusesRowsShorterThanAGroup) {
+  EXPECT_FALSE(dot_takes(GetParam().type, 96));
+  EXPECT_FALSE(dot_takes(GetParam().type, 500));
+  EXPECT_TRUE(dot_takes(GetParam().type, 512));
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, DotTest, testing::ValuesIn(kFormats),
+                         [](const auto& info) { return std::string(ggml_type_name(info.param.ggml)); });
+
+}  // namespace
+}  // namespace kvedit

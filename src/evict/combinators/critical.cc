@@ -1,0 +1,138 @@
+// CriticalKV (Feng et al., "Identify Critical KV Cache in LLM Inference from an Output Perturbation
+// Perspective", arXiv 2502.03805, algorithm 1): whatever the base has each lane keep, only a share of it is
+// chosen by the base's scores s; the rest by
+//
+//   (s + eps) |v W|_1,  the mean over the query heads h of the group of |v W_h|_1,
+//
+// a bound of what losing the entry does to the layer's output.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "evict/highest.h"
+#include "evict/output_projection.h"
+#include "evict/parts.h"
+#include "evict/scoring.h"
+
+namespace kvedit {
+namespace {
+
+// |v W|_1 of the entries of one layer's lanes.
+class ValueNorms {
+ public:
+  explicit ValueNorms(const LayerView& view)
+      : view_(view),
+        projection_(output_projection(view.network, view.layer)),
+        times_(view.network.hparams().d_model, view.network.hparams().value_dim) {}
+
+  std::vector<float> of_lane(int head) {
+    const Hparams& h = view_.network.hparams();
+    const Lane& lane = view_.cache.lane(view_.layer, head);
+    std::vector<float> norms(lane.size());
+    for (int query_head = head * h.group(); query_head < (head + 1) * h.group(); query_head++) {
+      const auto slice = slice_of(query_head);
+      PageRows rows(view_.cache.pool()->shape());
+      size_t first = 0;
+      for (const PageRef& page : lane.pages()) {
+        const float* product = times_(slice.data(), rows.entries(*page));  // [d_model][64]
+        float sums[kPageEntries] = {};
+        for (int i = 0; i < h.d_model; i++, product += kPageEntries) {
+          for (int c = 0; c < kPageEntries; c++) sums[c] += std::fabs(product[c]);
+        }
+        for (int c = 0; c < page->count; c++) norms[first + c] += sums[c] / static_cast<float>(h.group());
+        first += page->count;
+      }
+    }
+    return norms;
+  }
+
+ private:
+  std::vector<float> slice_of(int query_head) const {  // [d_model][value_dim]
+    const Hparams& h = view_.network.hparams();
+    const size_t width = static_cast<size_t>(h.heads) * h.value_dim;
+    std::vector<float> slice;
+    for (int i = 0; i < h.d_model; i++) {
+      const auto row = projection_.begin() + static_cast<ptrdiff_t>(i * width + query_head * h.value_dim);
+      slice.insert(slice.end(), row, row + h.value_dim);
+    }
+    return slice;
+  }
+
+  LayerView view_;
+  std::vector<float> projection_;
+  TimesColumns times_;
+};
+
+class Critical : public Selector {
+ public:
+  Critical(std::unique_ptr<Selector> base, double first, double epsilon)
+      : base_(std::move(base)), first_(first), epsilon_(static_cast<float>(epsilon)) {}
+
+  Needs needs() const override { return base_->needs(); }
+  void check(const Network& network) const override { base_->check(network); }
+  const Scorer* scorer() const override { return base_->scorer(); }
+  int scorers() const override { return base_->scorers(); }
+
+  Picks select(const Contest& contest, size_t budget) const override {
+    Picks picks = base_->select(contest, budget);
+    const auto lanes = contest.candidates(*base_->scorer());
+    for (size_t begin = 0; begin < lanes.size();) {
+      const int layer = lanes[begin].layer;
+      ValueNorms norms(contest.scoring.view(layer));
+      for (; begin < lanes.size() && lanes[begin].layer == layer; begin++) {
+        const auto& entries = contest.lanes[begin].entries;
+        if (picks[begin].empty() || picks[begin].size() == entries.size()) continue;
+        picks[begin] =
+            in_stages(lanes[begin].scores, entries, norms.of_lane(lanes[begin].head), picks[begin].size());
+      }
+    }
+    return picks;
+  }
+
+ private:
+  std::vector<int> in_stages(std::vector<float> scores, std::span<const int> entries,
+                             std::span<const float> norms, size_t count) const {
+    const auto first = highest(scores, static_cast<size_t>(first_ * static_cast<double>(count)));
+    for (size_t i = 0; i < scores.size(); i++) scores[i] = (scores[i] + epsilon_) * norms[entries[i]];
+    for (const int i : first) scores[i] = std::numeric_limits<float>::infinity();
+    std::vector<int> picks;
+    for (const int i : highest(scores, count)) picks.push_back(entries[i]);
+    return picks;
+  }
+
+  std::unique_ptr<Selector> base_;
+  double first_;
+  float epsilon_;
+};
+
+std::unique_ptr<Selector> make_critical(const Parameters& parameters,
+                                        std::vector<std::unique_ptr<Selector>> bases) {
+  if (!bases[0]->scorer()) {
+    fail(ErrorCode::invalid_argument, "evict", "critical needs a policy that ranks by one scorer, not a mix");
+  }
+  return std::make_unique<Critical>(std::move(bases[0]), parameters.get("first"), parameters.get("epsilon"));
+}
+
+}  // namespace
+
+CombinatorPart critical_combinator() {
+  return {.name = "critical",
+          .paper = "arXiv 2502.03805",
+          .description = "As many a lane as its base keeps; the rest of them by score times norm of v W.",
+          .parameters = {{.name = "first",
+                          .value = 0.5,
+                          .description = "share of a lane's entries chosen by the base's scores alone",
+                          .minimum = 0,
+                          .maximum = 1,
+                          .whole = false},
+                         {.name = "epsilon",
+                          .value = 1e-4,
+                          .description = "added to the scores, so that large values count where these are 0",
+                          .minimum = 0,
+                          .maximum = 1,
+                          .whole = false}},
+          .make = make_critical};
+}
+
+}  // namespace kvedit

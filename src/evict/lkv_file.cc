@@ -1,0 +1,25 @@
+#include "evict/lkv_file.h"
+
+#include "base/check.h"
+
+namespace kvedit {
+
+PolicyParameter lkv_file_parameter() {
+  return {.name = "file", .description = "the model's *.lkv.gguf, which must be given", .free_text = true};
+}
+
+std::shared_ptr<const Lkv> load_lkv(const Parameters& parameters) {
+  const std::string path = parameters.text("file");
+  return path.empty() ? nullptr : Lkv::load(path);
+}
+
+void check_lkv(const Lkv* lkv, const Network& network) {
+  if (!lkv) {
+    fail(ErrorCode::not_found, "evict", "there is no LKV file for this model (",
+         network.hparams().architecture, " ", fingerprint_text(network.fingerprint()),
+         "): train one, or name it with file=PATH");
+  }
+  lkv->check(network);
+}
+
+}  // namespace kvedit

@@ -1,0 +1,19 @@
+// Which file the parts of LKV read: the parameter `file`, which scorer and allocator share.
+#pragma once
+
+#include <memory>
+
+#include "evict/policy.h"
+#include "model/lkv.h"
+
+namespace kvedit {
+
+PolicyParameter lkv_file_parameter();
+
+/// Null where no file is given; errors as of Lkv::load.
+std::shared_ptr<const Lkv> load_lkv(const Parameters& parameters);
+
+/// Throws Error(not_found) for null, else as Lkv::check.
+void check_lkv(const Lkv* lkv, const Network& network);
+
+}  // namespace kvedit

@@ -1,0 +1,126 @@
+#include "session/background_prefill.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "base/check.h"
+
+namespace kvedit {
+
+BackgroundPrefill::BackgroundPrefill(std::shared_ptr<ModelImpl> model, Cache exact, int done,
+                                     std::span<const Token> tokens, const UpgradeOptions& options)
+    : model_(std::move(model)),
+      options_(options),
+      cache_(std::move(exact)),
+      done_(tokens.begin(), tokens.begin() + done),
+      target_(tokens.begin(), tokens.end()) {
+  if (options_.threads <= 0) {
+    options_.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 2);
+  }
+  thread_ = std::thread([this] { run(); });
+}
+
+BackgroundPrefill::~BackgroundPrefill() { stop(); }
+
+void BackgroundPrefill::stop() {
+  if (!thread_.joinable()) return;
+  {
+    const std::scoped_lock lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void BackgroundPrefill::publish(std::span<const Token> tokens) {
+  {
+    const std::scoped_lock lock(mutex_);
+    target_.assign(tokens.begin(), tokens.end());
+  }
+  changed_.notify_all();
+}
+
+// Tokens of the target without an entry, the pending one apart.
+int BackgroundPrefill::missing_locked() const {
+  const auto common =
+      std::mismatch(done_.begin(), done_.begin() + std::min(done_.size(), target_.size()), target_.begin());
+  return std::max(0, static_cast<int>(target_.size()) - 1 - static_cast<int>(common.first - done_.begin()));
+}
+
+UpgradeStatus BackgroundPrefill::status() const {
+  const std::scoped_lock lock(mutex_);
+  UpgradeStatus status;
+  const int missing = missing_locked();
+  status.state = error_                            ? UpgradeState::failed
+                 : missing < options_.block_tokens ? UpgradeState::ready
+                                                   : UpgradeState::running;
+  status.tokens_total = static_cast<int>(target_.size());
+  status.tokens_done = std::max(0, status.tokens_total - 1 - missing);
+  status.tokens_read = read_;
+  status.ms = watch_.ms();
+  return status;
+}
+
+std::exception_ptr BackgroundPrefill::error() const {
+  const std::scoped_lock lock(mutex_);
+  return error_;
+}
+
+void BackgroundPrefill::wait_for(std::chrono::milliseconds time) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, time, [&] { return error_ || missing_locked() < options_.block_tokens; });
+}
+
+void BackgroundPrefill::forward_block(Engine& engine, std::span<const Token> block) {
+  std::vector<Position> positions(block.size());
+  std::iota(positions.begin(), positions.end(), static_cast<Position>(done_.size()));
+  cache_.append(positions);
+  Run run;
+  run.cache = &cache_;
+  run.tokens = block;
+  run.positions = positions;
+  try {
+    engine.forward({&run, 1}, {.cancel = &stop_});
+  } catch (...) {
+    cache_.rollback(positions);
+    throw;
+  }
+  const std::scoped_lock lock(mutex_);
+  done_.insert(done_.end(), block.begin(), block.end());
+  read_ += static_cast<int>(block.size());
+}
+
+void BackgroundPrefill::run() {
+  try {
+    Engine engine(model_->shared_network(), options_.threads, model_->options().linear,
+                  options_.block_tokens);
+    for (;;) {
+      std::vector<Token> block;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return stop_ || missing_locked() >= options_.block_tokens; });
+        if (stop_) return;
+        const auto common = static_cast<int>(target_.size()) - 1 - missing_locked();
+        if (common < static_cast<int>(done_.size())) {  // it was edited
+          cache_.remove({common, std::numeric_limits<Position>::max()});
+          done_.resize(common);
+        }
+        block.assign(target_.begin() + common, target_.begin() + common + options_.block_tokens);
+      }
+      forward_block(engine, block);
+      changed_.notify_all();
+    }
+  } catch (...) {
+    const std::scoped_lock lock(mutex_);
+    if (!stop_) error_ = std::current_exception();
+  }
+  changed_.notify_all();
+}
+
+BackgroundPrefill::Result BackgroundPrefill::take() {
+  stop();
+  return {std::move(cache_), std::move(done_)};
+}
+
+}  // namespace kvedit

@@ -1,0 +1,65 @@
+// Reads a transcript exactly, on a thread of its own, following it as it grows or is edited.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/stopwatch.h"
+#include "kvedit/erase.h"
+#include "session/model_impl.h"
+
+namespace kvedit {
+
+class BackgroundPrefill {
+ public:
+  /// exact: a cache with the exact entries of the first `done` of `tokens`, at positions from 0.
+  BackgroundPrefill(std::shared_ptr<ModelImpl> model, Cache exact, int done, std::span<const Token> tokens,
+                    const UpgradeOptions& options);
+  /// Stops between two nodes of the graph.
+  ~BackgroundPrefill();
+  BackgroundPrefill(const BackgroundPrefill&) = delete;
+  BackgroundPrefill& operator=(const BackgroundPrefill&) = delete;
+
+  /// The transcript as it is now.
+  void publish(std::span<const Token> tokens);
+  /// running, ready (less than a block is missing) or failed.
+  UpgradeStatus status() const;
+  bool at_rest() const { return status().state != UpgradeState::running; }
+  /// Waits until it is at rest, or the time is over.
+  void wait_for(std::chrono::milliseconds time);
+  std::exception_ptr error() const;
+
+  /// Stops it and hands over what it read: a cache, and the tokens it has entries for.
+  struct Result {
+    Cache cache;
+    std::vector<Token> tokens;
+  };
+  Result take();
+
+ private:
+  void run();
+  int missing_locked() const;
+  void forward_block(Engine& engine, std::span<const Token> block);
+  void stop();
+
+  std::shared_ptr<ModelImpl> model_;
+  UpgradeOptions options_;
+  Stopwatch watch_;
+  Cache cache_;              // the thread's
+  std::vector<Token> done_;  // the thread's to change; read under the mutex
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Token> target_;
+  int read_ = 0;
+  std::exception_ptr error_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace kvedit

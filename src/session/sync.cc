@@ -1,0 +1,215 @@
+// Sync: the transcript becomes the conversation that a client holds now. Its tokens are compared with the
+// cached ones; what differs is edited, what is new is read.
+#include <algorithm>
+#include <map>
+
+#include "session/conversation.h"
+#include "session/diff.h"
+#include "session/state.h"
+
+namespace kvedit {
+namespace {
+
+struct Wanted {
+  std::vector<Token> tokens;
+  std::vector<MessageMark> messages;
+};
+
+// Tokens of the conversation, message by message. A message whose text is cached keeps the tokens it has
+// there: generated text is not always tokenised as it would be read.
+Wanted wanted(const Tokenizer& tokenizer, const Transcript& t, std::span<const Message> messages,
+              bool reply) {
+  std::map<std::string, std::span<const Token>> cached;
+  for (size_t i = 0; i < t.messages.size(); i++) {
+    const Span span = t.message(i);
+    const auto tokens = std::span<const Token>(t.tokens).subspan(span.begin, span.size());
+    cached[tokenizer.decode(tokens)] = tokens;
+  }
+  Wanted result;
+  for (const MessageText& message : formatted(tokenizer, messages, reply)) {
+    const bool first = result.tokens.empty();
+    result.messages.push_back({message.role, static_cast<int>(result.tokens.size()), message.reply});
+    // A reply may lack some of what closes it.
+    std::vector<Token> tokens;
+    for (size_t missing = 0; missing <= message.after.size() && tokens.empty(); missing++) {
+      const std::string text = message.text();
+      const auto known = cached.find(text.substr(0, text.size() - missing));
+      if (known == cached.end()) continue;
+      tokens = tokenizer.encode(std::string_view(text).substr(text.size() - missing), true, false);
+      tokens.insert(tokens.begin(), known->second.begin(), known->second.end());
+    }
+    if (tokens.empty()) tokens = message.encode(tokenizer, first);
+    result.tokens.insert(result.tokens.end(), tokens.begin(), tokens.end());
+  }
+  return result;
+}
+
+void check_context(Position last, const Hparams& h) {
+  if (last >= h.context_length) {
+    fail(ErrorCode::context_full, "sync", "the conversation would end at position ", last,
+         ", past the model's context, ", h.context_length);
+  }
+}
+
+// Everything from the first difference on is read again.
+void sync_exactly(EraseWork& work, const Wanted& want, SyncReport& report, const Hparams& h) {
+  Transcript& t = work.transcript;
+  const size_t least = std::min(t.tokens.size(), want.tokens.size());
+  const auto common =
+      static_cast<int>(std::mismatch(t.tokens.begin(), t.tokens.begin() + least, want.tokens.begin()).first -
+                       t.tokens.begin());
+  report.edits = common < t.size() || common < static_cast<int>(want.tokens.size());
+  report.erased = t.size() - common;
+  const bool appends = common == t.size();
+  int kept = std::min(common, std::max(0, t.size() - 1));
+  if (work.evicted ? !appends : t.exact < kept) kept = work.evicted ? 0 : t.exact;
+  check_context(static_cast<Position>(want.tokens.size()) - 1, h);
+  t.tokens = want.tokens;
+  t.positions.resize(t.tokens.size());
+  rebuild(work, kept);
+}
+
+// New tokens, `after` of the conversation, in front of the at-th of the kept ones.
+struct Insertion {
+  int at;
+  Span after;
+};
+
+// The pending token has no entry: of `kept` tokens the last one counts as new.
+std::vector<Insertion> insertions(std::span<const Hunk> hunks, int kept, int wanted) {
+  std::vector<Insertion> all;
+  const auto add = [&](int at, Span after) {
+    if (after.size() == 0) return;
+    if (!all.empty() && all.back().after.end == after.begin) {
+      all.back().after.end = after.end;
+    } else {
+      all.push_back({at, after});
+    }
+  };
+  int removed = 0;
+  int last = wanted;  // of the conversation, one after where the pending token stands
+  for (const Hunk& hunk : hunks) {
+    const int at = hunk.before.begin - removed;
+    if (at == kept) last = std::min(last, hunk.after.begin);
+    if (at < kept) add(at, hunk.after);
+    removed += hunk.before.size();
+  }
+  add(kept - 1, {last - 1, wanted});
+  return all;
+}
+
+// The kept tokens behind an insertion move up; then all that is new is read in one pass.
+void insert_new(EraseWork& work, std::span<const Insertion> all, std::span<const Token> want,
+                const Hparams& h) {
+  Transcript& t = work.transcript;
+  const Position end = t.positions.back();
+  t.cut({t.size() - 1, t.size()});
+  std::vector<Position> positions;
+  std::vector<Span> read;
+  for (size_t i = all.size(); i-- > 0;) {  // from the last, so that earlier indices stay valid
+    const int at = all[i].at, count = all[i].after.size();
+    const bool last = at == t.size();
+    const Position from = last ? end : t.positions[at];
+    check_context((last ? end : t.positions.back()) + count - last, h);
+    if (!last) {
+      work.cache.shift(from, count);
+      for (Position& p : t.steered) p += p >= from ? count : 0;
+      for (Position& p : positions) p += count;
+      for (int k = at; k < t.size(); k++) t.positions[k] += count;
+    }
+    const auto tokens = want.subspan(all[i].after.begin, count);
+    t.tokens.insert(t.tokens.begin() + at, tokens.begin(), tokens.end());
+    t.positions.insert(t.positions.begin() + at, count, 0);
+    for (int k = 0; k < count; k++) t.positions[at + k] = from + k;
+    positions.insert(positions.begin(), t.positions.begin() + at, t.positions.begin() + at + count);
+    if (t.exact >= at) t.exact = at + count;
+    read.insert(read.begin(), all[i].after);
+  }
+  positions.pop_back();  // the last token is pending
+  read.back().end--;
+  if (!positions.empty()) {
+    work.cache.insert(positions);
+    forward_again(work, read);
+  }
+  leave_last_pending(work);
+}
+
+// What is gone is erased by the method, what is new is inserted, the rest keeps its entries.
+void sync_in_place(EraseWork& work, const EraseMethod& method, const Wanted& want, SyncReport& report,
+                   const Hparams& h) {
+  Transcript& t = work.transcript;
+  const std::vector<Hunk> hunks = diff(t.tokens, want.tokens);
+  report.edits = static_cast<int>(hunks.size());
+  std::vector<Span> gone;
+  for (const Hunk& hunk : hunks) {
+    if (hunk.before.size() > 0) gone.push_back(hunk.before);
+    report.erased += hunk.before.size();
+  }
+  if (report.erased == t.size()) return sync_exactly(work, want, report, h);
+  const size_t steered = t.steered.size();
+  if (!gone.empty()) {
+    work.spans = gone;
+    method.apply(work);
+  }
+  report.steered = std::max(0, static_cast<int>(t.steered.size()) - static_cast<int>(steered));
+  if (t.tokens == want.tokens) return;
+  insert_new(work, insertions(hunks, t.size(), static_cast<int>(want.tokens.size())), want.tokens, h);
+}
+
+}  // namespace
+
+SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& options) {
+  const Settled use(*state_);
+  const Stopwatch watch;
+  state_->adopt_upgrade();
+  const bool exactly = options.policy == "exact";
+  if (!exactly && options.policy != "shift" && options.policy != "steer") {
+    fail(ErrorCode::invalid_argument, "sync", "no policy '", options.policy,
+         "'; there are exact, steer, shift");
+  }
+  if (messages.empty()) fail(ErrorCode::invalid_argument, "sync", "a conversation of 0 messages");
+  const auto adapter = std::dynamic_pointer_cast<const Lora>(options.adapter);
+  if (options.policy == "steer" && !adapter) {
+    fail(ErrorCode::invalid_argument, "sync",
+         "steer needs an eraser adapter for this model, and none is given");
+  }
+  const Content& content = state_->content;
+  const Hparams& h = state_->model->network().hparams();
+  const Wanted want = wanted(state_->model->tokenizer(), content.transcript, messages, options.reply);
+  SyncReport report;
+  report.policy = options.policy;
+  report.tokens = static_cast<int>(want.tokens.size());
+  Content edited = content.fork();
+  bool rebuilt = false;
+  {
+    const ModelImpl::Lease engine(*state_->model);
+    const EraseOptions erase_options{.progress = options.progress};
+    EraseWork work{edited.cache, edited.transcript, {}, erase_options, adapter, *engine, content.evicted};
+    if (exactly || content.transcript.size() == 0) {
+      const int before = content.transcript.size();
+      sync_exactly(work, want, report, h);
+      rebuilt = content.evicted && report.erased > 0 && before > 0;
+    } else {
+      sync_in_place(work, find_erase_method(options.policy), want, report, h);
+    }
+    report.read = work.tokens_recomputed - report.steered;
+  }
+  edited.transcript.messages = want.messages;
+  if (rebuilt) report.note = state_->evict_again(edited);
+  state_->check_limit(edited);
+  report.reused = std::max(0, report.tokens - 1 - report.read);
+  const bool all_exact = edited.transcript.exact == edited.transcript.size();
+  report.exactness = exactly || all_exact        ? Exactness::exact
+                     : options.policy == "steer" ? Exactness::learned
+                                                 : Exactness::approximate;
+  for (const Hunk& hunk : diff(content.transcript.tokens, want.tokens)) {
+    const auto first = content.transcript.tokens.begin() + hunk.before.begin;
+    if (!all_exact && hunk.before.size() > 0) edited.erased.emplace_back(first, first + hunk.before.size());
+  }
+  if (all_exact) edited.erased.clear();
+  state_->commit(std::move(edited), "sync (" + options.policy + ")");
+  report.ms = watch.ms();
+  return report;
+}
+
+}  // namespace kvedit

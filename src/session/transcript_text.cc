@@ -1,0 +1,93 @@
+#include "session/transcript_text.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace kvedit {
+namespace {
+
+constexpr int kQuotedTokens = 8;  // shorter runs are common phrases
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const size_t first = text.find_first_not_of(kSpace);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
+}
+
+// Longest common runs of at least kQuotedTokens, one for each place in `tokens`.
+// The format's control tokens are no part of them.
+std::vector<Span> quotes(const Tokenizer& tokenizer, std::span<const Token> tokens,
+                         std::span<const Token> erased) {
+  const auto size = static_cast<int>(tokens.size());
+  const auto erased_size = static_cast<int>(erased.size());
+  std::unordered_multimap<Token, int> starts;
+  for (int i = 0; i + kQuotedTokens <= erased_size; i++) starts.emplace(erased[i], i);
+  std::vector<Span> found;
+  for (int at = 0; at < size; at++) {
+    int longest = 0;
+    const auto range = starts.equal_range(tokens[at]);
+    for (auto start = range.first; start != range.second; ++start) {
+      int n = 0;
+      while (at + n < size && start->second + n < erased_size &&
+             tokens[at + n] == erased[start->second + n] && !tokenizer.is_control(tokens[at + n])) {
+        n++;
+      }
+      longest = std::max(longest, n);
+    }
+    if (longest < kQuotedTokens) continue;
+    found.push_back({at, at + longest});
+    at += longest - 1;
+  }
+  return found;
+}
+
+}  // namespace
+
+TranscriptText::TranscriptText(const Tokenizer& tokenizer, std::span<const Token> tokens) {
+  ends_.reserve(tokens.size());
+  for (const Token token : tokens) {
+    bytes_ += tokenizer.piece(token);
+    ends_.push_back(bytes_.size());
+  }
+}
+
+Found TranscriptText::at(size_t begin, size_t end) const {
+  const auto first = static_cast<int>(std::upper_bound(ends_.begin(), ends_.end(), begin) - ends_.begin());
+  const auto last = static_cast<int>(std::lower_bound(ends_.begin(), ends_.end(), end) - ends_.begin());
+  Found found = tokens({first, last + 1});
+  found.widened = found.text.size() != end - begin;
+  return found;
+}
+
+Found TranscriptText::tokens(Span span) const {
+  const size_t first = span.begin > 0 ? ends_[span.begin - 1] : 0;
+  return {span, false, bytes_.substr(first, ends_[span.end - 1] - first)};
+}
+
+std::vector<Found> TranscriptText::find(std::string_view text) const {
+  std::vector<Found> found;
+  for (size_t i = bytes_.find(text); i != std::string::npos; i = bytes_.find(text, i + 1)) {
+    found.push_back(at(i, i + text.size()));
+  }
+  return found;
+}
+
+std::vector<Found> repeats(const Tokenizer& tokenizer, std::span<const Token> tokens,
+                           std::span<const Token> erased) {
+  const TranscriptText text(tokenizer, tokens);
+  const std::string whole = tokenizer.decode(erased);
+  std::vector<Found> found;
+  if (!trimmed(whole).empty()) found = text.find(trimmed(whole));
+  for (const Span quote : quotes(tokenizer, tokens, erased)) {
+    const bool inside = std::any_of(found.begin(), found.end(), [&](const Found& f) {
+      return quote.begin < f.tokens.end && f.tokens.begin < quote.end;
+    });
+    if (!inside) found.push_back(text.tokens(quote));
+  }
+  std::sort(found.begin(), found.end(),
+            [](const Found& a, const Found& b) { return a.tokens.begin < b.tokens.begin; });
+  return found;
+}
+
+}  // namespace kvedit

@@ -1,0 +1,33 @@
+// The transcript as bytes, and the way back from bytes to tokens.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kvedit/erase.h"
+#include "model/tokenizer.h"
+
+namespace kvedit {
+
+class TranscriptText {
+ public:
+  TranscriptText(const Tokenizer& tokenizer, std::span<const Token> tokens);
+  const std::string& bytes() const { return bytes_; }
+  /// The tokens that cover bytes [begin, end).
+  Found at(size_t begin, size_t end) const;
+  /// Every place of `text`, which is not empty.
+  std::vector<Found> find(std::string_view text) const;
+  Found tokens(Span span) const;
+
+ private:
+  std::string bytes_;
+  std::vector<size_t> ends_;  // of each token, in bytes
+};
+
+/// Where `tokens` still say what `erased` said: all of its text, white space around it apart, or a run of
+/// eight and more of its tokens.
+std::vector<Found> repeats(const Tokenizer& tokenizer, std::span<const Token> tokens,
+                           std::span<const Token> erased);
+
+}  // namespace kvedit

@@ -1,0 +1,115 @@
+// Upgrade: the exact cache is read in the background and takes the approximate one's place.
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <numeric>
+
+#include "session/state.h"
+
+namespace kvedit {
+
+std::string_view name(UpgradeState state) {
+  static constexpr std::array<std::string_view, 6> kNames = {"none", "running",   "ready",
+                                                             "done", "cancelled", "failed"};
+  return kNames.at(static_cast<size_t>(state));
+}
+
+void Session::State::publish() {
+  if (upgrade) upgrade->publish(content.transcript.tokens);
+}
+
+void Session::State::adopt_upgrade() {
+  if (!upgrade || !upgrade->at_rest()) return;
+  try {
+    finish_upgrade();
+  } catch (...) {  // upgrade_status() tells; the session goes on as it was
+  }
+}
+
+// What the background read, and the last tokens on this thread.
+void Session::State::finish_upgrade() {
+  settle();
+  UpgradeStatus& status = last_upgrade;
+  status = upgrade->status();
+  const Stopwatch watch;
+  try {
+    if (const std::exception_ptr error = upgrade->error()) std::rethrow_exception(error);
+    BackgroundPrefill::Result exact = upgrade->take();
+    Content edited{std::move(exact.cache), content.transcript, false, content.policy, content.budget};
+    Transcript& t = edited.transcript;
+    const auto common = static_cast<int>(
+        std::mismatch(exact.tokens.begin(),
+                      exact.tokens.begin() + std::min(exact.tokens.size(), t.tokens.size()), t.tokens.begin())
+            .first -
+        exact.tokens.begin());
+    std::iota(t.positions.begin(), t.positions.end(), 0);
+    t.steered.clear();
+    {
+      const ModelImpl::Lease engine(*model);
+      EraseWork work{edited.cache, t, {}, {}, nullptr, *engine};
+      rebuild(work, common);
+      status.tokens_caught_up = work.tokens_recomputed;
+    }
+    if (content.evicted) evict_again(edited);
+    check_limit(edited);
+    content = std::move(edited);
+    status.state = UpgradeState::done;
+    status.tokens_total = content.transcript.size();
+    status.tokens_done = status.tokens_total;
+  } catch (const std::exception& error) {
+    status.state = UpgradeState::failed;
+    status.error = error.what();
+    upgrade.reset();
+    throw;
+  }
+  status.swap_ms = watch.ms();
+  status.ms += status.swap_ms;
+  upgrade.reset();
+  model->page_pool()->trim();
+}
+
+void Session::upgrade(const UpgradeOptions& options) {
+  const Settled use(*state_);
+  if (options.block_tokens < 1) {
+    fail(ErrorCode::invalid_argument, "upgrade", "blocks of ", options.block_tokens, " tokens; at least 1");
+  }
+  const Content& content = state_->content;
+  const Transcript& t = content.transcript;
+  if (t.size() == 0) fail(ErrorCode::invalid_argument, "upgrade", "the session is empty");
+  // The entries of an evicted cache's exact prefix may be gone.
+  const int exact = content.evicted ? 0 : std::min(t.exact, t.size() - 1);
+  Cache cache = exact > 0 ? content.cache.fork() : state_->model->new_cache();
+  if (exact > 0) cache.remove({t.positions[exact - 1] + 1, std::numeric_limits<Position>::max()});
+  state_->upgrade.reset();
+  state_->last_upgrade = {};
+  state_->upgrade =
+      std::make_unique<BackgroundPrefill>(state_->model, std::move(cache), exact, t.tokens, options);
+}
+
+UpgradeStatus Session::upgrade_status() const {
+  const InUse use(state_->busy);
+  return state_->upgrade ? state_->upgrade->status() : state_->last_upgrade;
+}
+
+UpgradeStatus Session::finish_upgrade(const Progress& progress) {
+  const Settled use(*state_);
+  if (!state_->upgrade) fail(ErrorCode::not_found, "upgrade", "none was started");
+  while (!state_->upgrade->at_rest()) {
+    state_->upgrade->wait_for(std::chrono::milliseconds(100));
+    const UpgradeStatus status = state_->upgrade->status();
+    if (progress && !progress(status.tokens_done, status.tokens_total)) return status;
+  }
+  state_->finish_upgrade();
+  return state_->last_upgrade;
+}
+
+void Session::cancel_upgrade() {
+  const InUse use(state_->busy);
+  if (!state_->upgrade) return;
+  state_->last_upgrade = state_->upgrade->status();
+  state_->last_upgrade.state = UpgradeState::cancelled;
+  state_->upgrade.reset();
+  state_->model->page_pool()->trim();
+}
+
+}  // namespace kvedit
