@@ -14,6 +14,7 @@ void add_policies(CLI::App& app);
 void add_methods(CLI::App& app);
 void add_info(CLI::App& app);
 void add_demo(CLI::App& app);
+void add_eval(CLI::App& app);
 
 }  // namespace kvedit::cli
 

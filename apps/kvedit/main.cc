@@ -19,7 +19,7 @@ namespace kvedit::cli {
 namespace {
 
 constexpr void (*commands[])(CLI::App&) = {add_run,      add_chat,    add_erase, add_evict, add_demo,
-                                           add_policies, add_methods, add_info,  add_bench};
+                                           add_policies, add_methods, add_info,  add_bench, add_eval};
 
 const char* const footer =
     "Examples:\n"

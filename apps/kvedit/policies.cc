@@ -22,8 +22,16 @@ struct PoliciesCommand {
 
 std::string parameters(const PolicyInfo& policy) {
   std::ostringstream text;
-  for (const PolicyParameter& p : policy.parameters)
-    text << (text.tellp() > 0 ? "," : "") << p.name << "=" << p.value;
+  for (const PolicyParameter& p : policy.parameters) {
+    text << (text.tellp() > 0 ? "," : "") << p.name << "=";
+    if (p.free_text) {
+      text << "TEXT";
+    } else if (!p.choices.empty()) {
+      text << p.choices.at(static_cast<size_t>(p.value));
+    } else {
+      text << p.value;
+    }
+  }
   return text.str();
 }
 

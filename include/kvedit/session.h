@@ -117,6 +117,10 @@ class Session {
 
   /// Logits of the next token, [vocabulary]. Throws Error(invalid_argument) on an empty session.
   std::vector<float> logits();
+  /// Logits of the next token and after each of `tokens` too, as if they were appended, in one pass:
+  /// [1 + tokens][vocabulary]. Nothing changes. Throws Error(invalid_argument) on an empty session,
+  /// Error(context_full).
+  std::vector<float> logits_after(std::span<const Token> tokens) const;
   /// Continues the transcript; what is generated is appended to it (the end token too).
   Generation generate(const GenerateOptions& options = {});
 

@@ -18,7 +18,7 @@
 #undef HWY_TARGET_STR
 #define HWY_TARGET_STR \
   HWY_TARGET_STR_AVX3  \
-      ",vpclmulqdq,avx512vbmi,avx512vbmi2,vaes,avx512bitalg,avx512vpopcntdq,avx512vnni,avxvnni"
+  ",vpclmulqdq,avx512vbmi,avx512vbmi2,vaes,avx512bitalg,avx512vpopcntdq,avx512vnni,avxvnni"
 #endif
 
 HWY_BEFORE_NAMESPACE();
@@ -30,13 +30,11 @@ using D = hn::ScalableTag<float>;
 using DI = hn::RebindToSigned<D>;
 using D8 = hn::Repartition<uint8_t, D>;
 using DI8 = hn::RebindToSigned<D8>;
-using D16 = hn::Full128<uint8_t>;
 using V = hn::Vec<D>;
 using V8 = hn::Vec<D8>;
 
-constexpr int kBlocks = static_cast<int>(hn::MaxLanes(D8())) / 16;  // a vector holds half of so many
-constexpr size_t kAhead =
-    12288;  // bytes, prefetched: several rows are read at once, which hardware does not guess
+constexpr size_t kBlocks = hn::MaxLanes(D8()) / 16;  // a vector holds half of so many
+constexpr size_t kAhead = 12288;  // bytes; the hardware does not guess several rows read at once
 constexpr bool kUnsigned = HWY_TARGET == HWY_AVX3_DL;  // products want unsigned weights
 
 HWY_INLINE uint32_t u32(const uint8_t* p) {
@@ -125,18 +123,28 @@ class Blocks {
 #endif
 
 #if HWY_ARCH_X86 && HWY_TARGET != HWY_AVX3_DL
-// a unsigned, b signed: sums of two neighbouring products in 16 bits, which Highway 1.0.3 has no name for.
+// What Highway 1.0.3 has no name for. Sums of two neighbouring products in 16 bits, a unsigned, b signed:
 HWY_INLINE auto pairs(hn::Vec128<uint8_t> a, hn::Vec128<int8_t> b) {
   return hn::Vec128<int16_t>{_mm_maddubs_epi16(a.raw, b.raw)};
+}
+// a or, where b < 0, -a; anything where b = 0:
+HWY_INLINE auto with_sign(hn::Vec128<int8_t> a, hn::Vec128<int8_t> b) {
+  return hn::Vec128<int8_t>{_mm_sign_epi8(a.raw, b.raw)};
 }
 #if HWY_TARGET <= HWY_AVX2
 HWY_INLINE auto pairs(hn::Vec256<uint8_t> a, hn::Vec256<int8_t> b) {
   return hn::Vec256<int16_t>{_mm256_maddubs_epi16(a.raw, b.raw)};
 }
+HWY_INLINE auto with_sign(hn::Vec256<int8_t> a, hn::Vec256<int8_t> b) {
+  return hn::Vec256<int8_t>{_mm256_sign_epi8(a.raw, b.raw)};
+}
 #endif
 #if HWY_TARGET <= HWY_AVX3
 HWY_INLINE auto pairs(hn::Vec512<uint8_t> a, hn::Vec512<int8_t> b) {
   return hn::Vec512<int16_t>{_mm512_maddubs_epi16(a.raw, b.raw)};
+}
+HWY_INLINE auto with_sign(hn::Vec512<int8_t> a, hn::Vec512<int8_t> b) {
+  return hn::IfThenElse(hn::Lt(b, hn::Zero(hn::Full512<int8_t>())), hn::Neg(a), a);
 }
 #endif
 #endif
@@ -144,7 +152,7 @@ HWY_INLINE auto pairs(hn::Vec512<uint8_t> a, hn::Vec512<int8_t> b) {
 // Products of both halves of kBlocks blocks; the sum of a block's four lanes is its dot product.
 // kSigned: weights are int8; else they are at most 63, so that four products fit into 16 bits.
 template <bool kSigned>
-HWY_INLINE hn::Vec<DI> dot(V8 low, V8 high, const Group& x, int block) {
+HWY_INLINE hn::Vec<DI> dot(V8 low, V8 high, const Group& x, size_t block) {
   const DI di;
   const DI8 di8;
   const auto x_low = hn::LoadU(di8, x.values[0][block]);
@@ -158,7 +166,7 @@ HWY_INLINE hn::Vec<DI> dot(V8 low, V8 high, const Group& x, int block) {
   if constexpr (kSigned) {  // |w| * (x with the sign of w): at most 2 * 128 * 127
     const auto product = [&](V8 w, hn::Vec<DI8> v) HWY_ATTR {
       const auto s = hn::BitCast(di8, w);
-      return pairs(hn::BitCast(D8(), hn::Abs(s)), hn::IfThenElse(hn::Lt(s, hn::Zero(di8)), hn::Neg(v), v));
+      return pairs(hn::BitCast(D8(), hn::Abs(s)), with_sign(v, s));
     };
     const auto sum = hn::ReorderWidenMulAccumulate(di, product(low, x_low), ones, hn::Zero(di), unused);
     return hn::ReorderWidenMulAccumulate(di, product(high, x_high), ones, sum, unused);
@@ -206,6 +214,7 @@ HWY_INLINE V times(V v, float factor) { return hn::Mul(v, hn::Set(D(), factor));
 struct Q4_0 {
   static constexpr size_t kGroupBytes = 72;
   static constexpr bool kSigned = false;
+  static constexpr bool kHasLeast = true;
   static HWY_INLINE void unpack(const uint8_t* row, size_t block, Weights& w) {
     const Blocks<18, 72> blocks(row + block * 18);
     split_nibbles(blocks.bytes<2>(), w);
@@ -217,6 +226,7 @@ struct Q4_0 {
 struct Q4_1 {
   static constexpr size_t kGroupBytes = 80;
   static constexpr bool kSigned = false;
+  static constexpr bool kHasLeast = true;
   static HWY_INLINE void unpack(const uint8_t* row, size_t block, Weights& w) {
     const Blocks<20, 80> blocks(row + block * 20);
     split_nibbles(blocks.bytes<4>(), w);
@@ -230,6 +240,7 @@ struct Q4_1 {
 struct Q5_0 {
   static constexpr size_t kGroupBytes = 88;
   static constexpr bool kSigned = false;
+  static constexpr bool kHasLeast = true;
   static HWY_INLINE void unpack(const uint8_t* row, size_t block, Weights& w) {
     const D8 d;
     const Blocks<22, 88> blocks(row + block * 22);
@@ -252,6 +263,7 @@ struct Q5_0 {
 struct Q8_0 {
   static constexpr size_t kGroupBytes = 136;
   static constexpr bool kSigned = true;
+  static constexpr bool kHasLeast = kUnsigned;
   static HWY_INLINE void unpack(const uint8_t* row, size_t block, Weights& w) {
     const uint8_t* p = row + block * 34;
     const Blocks<34, 120> blocks(p);
@@ -259,62 +271,7 @@ struct Q8_0 {
     w.low = hn::Xor(blocks.bytes<2>(), flip);
     w.high = hn::Xor(Blocks<34, 118>(p + 18).bytes<0>(), flip);
     w.scale = lower_half(blocks.word<0>());
-    w.least = times(w.scale, kUnsigned ? -128 : 0);
-  }
-};
-
-// 256 weights: f16 scales of the scales and of the minima, 8 of each in 6 bits, then pairs of blocks of 32:
-// one in the low nibbles, one in the high.
-struct Q4_K {
-  static constexpr size_t kGroupBytes = 72;
-  static constexpr bool kSigned = false;
-  static HWY_INLINE void unpack(const uint8_t* row, size_t block, Weights& w) {
-    const D8 d;
-    const DI di;
-    const uint8_t* p = row + block / 8 * 144;
-    // Bytes of the blocks 0..3: 6 bits of three words. Of 4..7: 4 bits in the third, 2 in the first or
-    // second.
-    const bool late = block % 8 >= 4;
-    const uint32_t rest = u32(p + 12);
-    const auto six = [&](uint32_t first, uint32_t fours) HWY_ATTR {
-      return late ? (fours & 0x0F0F0F0F) | ((first >> 2) & 0x30303030) : first & 0x3F3F3F3F;
-    };
-    const uint32_t scales = six(u32(p + 4), rest);
-    const uint32_t minima = six(u32(p + 8), rest >> 4);
-    const auto both = hn::Set(di, static_cast<int32_t>(u32(p)));
-    w.scale = hn::Mul(lower_half(both), spread(scales >> block % 4 * 8));
-    w.least = hn::Mul(hn::Neg(upper_half(both)), spread(minima >> block % 4 * 8));
-
-    auto odd = hn::Ne(hn::And(hn::Iota(di, 0), hn::Set(di, 4)), hn::Zero(di));
-    if constexpr (kBlocks == 1) odd = hn::Ne(hn::Set(di, static_cast<int32_t>(block % 2)), hn::Zero(di));
-    const auto half = [&](const uint8_t* from) HWY_ATTR {
-      const auto v = hn::BitCast(di, pairwise(d, from));
-      const auto own = hn::IfThenElse(odd, hn::ShiftRight<4>(v), v);
-      return hn::And(hn::BitCast(d, own), hn::Set(d, 0x0F));
-    };
-    const uint8_t* nibbles = p + 16 + block % 8 / 2 * 32;
-    w.low = half(nibbles);
-    w.high = half(nibbles + 16);
-  }
-  // Bytes, one a block -> numbers in the block's four lanes.
-  static HWY_INLINE V spread(uint32_t bytes) {
-    const hn::Repartition<uint32_t, D> d32;
-    const D8 d8;
-    const auto lane = hn::Iota(d32, 0);  // byte lane/4 where the lane's first byte goes, 0 in the others
-    const auto index = hn::Or(hn::ShiftRight<2>(lane), hn::Set(d32, 0x80808000));
-    const auto numbers =
-        hn::TableLookupBytesOr0(hn::BitCast(d8, hn::Set(d32, bytes)), hn::BitCast(d8, index));
-    return hn::ConvertTo(D(), hn::BitCast(DI(), numbers));
-  }
-  // 16 bytes for two blocks each, 32 apart.
-  template <class DV>
-  static HWY_INLINE hn::Vec<DV> pairwise(DV d, const uint8_t* p) {
-    if constexpr (hn::MaxLanes(DV()) <= 32) {
-      return hn::LoadDup128(d, p);
-    } else {
-      const hn::Half<DV> half;
-      return hn::Combine(d, hn::LoadDup128(half, p + 32), hn::LoadDup128(half, p));
-    }
+    w.least = times(w.scale, -128);
   }
 };
 
@@ -330,7 +287,8 @@ void tile(const uint8_t* weights, size_t row_bytes, const DotInput& x, size_t to
   const Group* group = x.values.data() + token * x.groups;
   for (size_t g = 0; g < x.groups; g++, group++) {
     const size_t block = block_of(4 * g, x.blocks);
-    for (int b = 0; b < 4; b += kBlocks) {
+    const size_t repeated = 4 * g - block;
+    for (size_t b = repeated / kBlocks * kBlocks; b < 4; b += kBlocks) {
       HWY_UNROLL(4)
       for (int r = 0; r < R; r++) {
         const uint8_t* row = weights + r * row_bytes;
@@ -343,7 +301,7 @@ void tile(const uint8_t* weights, size_t row_bytes, const DotInput& x, size_t to
           const Group& v = group[t * x.groups];
           const V product = hn::ConvertTo(d, dot<Q::kSigned>(w.low, w.high, v, b));
           sum[r][t] = hn::MulAdd(product, hn::Mul(w.scale, hn::LoadU(d, v.scales[b])), sum[r][t]);
-          sum[r][t] = hn::MulAdd(w.least, hn::LoadU(d, v.sums[b]), sum[r][t]);
+          if constexpr (Q::kHasLeast) sum[r][t] = hn::MulAdd(w.least, hn::LoadU(d, v.sums[b]), sum[r][t]);
         }
       }
     }
@@ -387,8 +345,6 @@ void all_rows(DotType type, const uint8_t* weights, size_t row_bytes, int64_t ro
       return all<Q5_0>(weights, row_bytes, rows, x, y, y_stride);
     case DotType::q8_0:
       return all<Q8_0>(weights, row_bytes, rows, x, y, y_stride);
-    case DotType::q4_K:
-      return all<Q4_K>(weights, row_bytes, rows, x, y, y_stride);
   }
 }
 
@@ -446,7 +402,7 @@ void DotInput::quantise(const float* x, size_t stride, int64_t count, int64_t n)
   HWY_DYNAMIC_DISPATCH(quantise_input)(x, stride, *this);
 }
 
-bool dot_takes(DotType type, int64_t n) { return n >= 128 && n % (type == DotType::q4_K ? 256 : 32) == 0; }
+bool dot_takes(int64_t n) { return n >= 128 && n % 32 == 0; }
 
 void dot_rows(DotType type, const void* weights, size_t row_bytes, int64_t rows, const DotInput& x, float* y,
               size_t y_stride) {

@@ -10,8 +10,8 @@
 
 namespace kvedit {
 
-/// Weight formats with a kernel; all but q4_K are blocks of 32 weights behind an f16 scale.
-enum class DotType { q4_0, q4_1, q5_0, q8_0, q4_K };
+/// Weight formats with a kernel: blocks of 32 weights behind an f16 scale.
+enum class DotType { q4_0, q4_1, q5_0, q8_0 };
 
 /// Activations as the kernels read them, for all formats.
 class DotInput {
@@ -32,8 +32,8 @@ class DotInput {
   std::vector<Group> values;  // [token][group]
 };
 
-/// Whether rows of n weights of this format have a kernel.
-bool dot_takes(DotType type, int64_t n);
+/// Whether the kernels take rows of n weights: whole blocks, and a group of them at least.
+bool dot_takes(int64_t n);
 
 /// y[t * y_stride + r] = weights[r] . x[t] for `rows` rows, `row_bytes` apart.
 void dot_rows(DotType type, const void* weights, size_t row_bytes, int64_t rows, const DotInput& x, float* y,

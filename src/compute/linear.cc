@@ -13,21 +13,18 @@ namespace {
 constexpr int kFewTokens = 8;   // up to here dot products beat dequantising (measured)
 constexpr int kPanelRows = 64;  // oneDNN is as fast on 64 rows as on all (measured)
 
+// Whose kernel: ours, or none for ggml's.
 std::optional<DotType> dot_type(const ggml_tensor* w) {
-  const auto takes = [&](DotType type) {
-    return dot_takes(type, w->ne[0]) ? std::optional(type) : std::nullopt;
-  };
+  if (!dot_takes(w->ne[0])) return std::nullopt;
   switch (w->type) {
     case GGML_TYPE_Q4_0:
-      return takes(DotType::q4_0);
+      return DotType::q4_0;
     case GGML_TYPE_Q4_1:
-      return takes(DotType::q4_1);
+      return DotType::q4_1;
     case GGML_TYPE_Q5_0:
-      return takes(DotType::q5_0);
+      return DotType::q5_0;
     case GGML_TYPE_Q8_0:
-      return takes(DotType::q8_0);
-    case GGML_TYPE_Q4_K:
-      return takes(DotType::q4_K);
+      return DotType::q8_0;
     default:
       return std::nullopt;
   }
@@ -58,16 +55,15 @@ void few_op(ggml_tensor* y, int ith, int nth, void* /*userdata*/) {
   const int64_t begin = y->ne[0] * ith / nth;
   const int64_t end = y->ne[0] * (ith + 1) / nth;
   int64_t out = 0;  // the first column of this weight's rows
-  for (int s = 1; s < GGML_MAX_SRC && y->src[s]; s++) {
+  for (int s = 1; s < GGML_MAX_SRC && y->src[s]; out += y->src[s++]->ne[1]) {
     const ggml_tensor* w = y->src[s];
     const int64_t first = std::max<int64_t>(begin - out, 0);
     const int64_t last = std::min<int64_t>(end - out, w->ne[1]);
+    if (first >= last) continue;  // another thread's
     const char* rows = static_cast<const char*>(w->data);
     float* to = static_cast<float*>(y->data) + out;
     const ggml_type_traits_cpu* traits = ggml_get_type_traits_cpu(w->type);
-    if (first >= last) {
-      // another thread's
-    } else if (const auto type = dot_type(w)) {
+    if (const auto type = dot_type(w)) {
       if (!have_ours) ours.quantise(static_cast<const float*>(x->data), x->nb[1] / sizeof(float), tokens, in);
       have_ours = true;
       dot_rows(*type, rows + first * w->nb[1], w->nb[1], last - first, ours, to + first, y->ne[0]);
@@ -81,7 +77,6 @@ void few_op(ggml_tensor* y, int ith, int nth, void* /*userdata*/) {
         }
       }
     }
-    out += w->ne[1];
   }
 }
 

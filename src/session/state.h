@@ -94,6 +94,9 @@ struct Session::State {
   std::string evict_again(Content& rebuilt);
 };
 
+/// Logits after each of `tokens`, the first of which is the pending one, on a fork: [tokens][vocabulary].
+std::vector<float> look_ahead(const Content& content, Engine& engine, std::span<const Token> tokens);
+
 /// Holds a session for the time of a call; a second caller gets Error(busy).
 class InUse {
  public:

@@ -96,7 +96,7 @@ UpgradeStatus Session::finish_upgrade(const Progress& progress) {
   if (!state_->upgrade) fail(ErrorCode::not_found, "upgrade", "none was started");
   while (!state_->upgrade->at_rest()) {
     state_->upgrade->wait_for(std::chrono::milliseconds(100));
-    const UpgradeStatus status = state_->upgrade->status();
+    UpgradeStatus status = state_->upgrade->status();
     if (progress && !progress(status.tokens_done, status.tokens_total)) return status;
   }
   state_->finish_upgrade();

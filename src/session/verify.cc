@@ -44,8 +44,8 @@ class Comparison {
     const Position room =
         limit_ - std::max(now_.transcript.positions.back(), exact_.transcript.positions.back());
     tokens.resize(std::min(tokens.size(), static_cast<size_t>(room)));
-    const std::vector<float> p = logits(exact_, tokens);
-    const std::vector<float> q = logits(now_, tokens);
+    const std::vector<float> p = look_ahead(exact_, engine_, tokens);
+    const std::vector<float> q = look_ahead(now_, engine_, tokens);
     double difference = 0;
     for (size_t i = 0; i < tokens.size(); i++) {
       if (i == 0 && report.distributions > 0) {  // after the transcript: the same for every probe
@@ -65,15 +65,6 @@ class Comparison {
   }
 
  private:
-  std::vector<float> logits(const Content& content, std::span<const Token> tokens) {
-    Cache cache = content.cache.fork();
-    std::vector<Position> positions;
-    for (size_t i = 0; i < tokens.size(); i++)
-      positions.push_back(content.transcript.positions.back() + static_cast<Position>(i));
-    cache.append(positions);
-    const Run run{&cache, tokens, positions, Logits::all};
-    return std::move(engine_.forward({&run, 1})[0]);
-  }
   std::vector<double> row(const std::vector<float>& all, size_t i) const {
     return log_softmax(std::span(all).subspan(i * vocabulary_, vocabulary_));
   }

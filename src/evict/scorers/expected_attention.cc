@@ -6,9 +6,9 @@
 //   e(h, j) = c mu'.k_j + c^2/2 k_j^T S' k_j,  mu' = R mu,  S' = R S R^T
 //   score(g, j) = ( mean over query heads h of group g of softmax_j e(h, j)  +  epsilon ) ||v_j||_2
 //
-// As in kvpress's ExpectedAttentionPress, the first tokens count neither in the statistics nor in the
-// softmax, and get the layer's largest score. On a cache already evicted the statistics are of the queries of
-// the tail that every lane still holds whole.
+// As in kvpress's ExpectedAttentionPress, epsilon is 0 by default, and the first tokens count neither in the
+// statistics nor in the softmax, and get the layer's largest score. On a cache already evicted the statistics
+// are of the queries of the tail that every lane still holds whole.
 #include <algorithm>
 #include <cmath>
 
@@ -221,8 +221,8 @@ ScorerPart expected_attention_scorer() {
                           .maximum = 1,
                           .choices = {"no", "yes"}},
                          {.name = "epsilon",
-                          .value = 0.02,
-                          .description = "added to the attention before that, as in the paper; kvpress: 0",
+                          .value = 0,
+                          .description = "added to the attention before that; above 1/entries it hides it",
                           .maximum = 1,
                           .whole = false}},
           .make = make_expected_attention};

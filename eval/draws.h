@@ -1,0 +1,39 @@
+// Random numbers that are the same on every machine, unlike the standard library's distributions.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <random>
+#include <utility>
+#include <vector>
+
+namespace kvedit::eval {
+
+class Draws {
+ public:
+  /// The 32 low bits of each number count.
+  explicit Draws(std::initializer_list<uint64_t> seeds) {
+    std::seed_seq sequence(seeds);
+    random_.seed(sequence);
+  }
+  /// n > 0; its bias, n / 2^64, cannot be seen.
+  size_t below(size_t n) { return random_() % n; }
+  /// In [0, 1).
+  double unit() { return static_cast<double>(random_() >> 11U) * 0x1p-53; }
+
+  /// `count` different numbers below n, in random order; all of them if there are no more.
+  std::vector<size_t> some(size_t count, size_t n) {
+    std::vector<size_t> all(n);
+    for (size_t i = 0; i < n; i++) all[i] = i;
+    for (size_t i = 0; i < std::min(count, n); i++) std::swap(all[i], all[i + below(n - i)]);
+    all.resize(std::min(count, n));
+    return all;
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+}  // namespace kvedit::eval

@@ -1,0 +1,41 @@
+// The prose that tasks read: plain text files.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "eval/draws.h"
+
+namespace kvedit::eval {
+
+/// The licences that Debian's package base-files carries.
+inline constexpr std::string_view kDefaultHaystack = "/usr/share/common-licenses";
+
+class Haystack {
+ public:
+  /// One text. Runs of white space become one space, or an empty line between paragraphs: lines that
+  /// were broken to fit a page are prose again.
+  explicit Haystack(std::vector<std::string> texts);
+  /// A file, or a folder's files in the order of their names: those named *.txt, or all if none is. A file
+  /// with two names there is read once. Throws Error(not_found, io), Error(out_of_range) past 256 MiB,
+  /// Error(invalid_argument) for no text.
+  static Haystack load(const std::string& path);
+
+  const std::vector<std::string>& documents() const { return documents_; }
+  /// Of all of the text.
+  uint64_t hash() const { return hash_; }
+  /// About `bytes` of running text from a random word on: document after document, after the last one
+  /// the first.
+  std::string stretch(size_t bytes, Draws& draws) const;
+
+ private:
+  std::vector<std::string> documents_;
+  uint64_t hash_ = 0;
+};
+
+/// `text` from the first word that begins at or after byte `from`, and at most `bytes` of whole words.
+std::string_view words(std::string_view text, size_t from, size_t bytes);
+
+}  // namespace kvedit::eval

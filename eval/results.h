@@ -1,0 +1,46 @@
+// The results of an evaluation on disk: a line of JSON each, written as they come, so that a run that was
+// killed goes on where it stopped. The first line says what the results depend on.
+#pragma once
+
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "eval/grid.h"
+
+namespace kvedit::eval {
+
+using Json = nlohmann::ordered_json;
+
+class Results {
+ public:
+  /// Opens `path`, or makes it. setting: an object of what all results have in common; metrics: names of the
+  /// scores. A last line that a killed run left unfinished is cut off. Throws Error(invalid_argument) when
+  /// there are results and `resume` is false, or of another setting, naming what differs; Error(corrupt) with
+  /// file and line for one that is not a result; Error(io).
+  Results(std::string path, const Json& setting, std::vector<std::string> metrics, bool resume);
+
+  bool have(int length, int example, const Cell& cell) const;
+  /// The result is on its way to the disk when this returns.
+  void add(const Result& result);
+  /// Throws Error(not_found) for one that is not there.
+  const Result& get(int length, int example, const Cell& cell) const;
+  size_t size() const { return results_.size(); }
+
+ private:
+  using Key = std::tuple<int, int, std::string, std::string>;
+  void check_setting(const std::string& line, const Json& setting) const;
+  Result parse(const std::string& line) const;
+  Json to_json(const Result& result) const;
+  void write(const Json& line);
+
+  std::string path_;
+  std::vector<std::string> metrics_;
+  std::map<Key, Result> results_;
+  std::ofstream file_;
+};
+
+}  // namespace kvedit::eval
