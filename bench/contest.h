@@ -55,6 +55,9 @@ Row evict_row(Contest& contest, int length, const std::string& policy, const std
 /// Forking a session of `length` tokens; there is no peer.
 Row fork_row(Contest& contest, int length);
 
+/// Milliseconds of a generated token while an upgrade runs in the background; there is no peer.
+Row upgrade_row(Contest& contest, int length, int tokens);
+
 struct EraseWords {
   int length = 0;
   int span = 0;       // tokens

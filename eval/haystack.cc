@@ -71,7 +71,7 @@ std::string read(const fs::path& path, uintmax_t& room) {
 
 }  // namespace
 
-Haystack::Haystack(std::vector<std::string> texts) {
+Haystack::Haystack(const std::vector<std::string>& texts) {
   for (const std::string& text : texts) {
     std::string prose = as_prose(text);
     hash_ = XXH3_64bits_withSeed(prose.data(), prose.size(), hash_);
@@ -84,7 +84,7 @@ Haystack Haystack::load(const std::string& path) {
   std::vector<std::string> texts;
   uintmax_t room = kMostBytes;
   for (const fs::path& file : files_of(path)) texts.push_back(read(file, room));
-  return Haystack(std::move(texts));
+  return Haystack(texts);
 }
 
 std::string Haystack::stretch(size_t bytes, Draws& draws) const {

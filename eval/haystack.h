@@ -17,7 +17,7 @@ class Haystack {
  public:
   /// One text. Runs of white space become one space, or an empty line between paragraphs: lines that
   /// were broken to fit a page are prose again.
-  explicit Haystack(std::vector<std::string> texts);
+  explicit Haystack(const std::vector<std::string>& texts);
   /// A file, or a folder's files in the order of their names: those named *.txt, or all if none is. A file
   /// with two names there is read once. Throws Error(not_found, io), Error(out_of_range) past 256 MiB,
   /// Error(invalid_argument) for no text.

@@ -92,6 +92,7 @@ TEST_P(SyncTest, ExactlyEqualsAFreshPrefillAndReadsNoMoreThanItMust) {
     EXPECT_EQ(report.read, std::max(0, static_cast<int>(now.size()) - 1 - held));
     EXPECT_EQ(report.reused + report.read, report.tokens - 1);
     EXPECT_EQ(report.erased, static_cast<int>(before.size() - common));
+    std::cout << edit.name << ": " << report.read << " of " << report.tokens << " tokens read\n";
     const auto a = session.messages(), b = exact.messages();
     ASSERT_EQ(a.size(), b.size());
     for (size_t i = 0; i < a.size(); i++) EXPECT_EQ(a[i].tokens, b[i].tokens) << i;

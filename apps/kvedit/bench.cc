@@ -112,6 +112,13 @@ void run_fork(const BenchOptions& options) {
   compare(o, o.length, [&](Contest& contest, const Emit& emit) { emit(fork_row(contest, o.length)); });
 }
 
+void run_upgrade(const BenchOptions& options) {
+  BenchOptions o = options;
+  o.peer = "none";
+  compare(o, o.length + 2 * o.tokens,
+          [&](Contest& contest, const Emit& emit) { emit(upgrade_row(contest, o.length, o.tokens)); });
+}
+
 void run_all(const BenchOptions& o) {
   Budget::parse(o.keep);
   const bench::TableWords words{o.tokens, chosen_policies(o.policies), o.keep, chosen_methods({"all"}, true)};
@@ -189,6 +196,10 @@ void add_bench(CLI::App& app) {
   add_evict_words(evict, v);
   const auto [fork, f] = kind("fork", "Milliseconds of forking a session, and pages copied", run_fork);
   add_number(fork, "--length", f->length, "Tokens of the context");
+  const auto [upgrade, u] =
+      kind("upgrade", "Milliseconds a token while a cache becomes exact in the background", run_upgrade);
+  add_number(upgrade, "--length", u->length, "Tokens of the context", 256);
+  add_number(upgrade, "--tokens", u->tokens, "Tokens to generate meanwhile");
   const auto [all, a] = kind("all", "Every row of the results table, up to 8,000 tokens", run_all);
   add_evict_words(all, a);
   const auto [peak, k] = kind("peak", "Peak memory of one side, in this process", run_peak);

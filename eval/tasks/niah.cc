@@ -20,7 +20,7 @@ constexpr std::array<std::string_view, 24> kKeys = {
     "apple",   "bridge", "candle", "desert", "engine", "forest", "garden", "hammer",
     "island",  "jacket", "kettle", "ladder", "mirror", "needle", "orange", "pencil",
     "quarter", "river",  "saddle", "table",  "violin", "window", "yard",   "zebra"};
-constexpr size_t kLeastValue = 10000, kMostValue = 99999;
+constexpr size_t kLeastValue = 1000, kMostValue = 9999;
 constexpr int kAnswerTokens = 12;
 constexpr size_t kBytesAToken = 12;  // more than any prose has
 constexpr double kTolerance = 0.02;
