@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "common.h"
 #include "demo_text.h"
+#include "edit.h"
 #include "prompt.h"
 #include "table.h"
 
@@ -27,7 +28,8 @@ struct DemoCommand {
   std::vector<std::string> policies;  // empty: those of `usual` that exist
 };
 
-constexpr std::string_view usual[] = {"streaming-llm", "random", "snapkv", "ada-snapkv", "laprox", "lkv"};
+constexpr std::string_view usual[] = {"streaming-llm", "random", "snapkv", "ada-snapkv",
+                                      "laprox",        "kvedit", "lkv"};
 
 struct Step {
   std::string step;
@@ -42,7 +44,8 @@ std::vector<std::string> demo_policies(const DemoCommand& command) {
   if (!command.policies.empty()) return command.policies;
   std::vector<std::string> names;
   for (const PolicyInfo& policy : policies()) {
-    if (std::find(std::begin(usual), std::end(usual), policy.name) != std::end(usual))
+    if (needs_no_file(policy) &&
+        std::find(std::begin(usual), std::end(usual), policy.name) != std::end(usual))
       names.push_back(policy.name);
   }
   return names;

@@ -32,29 +32,11 @@ struct EvalOptions {
   bool resume = false;
 };
 
-/// "all": without those that need a file.
-std::vector<std::string> policies_of(const std::vector<std::string>& given) {
-  std::vector<std::string> names;
-  for (const std::string& name : given) {
-    if (name != "all") {
-      for (const std::string& one : chosen_policies({name})) names.push_back(one);
-      continue;
-    }
-    for (const PolicyInfo& policy : policies()) {
-      const bool needs_file =
-          std::any_of(policy.parameters.begin(), policy.parameters.end(),
-                      [](const PolicyParameter& p) { return p.free_text && p.text.empty(); });
-      if (!needs_file) names.push_back(policy.name);
-    }
-  }
-  return names;
-}
-
 std::vector<eval::Cell> cells_of(const EvalOptions& options) {
   std::vector<eval::Cell> cells = {eval::kFull};
   for (const std::string& keep : options.keeps) {
     Budget::parse(keep);
-    for (const std::string& policy : policies_of(options.policies)) {
+    for (const std::string& policy : chosen_policies(options.policies)) {
       const eval::Cell cell{policy, keep};
       if (std::find(cells.begin(), cells.end(), cell) == cells.end()) cells.push_back(cell);
     }
