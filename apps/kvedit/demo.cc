@@ -28,8 +28,7 @@ struct DemoCommand {
   std::vector<std::string> policies;  // empty: those of `usual` that exist
 };
 
-constexpr std::string_view usual[] = {"streaming-llm", "random", "snapkv", "ada-snapkv",
-                                      "laprox",        "kvedit", "lkv"};
+constexpr std::string_view usual[] = {"streaming-llm", "random", "snapkv", "ada-snapkv", "laprox", "lkv"};
 
 struct Step {
   std::string step;
