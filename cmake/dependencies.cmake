@@ -19,3 +19,8 @@ target_link_libraries(kvedit_dnnl INTERFACE ${DNNL_LIBRARY} ${GOMP_LIBRARY})
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
   target_include_directories(kvedit_dnnl INTERFACE ${CMAKE_CURRENT_LIST_DIR}/gomp)
 endif()
+
+# The trainer's: Debian's libtorch-dev (with libopenblas-dev), or any libtorch to 2.x, CUDA's too.
+if(KVEDIT_TRAIN)
+  find_package(Torch REQUIRED)
+endif()
