@@ -7,8 +7,8 @@
 
 namespace kvedit::bench {
 
-Contest::Contest(const std::shared_ptr<Model>& model, const ContestOptions& options, PeakMeter peaks)
-    : options_(options), peaks_(std::move(peaks)) {
+Contest::Contest(const std::shared_ptr<Model>& model, const ContestOptions& options, MemoryMeter memory)
+    : options_(options), memory_(std::move(memory)) {
   const ModelInfo info = model->info();
   if (options.capacity > info.context_length) {
     fail(ErrorCode::out_of_range, "bench", "a context of ", options.capacity,
@@ -36,14 +36,19 @@ Both Contest::first_token_ms(int tokens) const {
   return {ours_->first_token_ms(tokens), peer_ ? peer_->first_token_ms(tokens) : std::nullopt};
 }
 
-Both Contest::peak_memory(int length, const std::string& policy, const std::string& keep) {
+void Contest::note_memory(Row& row, int length, const std::string& policy, const std::string& keep) {
   constexpr int kTokens = 2;
   const int most = ours_->model()->info().context_length - kTokens;
   length = std::clamp(length, 1, most);
-  Both both;
-  both.ours = peaks_.bytes("ours", length, kTokens, policy, keep);
-  if (peer_) both.peer = peaks_.bytes("peer", length, kTokens);
-  return both;
+  if (const auto memory = memory_.measure("ours", length, kTokens, policy, keep)) {
+    row.peak_memory_bytes.ours = memory->peak;
+    row.resident_bytes.ours = memory->resident;
+  }
+  if (!peer_) return;
+  if (const auto memory = memory_.measure("peer", length, kTokens)) {
+    row.peak_memory_bytes.peer = memory->peak;
+    row.resident_bytes.peer = memory->resident;
+  }
 }
 
 void Contest::note_agreement(Row& row, const std::vector<Token>& ours) const {

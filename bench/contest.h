@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "bench/llama_peer.h"
+#include "bench/memory.h"
 #include "bench/ours.h"
-#include "bench/peak.h"
 #include "bench/row.h"
 #include "kvedit/adapter.h"
 
@@ -26,7 +26,7 @@ class Contest {
  public:
   /// Loads the peer and warms both sides up. Throws Error(out_of_range) when the capacity passes the
   /// model's context.
-  Contest(const std::shared_ptr<Model>& model, const ContestOptions& options, PeakMeter peaks);
+  Contest(const std::shared_ptr<Model>& model, const ContestOptions& options, MemoryMeter memory);
 
   Ours& ours() { return *ours_; }
   LlamaPeer* peer() { return peer_.get(); }
@@ -34,14 +34,14 @@ class Contest {
   /// Runs each `repeat` times, who begins alternating; the peer's only when there is one.
   void interleave(const std::function<void()>& ours, const std::function<void(LlamaPeer&)>& peer);
   Both first_token_ms(int tokens) const;
-  /// Peak memory of reading `length` tokens and decoding a few; ours evicts between, if a policy is given.
-  Both peak_memory(int length, const std::string& policy = {}, const std::string& keep = {});
+  /// The memory of reading `length` tokens and decoding a few; ours evicts between, if a policy is given.
+  void note_memory(Row& row, int length, const std::string& policy = {}, const std::string& keep = {});
   /// The share of steps after which both found the same token most likely.
   void note_agreement(Row& row, const std::vector<Token>& ours) const;
 
  private:
   ContestOptions options_;
-  PeakMeter peaks_;
+  MemoryMeter memory_;
   std::unique_ptr<Ours> ours_;
   std::unique_ptr<LlamaPeer> peer_;
 };
@@ -50,10 +50,13 @@ class Contest {
 Row decode_row(Contest& contest, int cached, int tokens);
 /// Reading `length` tokens, up to the logits after the last.
 Row prefill_row(Contest& contest, int length);
-/// Decoding after evicting `length` tokens with the policy, against the peer with its full cache.
+/// Decoding after evicting `length` tokens with the policy, against the peer with its full cache; what
+/// evicting costs.
 Row evict_row(Contest& contest, int length, const std::string& policy, const std::string& keep, int tokens);
 /// Forking a session of `length` tokens; there is no peer.
 Row fork_row(Contest& contest, int length);
+/// Writing the state of `length` tokens to a file, and reading it back: two rows.
+std::vector<Row> snapshot_rows(Contest& contest, int length);
 
 /// Milliseconds of a generated token while an upgrade runs in the background; there is no peer.
 Row upgrade_row(Contest& contest, int length, int tokens);
@@ -69,18 +72,5 @@ Span erase_span(const EraseWords& words);
 /// A row for each method, each against the peer reading again what is left.
 std::vector<Row> erase_rows(Contest& contest, const EraseWords& words,
                             const std::vector<std::string>& methods);
-
-using Emit = std::function<void(const Row&)>;
-
-struct TableWords {
-  int tokens = 64;
-  std::vector<std::string> policies;
-  std::string keep;
-  std::vector<std::string> methods;
-};
-/// Tokens of the longest context of table_rows().
-int table_capacity(const TableWords& words);
-/// The rows of docs/results, as they come, in an order that reuses what was read.
-void table_rows(Contest& contest, const TableWords& words, const Emit& emit);
 
 }  // namespace kvedit::bench

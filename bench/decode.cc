@@ -6,7 +6,7 @@
 namespace kvedit::bench {
 
 Row decode_row(Contest& contest, int cached, int tokens) {
-  Row row{.name = cat("decode/", cached), .unit = "tok/s"};
+  Row row{.kind = "decode", .length = cached, .unit = "tok/s"};
   row.words = cat("decode --cached ", cached, " --tokens ", tokens);
   const int held = std::max(1, cached);
   contest.ours().hold_measured(held);
@@ -14,23 +14,23 @@ Row decode_row(Contest& contest, int cached, int tokens) {
   contest.interleave([&] { row.ours.push_back(contest.ours().decode(held, tokens)); },
                      [&](LlamaPeer& peer) { row.peer.push_back(peer.decode(held, tokens)); });
   row.first_token_ms = contest.first_token_ms(held);
-  row.peak_memory_bytes = contest.peak_memory(held);
+  contest.note_memory(row, held);
   contest.note_agreement(row, contest.ours().tops());
   return row;
 }
 
 Row prefill_row(Contest& contest, int length) {
-  Row row{.name = cat("prefill/", length), .unit = "tok/s"};
+  Row row{.kind = "prefill", .length = length, .unit = "tok/s"};
   row.words = cat("prefill --length ", length);
   contest.interleave([&] { row.ours.push_back(1e3 * length / contest.ours().prefill(length)); },
                      [&](LlamaPeer& peer) { row.peer.push_back(1e3 * length / peer.prefill(length)); });
   row.first_token_ms = contest.first_token_ms(length);
-  row.peak_memory_bytes = contest.peak_memory(length);
+  contest.note_memory(row, length);
   return row;
 }
 
 Row fork_row(Contest& contest, int length) {
-  Row row{.name = cat("fork/", length), .unit = "ms"};
+  Row row{.kind = "fork", .length = length, .unit = "ms"};
   row.words = cat("fork --length ", length);
   Ours& ours = contest.ours();
   ours.hold(length);

@@ -44,8 +44,11 @@ std::vector<Row> erase_rows(Contest& contest, const EraseWords& words,
   ours.hold(words.length);
   std::vector<Row> rows;
   for (const std::string& method : methods) {
-    Row row{.name = cat("erase/", words.length, "/", span.size(), "@", words.depth, "/", method),
+    Row row{.kind = "erase",
+            .length = words.length,
+            .what = cat(span.size(), "@", words.depth, "/", method),
             .unit = "ms"};
+    row.more["method"] = method;
     row.words = cat("erase --length ", words.length, " --span ", words.span, " --depth ", words.depth,
                     " --method ", method);
     rows.push_back(std::move(row));

@@ -9,25 +9,24 @@ namespace {
 std::string mebibytes(size_t bytes) { return cat(bytes / (1024 * 1024), " MiB"); }
 
 struct Seen {
-  std::vector<double> evict_ms;
-  std::vector<double> percent_of_prefill;
+  std::vector<double> evict_ms, score_ms, compact_ms;
   size_t resident_before = 0;
   size_t resident_after = 0;
   EvictReport report;
   std::vector<Token> tops;
 };
 
-// One repetition, on a session that shares its pages with nobody; tokens a second afterwards.
+// One repetition; tokens a second afterwards.
 double evict_and_decode(Ours& ours, int length, const std::string& policy, const Budget& budget, int tokens,
                         Seen& seen) {
-  double prefill_ms = 0;
-  Session session = ours.fresh(length, prefill_ms);
+  Session session = ours.alone(length);
   wait_until_idle();
   seen.resident_before = resident_bytes();
   const Timer timer;
   seen.report = session.evict(policy, budget);
   seen.evict_ms.push_back(timer.ms());
-  seen.percent_of_prefill.push_back(100 * seen.evict_ms.back() / prefill_ms);
+  seen.score_ms.push_back(seen.report.score_ms);
+  seen.compact_ms.push_back(seen.report.compact_ms);
   seen.resident_after = resident_bytes();
   const std::vector<Token>& text = ours.text();
   Session warm = session.fork();
@@ -46,28 +45,35 @@ double evict_and_decode(Ours& ours, int length, const std::string& policy, const
 }  // namespace
 
 Row evict_row(Contest& contest, int length, const std::string& policy, const std::string& keep, int tokens) {
-  Row row{.name = cat("evict/", length, "/", policy, "@", keep), .unit = "tok/s"};
+  Row row{.kind = "evict", .length = length, .what = cat(policy, "@", keep), .unit = "tok/s"};
   row.words = cat("evict --length ", length, " --policy ", policy, " --keep ", keep, " --tokens ", tokens);
   const Budget budget = Budget::parse(keep);
-  contest.ours().drop();
+  for (int i = 0; i < contest.repeat() && contest.ours().prefills(length) < contest.repeat(); i++)
+    contest.ours().prefill(length);
   if (contest.peer()) contest.peer()->hold_measured(length);
   Seen seen;
   contest.interleave(
       [&] { row.ours.push_back(evict_and_decode(contest.ours(), length, policy, budget, tokens, seen)); },
       [&](LlamaPeer& peer) { row.peer.push_back(peer.decode(length, tokens)); });
-  const Summary ms = summarize(seen.evict_ms);
-  const Summary percent = summarize(seen.percent_of_prefill);
   row.first_token_ms = contest.first_token_ms(length);
-  row.peak_memory_bytes = contest.peak_memory(length, policy, keep);
-  row.more["policy"] = seen.report.policy;
+  contest.note_memory(row, length, policy, keep);
+  const Summary ms = summarize(seen.evict_ms);
+  const double score_ms = summarize(seen.score_ms).median, compact_ms = summarize(seen.compact_ms).median;
+  const double percent = 100 * ms.median / row.first_token_ms.ours.value_or(0);
+  row.more["policy"] = policy;
+  row.more["keep"] = keep;
+  row.more["resolved"] = seen.report.policy;
   row.more["evict_ms"] = to_json(ms);
-  row.more["evict_percent_of_prefill"] = to_json(percent);
+  row.more["score_ms"] = to_json(summarize(seen.score_ms));
+  row.more["compact_ms"] = to_json(summarize(seen.compact_ms));
+  row.more["evict_percent_of_prefill"] = rounded(percent);
   row.more["kept"] = rounded(seen.report.keep);
   row.more["cache_bytes"] = {{"before", seen.report.bytes_before}, {"after", seen.report.bytes_after}};
-  row.more["resident_bytes"] = {{"before", seen.resident_before}, {"after", seen.resident_after}};
+  row.more["resident_while_evicting"] = {{"before", seen.resident_before}, {"after", seen.resident_after}};
   contest.note_agreement(row, seen.tops);
-  char evicting[64];
-  std::snprintf(evicting, sizeof evicting, "evicting %.1f ms (%.2f%% of prefill)", ms.median, percent.median);
+  char evicting[120];
+  std::snprintf(evicting, sizeof evicting, "evicting %.1f ms = score %.1f + compact %.1f (%.2f%% of prefill)",
+                ms.median, score_ms, compact_ms, percent);
   row.note = cat(evicting, ", cache ", mebibytes(seen.report.bytes_before), " -> ",
                  mebibytes(seen.report.bytes_after), ", resident ", mebibytes(seen.resident_before), " -> ",
                  mebibytes(seen.resident_after));

@@ -134,6 +134,23 @@ Step LlamaPeer::step(Token token) {
   return {ms, most_likely({logits, static_cast<size_t>(state_->vocabulary)})};
 }
 
+void LlamaPeer::save(const std::string& path) {
+  const std::span<const Token> held = Side::text(0, state_->prefix);
+  if (llama_state_seq_save_file(state_->context.get(), path.c_str(), 0, held.data(), held.size()) == 0)
+    fail(ErrorCode::io, "bench", "llama.cpp cannot write ", path, ": ", take_ggml_error());
+}
+
+void LlamaPeer::load(const std::string& path) {
+  std::vector<Token> tokens(Side::text().size());
+  size_t count = 0;
+  llama_memory_clear(state_->memory(), false);
+  state_->prefix = 0;
+  if (llama_state_seq_load_file(state_->context.get(), path.c_str(), 0, tokens.data(), tokens.size(),
+                                &count) == 0)
+    fail(ErrorCode::io, "bench", "llama.cpp cannot read ", path, ": ", take_ggml_error());
+  state_->prefix = static_cast<int>(count);
+}
+
 double LlamaPeer::recompute_without(Span span, int length, int& tokens) {
   // A window cache holds the window and one step: only a span near the end leaves what stands before it.
   const bool kept = state_->window == 0 || span.begin >= length - kStep;

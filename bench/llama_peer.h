@@ -24,6 +24,10 @@ class LlamaPeer final : public Side {
   /// Milliseconds; tokens: how many it read.
   double recompute_without(Span span, int length, int& tokens);
 
+  /// Writes the cache of the tokens that hold() prepared, or reads it back. Throws Error(io).
+  void save(const std::string& path);
+  void load(const std::string& path);
+
  protected:
   void read(std::span<const Token> tokens, const Progress& progress) override;
   bool go_back(int tokens) override;

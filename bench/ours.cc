@@ -35,16 +35,15 @@ Step Ours::step(Token token) {
   return session_step(*work_, token);
 }
 
-Session Ours::fresh(int tokens, double& ms) {
-  wait_until_idle();
-  const Progress callback = progress("prefill");
-  const Timer timer;
-  Session session(model_);
-  session.append_tokens(Side::text(0, tokens), callback);
-  session.logits();
-  ms = timer.ms();
-  record_first_token(tokens, ms);
-  return session;
+Session Ours::alone(int tokens) {
+  if (!snapshot_ || snapshot_tokens_ != tokens) {
+    hold(tokens);
+    snapshot_ = std::make_unique<TemporaryFile>();
+    base_->save(snapshot_->path());
+    snapshot_tokens_ = tokens;
+  }
+  drop();
+  return Session::load(model_, snapshot_->path());
 }
 
 }  // namespace kvedit::bench

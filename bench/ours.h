@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "bench/side.h"
+#include "bench/temporary.h"
 #include "kvedit/session.h"
 
 namespace kvedit::bench {
@@ -23,8 +24,9 @@ class Ours final : public Side {
   const Session& held() const { return *base_; }
   /// Frees what is held.
   void drop();
-  /// A new session over the first `tokens` tokens, up to their logits; the time counts as a prefill's.
-  Session fresh(int tokens, double& ms);
+  /// A session over the first `tokens` tokens that shares its pages with nobody: from a snapshot, made of
+  /// what hold() prepares. Nothing is held afterwards.
+  Session alone(int tokens);
 
  protected:
   void read(std::span<const Token> tokens, const Progress& progress) override;
@@ -35,6 +37,8 @@ class Ours final : public Side {
   std::shared_ptr<Model> model_;
   std::optional<Session> base_;
   std::optional<Session> work_;  // a fork of it, for decoding
+  std::unique_ptr<TemporaryFile> snapshot_;
+  int snapshot_tokens_ = 0;
 };
 
 }  // namespace kvedit::bench

@@ -16,12 +16,6 @@ Json to_json(const Both& both, bool whole) {
   return json;
 }
 
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, value < 1 ? "%.3f" : value < 100 ? "%.2f" : "%.0f", value);
-  return text;
-}
-
 std::string three(const std::vector<double>& values) {
   if (values.empty()) return "-";
   const Summary s = summarize(values);
@@ -46,6 +40,21 @@ std::string line(const std::string& name, const std::string& unit, const std::st
 
 }  // namespace
 
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text,
+                value == std::floor(value) ? "%.0f"
+                : value < 1                ? "%.3f"
+                : value < 100              ? "%.2f"
+                                           : "%.0f",
+                value);
+  return text;
+}
+
+std::string Row::name() const {
+  return kind + "/" + std::to_string(length) + (what.empty() ? "" : "/" + what);
+}
+
 double rounded(double value) {
   if (value == 0 || !std::isfinite(value)) return value;
   const double scale = std::pow(10, 5 - static_cast<int>(std::floor(std::log10(std::abs(value)))));
@@ -60,12 +69,13 @@ Json to_json(const Row& row, const Setting& setting) {
   const auto summary = [](const std::vector<double>& values) {
     return values.empty() ? Json() : to_json(summarize(values));
   };
-  Json json = {{"name", row.name}, {"unit", row.unit}};
+  Json json = {{"name", row.name()}, {"kind", row.kind}, {"length", row.length}, {"unit", row.unit}};
   json["ours"] = summary(row.ours);
   json["peer"] = summary(row.peer);
   json["ratio"] = summary(ratios(row.ours, row.peer, row.higher_is_better()));
   json["first_token_ms"] = to_json(row.first_token_ms, false);
   json["peak_memory_bytes"] = to_json(row.peak_memory_bytes, true);
+  json["resident_bytes"] = to_json(row.resident_bytes, true);
   json.update(row.more);
   json["repeat"] = setting.repeat;
   json["model"] = setting.model;
@@ -91,7 +101,7 @@ std::string table_header(const Setting& s) {
 }
 
 std::string table_line(const Row& row) {
-  return line(row.name, row.unit, three(row.ours), three(row.peer),
+  return line(row.name(), row.unit, three(row.ours), three(row.peer),
               three(ratios(row.ours, row.peer, row.higher_is_better())), two(row.first_token_ms, 1),
               two(row.peak_memory_bytes, 1024 * 1024), row.note);
 }

@@ -19,19 +19,25 @@ struct Both {
 };
 
 struct Row {
-  std::string name;               // "decode/8000"
-  std::string unit;               // "tok/s", higher is better, or "ms", lower is better
+  std::string kind;               // "decode"
+  int length = 0;                 // tokens of the context
+  std::string what = {};          // "snapkv@10%", where a kind has several rows of a length
+  std::string unit = {};          // "tok/s", higher is better, or "ms", lower is better
   std::vector<double> ours = {};  // [repeat]
   std::vector<double> peer = {};  // [repeat], or empty
   Both first_token_ms = {};
-  Both peak_memory_bytes = {};
-  Json more = Json::object();  // what only this kind of row has
-  std::string note = {};       // the same for people
-  std::string words = {};      // of the command: "decode --cached 8000"
+  Both peak_memory_bytes = {};  // of a process that does only this
+  Both resident_bytes = {};     // of the same process when the work is done
+  Json more = Json::object();   // what only this kind of row has
+  std::string note = {};        // the same for people
+  std::string words = {};       // of the command: "decode --cached 8000"
 
+  std::string name() const;  // "decode/8000", "evict/8000/snapkv@10%"
   bool higher_is_better() const { return unit == "tok/s"; }
 };
 
+/// For people: 0.123, 12.34, 123; a whole number as it is.
+std::string number(double value);
 /// To six significant digits: more would be noise.
 double rounded(double value);
 Json to_json(const Row& row, const Setting& setting);

@@ -32,7 +32,7 @@ double Side::prefill(int tokens) {
   const Timer timer;
   read(text(0, tokens), callback);
   const double ms = timer.ms();
-  record_first_token(tokens, ms);
+  first_token_ms_[tokens].push_back(ms);
   return ms;
 }
 
@@ -61,6 +61,11 @@ double Side::decode(int cached, int tokens) {
     tops_.push_back(made.top);
   }
   return 1e3 * tokens / ms;
+}
+
+int Side::prefills(int tokens) const {
+  const auto found = first_token_ms_.find(tokens);
+  return found == first_token_ms_.end() ? 0 : static_cast<int>(found->second.size());
 }
 
 std::optional<double> Side::first_token_ms(int tokens) const {

@@ -46,7 +46,8 @@ class Side {
   const std::vector<Token>& tops() const { return tops_; }
   /// Median over the prefills of this length, if there was one.
   std::optional<double> first_token_ms(int tokens) const;
-  void record_first_token(int tokens, double ms) { first_token_ms_[tokens].push_back(ms); }
+  /// How often exactly this length was read.
+  int prefills(int tokens) const;
 
  protected:
   virtual void read(std::span<const Token> tokens, const Progress& progress) = 0;

@@ -21,7 +21,7 @@ double token_ms(Session& session, int tokens) {
 }  // namespace
 
 Row upgrade_row(Contest& contest, int length, int tokens) {
-  Row row{.name = cat("upgrade/", length), .unit = "ms"};
+  Row row{.kind = "upgrade", .length = length, .unit = "ms"};
   row.words = cat("upgrade --length ", length, " --tokens ", tokens);
   Ours& ours = contest.ours();
   ours.hold(length);

@@ -1,10 +1,11 @@
 // kvedit bench: our speed and memory beside llama.cpp's, both in one process, interleaved.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <fstream>
 #include <functional>
 #include <iostream>
 
-#include "bench/contest.h"
+#include "bench/report.h"
 #include "commands.h"
 #include "common.h"
 #include "edit.h"
@@ -13,7 +14,6 @@ namespace kvedit::cli {
 namespace {
 
 using bench::Contest;
-using bench::Emit;
 using bench::Row;
 
 const char* const footer =
@@ -24,7 +24,9 @@ const char* const footer =
     "  kvedit bench decode --cached 0 --cached 8000 --threads 2\n"
     "  kvedit bench prefill --length 512 --peer none\n"
     "  kvedit bench erase --length 8000 --span 64 --depth 10% --method shift --json\n"
-    "  kvedit bench all -m model.gguf --threads 2 --json >results.jsonl";
+    "  kvedit bench evict --policy all --keep 10%           # what compressing costs, by policy\n"
+    "  kvedit bench report --out report --threads 2         # all of it, with charts\n"
+    "  kvedit bench report --out report --threads 2 --resume";
 
 struct BenchOptions {
   CommonOptions common;
@@ -39,6 +41,9 @@ struct BenchOptions {
   std::string adapter;
   std::vector<std::string> policies = {"snapkv"};
   std::string keep = "10%";
+  std::string out;
+  bool quick = false;
+  bool resume = false;
   std::string side;
   std::string policy;
 };
@@ -53,21 +58,22 @@ bench::ProgressMaker progress_lines() {
   };
 }
 
-using Work = std::function<void(Contest&, const Emit&)>;
+using Emit = std::function<void(const Row&)>;
 
-/// capacity: tokens of the longest context.
-void compare(const BenchOptions& options, int capacity, const Work& work) {
+/// capacity: tokens of the longest context. work is given what prints a row.
+void compare(const BenchOptions& options, int capacity,
+             const std::function<void(Contest&, const bench::Setting&, const Emit&)>& work) {
   const CommonOptions& common = options.common;
   const bool peer = options.peer != "none";
   const auto model = load_model(common);
   const ModelInfo info = model->info();
   std::vector<std::string> child = bench::load_words(info, common.load);
   child.emplace_back("--json");
-  bench::PeakMeter peaks(options.no_memory ? "" : "/proc/self/exe", child);
-  Contest contest(model, {options.repeat, peer, capacity, progress_lines()}, std::move(peaks));
+  bench::MemoryMeter memory(options.no_memory ? "" : "/proc/self/exe", child);
+  Contest contest(model, {options.repeat, peer, capacity, progress_lines()}, std::move(memory));
   const bench::Setting setting = bench::make_setting(info, common.load, options.repeat, peer);
   if (!common.json) std::cout << bench::table_header(setting) << std::endl;
-  work(contest, [&](const Row& row) {
+  work(contest, setting, [&](const Row& row) {
     if (common.json) return print_json(bench::to_json(row, setting), -1);
     std::cout << bench::table_line(row) << std::endl;
   });
@@ -76,22 +82,23 @@ void compare(const BenchOptions& options, int capacity, const Work& work) {
 void run_decode(const BenchOptions& o) {
   const std::vector<int> cached = o.lengths.empty() ? std::vector<int>{0} : o.lengths;
   const int longest = std::max(1, *std::max_element(cached.begin(), cached.end()));
-  compare(o, longest + o.tokens, [&](Contest& contest, const Emit& emit) {
+  compare(o, longest + o.tokens, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
     for (const int n : cached) emit(decode_row(contest, n, o.tokens));
   });
 }
 
 void run_prefill(const BenchOptions& o) {
   const std::vector<int> lengths = o.lengths.empty() ? std::vector<int>{512, 2000, 8000} : o.lengths;
-  compare(o, *std::max_element(lengths.begin(), lengths.end()), [&](Contest& contest, const Emit& emit) {
-    for (const int n : lengths) emit(prefill_row(contest, n));
-  });
+  compare(o, *std::max_element(lengths.begin(), lengths.end()),
+          [&](Contest& contest, const bench::Setting&, const Emit& emit) {
+            for (const int n : lengths) emit(prefill_row(contest, n));
+          });
 }
 
 void run_erase(const BenchOptions& o) {
   bench::erase_span(o.erase);  // refuse before the model is read
   const auto methods = chosen_methods(o.methods, true);
-  compare(o, o.erase.length, [&](Contest& contest, const Emit& emit) {
+  compare(o, o.erase.length, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
     bench::EraseWords words = o.erase;
     if (!o.adapter.empty()) words.adapter = contest.ours().model()->load_adapter(o.adapter);
     for (const Row& row : erase_rows(contest, words, methods)) emit(row);
@@ -101,7 +108,7 @@ void run_erase(const BenchOptions& o) {
 void run_evict(const BenchOptions& o) {
   Budget::parse(o.keep);
   const auto names = chosen_policies(o.policies);
-  compare(o, o.length + o.tokens, [&](Contest& contest, const Emit& emit) {
+  compare(o, o.length + o.tokens, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
     for (const std::string& name : names) emit(evict_row(contest, o.length, name, o.keep, o.tokens));
   });
 }
@@ -109,27 +116,84 @@ void run_evict(const BenchOptions& o) {
 void run_fork(const BenchOptions& options) {
   BenchOptions o = options;
   o.peer = "none";  // there is nothing to compare with
-  compare(o, o.length, [&](Contest& contest, const Emit& emit) { emit(fork_row(contest, o.length)); });
+  compare(o, o.length, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
+    emit(fork_row(contest, o.length));
+  });
 }
 
 void run_upgrade(const BenchOptions& options) {
   BenchOptions o = options;
   o.peer = "none";
-  compare(o, o.length + 2 * o.tokens,
-          [&](Contest& contest, const Emit& emit) { emit(upgrade_row(contest, o.length, o.tokens)); });
+  compare(o, o.length + 2 * o.tokens, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
+    emit(upgrade_row(contest, o.length, o.tokens));
+  });
 }
 
-void run_all(const BenchOptions& o) {
+void run_snapshot(const BenchOptions& o) {
+  compare(o, o.length, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
+    for (const Row& row : snapshot_rows(contest, o.length)) emit(row);
+  });
+}
+
+void write(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text << std::flush;
+  if (!file) throw Error(ErrorCode::io, "bench", "cannot write " + path);
+}
+
+/// Those that could be drawn; what could not is told.
+std::vector<bench::Chart> drawn(std::vector<bench::Chart> charts, const std::string& folder) {
+  try {
+    for (const bench::Chart& chart : charts) plot::draw(plot::script(chart.lines), folder + "/" + chart.name);
+    return charts;
+  } catch (const Error& error) {
+    std::cerr << "kvedit: " << error.what() << "; the tables are complete\n";
+    return {};
+  }
+}
+
+std::string command_of(const BenchOptions& o, const bench::ReportWords& words) {
+  std::string command = "kvedit bench report --out DIR --lengths";
+  for (const int length : words.lengths) command += " " + std::to_string(length);
+  for (const std::string& policy : o.policies) command += " --policy " + policy;
+  return command + " --keep " + words.keep + " --tokens " + std::to_string(words.tokens) + " --repeat " +
+         std::to_string(o.repeat) + " --threads " + std::to_string(o.common.load.threads);
+}
+
+void run_report(const BenchOptions& given) {
+  BenchOptions o = given;
+  if (o.quick) {
+    o.repeat = 1;
+    o.tokens = 32;
+  }
+  if (o.lengths.empty())
+    o.lengths = o.quick ? std::vector<int>{512, 2000} : std::vector<int>{512, 2000, 8000};
   Budget::parse(o.keep);
-  const bench::TableWords words{o.tokens, chosen_policies(o.policies), o.keep, chosen_methods({"all"}, true)};
-  compare(o, table_capacity(words),
-          [&](Contest& contest, const Emit& emit) { table_rows(contest, words, emit); });
+  const bench::ReportWords words{o.lengths, o.tokens, chosen_policies(o.policies), o.keep,
+                                 chosen_methods(o.methods, true)};
+  compare(o, report_capacity(words), [&](Contest& contest, const bench::Setting& setting, const Emit& emit) {
+    bench::ReportRows report(o.out, setting, o.resume);
+    run_jobs(contest, report_jobs(words), setting, report, emit,
+             [&](const std::string& job, const Error& error) {
+               std::cerr << "kvedit: " << job << ": " << error.what() << "\n";
+             });
+    const auto charts = drawn(bench::report_charts(report.rows()), o.out);
+    o.common.load.threads = setting.threads;
+    write(o.out + "/report.md", bench::report_markdown(report.rows(), command_of(o, words), charts));
+    if (!o.common.json) std::cout << "\n" << o.out << "/report.md\n";
+    if (report.failures() > 0) {
+      throw Error(
+          ErrorCode::io, "bench",
+          std::to_string(report.failures()) + " failed, see the end of report.md; --resume tries again");
+    }
+  });
 }
 
-void run_peak(const BenchOptions& o) {
-  bench::PeakJob job{o.side, o.common.model, o.common.load, o.length, o.tokens, o.policy, o.keep};
+void run_memory(const BenchOptions& o) {
+  bench::MemoryJob job{o.side, o.common.model, o.common.load, o.length, o.tokens, o.policy, o.keep};
   if (job.model.empty()) job.model = default_model();
-  print_json({{"peak_memory_bytes", do_peak_job(job)}}, -1);
+  const bench::Memory memory = do_memory_job(job);
+  print_json({{"peak_memory_bytes", memory.peak}, {"resident_bytes", memory.resident}}, -1);
 }
 
 CLI::App* add_kind(CLI::App& bench, const std::string& name, const std::string& description,
@@ -200,13 +264,24 @@ void add_bench(CLI::App& app) {
       kind("upgrade", "Milliseconds a token while a cache becomes exact in the background", run_upgrade);
   add_number(upgrade, "--length", u->length, "Tokens of the context", 256);
   add_number(upgrade, "--tokens", u->tokens, "Tokens to generate meanwhile");
-  const auto [all, a] = kind("all", "Every row of the results table, up to 8,000 tokens", run_all);
-  add_evict_words(all, a);
-  const auto [peak, k] = kind("peak", "Peak memory of one side, in this process", run_peak);
-  peak->group("");  // for our own child processes
-  peak->add_option("--side", k->side, "ours or peer")->required();
-  add_number(peak, "--length", k->length, "Tokens to read");
-  add_number(peak, "--tokens", k->tokens, "Tokens to decode");
-  peak->add_option("--policy", k->policy, "Evict after reading");
-  peak->add_option("--keep", k->keep, "Budget");
+  const auto [snapshot, s] = kind("snapshot", "Milliseconds of saving and loading a session", run_snapshot);
+  add_number(snapshot, "--length", s->length, "Tokens of the context", 2);
+  const auto [report, r] =
+      kind("report", "All of this over several lengths: data, tables and charts", run_report);
+  report->add_option("--out", r->out, "Folder for report.md, report.jsonl and charts")
+      ->type_name("DIR")
+      ->required();
+  add_number(report, "--lengths", r->lengths, "Tokens of the contexts (default: 512 2000 8000)", 16);
+  report->add_option("--method", r->methods, "Of erasing, repeatable (default: all)")->type_name("M");
+  add_evict_words(report, r);
+  report->add_flag("--quick", r->quick, "512 and 2,000 tokens, each row once: under three minutes")
+      ->excludes("--repeat");
+  report->add_flag("--resume", r->resume, "Go on with what is in the folder");
+  const auto [memory, k] = kind("memory", "Memory of one side, in this process", run_memory);
+  memory->group("");  // for our own child processes
+  memory->add_option("--side", k->side, "ours or peer")->required();
+  add_number(memory, "--length", k->length, "Tokens to read");
+  add_number(memory, "--tokens", k->tokens, "Tokens to decode");
+  memory->add_option("--policy", k->policy, "Evict after reading");
+  memory->add_option("--keep", k->keep, "Budget");
 }

@@ -1,4 +1,4 @@
-#include "bench/peak.h"
+#include "bench/memory.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -34,14 +34,18 @@ void decode(Session& session, std::span<const Token> tokens) {
   for (const Token token : tokens) session_step(session, token);
 }
 
+Memory memory_now() {
+  return {static_cast<double>(peak_resident_bytes()), static_cast<double>(resident_bytes())};
+}
+
 }  // namespace
 
-size_t do_peak_job(const PeakJob& job) {
+Memory do_memory_job(const MemoryJob& job) {
   const std::vector<Token> text = filler_tokens(kAnyVocabulary, job.length + job.tokens);
   if (job.side == "peer") {
     LlamaPeer peer(job.model, text, std::max(1, job.load.threads), job.length + job.tokens, {});
     peer.decode(job.length, job.tokens);
-    return peak_resident_bytes();
+    return memory_now();
   }
   if (job.side != "ours")
     fail(ErrorCode::not_found, "bench", "no side '", job.side, "'; there are ours, peer");
@@ -50,13 +54,13 @@ size_t do_peak_job(const PeakJob& job) {
   session.logits();
   if (!job.policy.empty()) session.evict(job.policy, Budget::parse(job.keep));
   decode(session, std::span<const Token>(text).subspan(job.length));
-  return peak_resident_bytes();
+  return memory_now();
 }
 
-std::optional<double> PeakMeter::bytes(const std::string& side, int length, int tokens,
-                                       const std::string& policy, const std::string& keep) {
+std::optional<Memory> MemoryMeter::measure(const std::string& side, int length, int tokens,
+                                           const std::string& policy, const std::string& keep) {
   if (program_.empty()) return std::nullopt;
-  std::vector<std::string> words = {program_,   "bench",     "peak",     "--side",   side,
+  std::vector<std::string> words = {program_,   "bench",     "memory",   "--side",   side,
                                     "--length", cat(length), "--tokens", cat(tokens)};
   if (!policy.empty()) words.insert(words.end(), {"--policy", policy, "--keep", keep});
   words.insert(words.end(), common_.begin(), common_.end());
@@ -66,7 +70,7 @@ std::optional<double> PeakMeter::bytes(const std::string& side, int length, int 
   if (!json.is_object() || !json.contains("peak_memory_bytes")) {
     fail(ErrorCode::io, "bench", "the process that measures memory gave no number");
   }
-  return known_[words] = json["peak_memory_bytes"].get<double>();
+  return known_[words] = {json["peak_memory_bytes"].get<double>(), json.value("resident_bytes", 0.0)};
 }
 
 }  // namespace kvedit::bench

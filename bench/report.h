@@ -1,0 +1,71 @@
+// The report: every kind of work over several lengths, kept row by row in a folder, as data, as a Markdown
+// page and as charts. A row that fails is told in its place.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bench/contest.h"
+#include "eval/plot.h"
+
+namespace kvedit::bench {
+
+struct ReportWords {
+  std::vector<int> lengths;
+  int tokens = 64;  // to decode
+  std::vector<std::string> policies;
+  std::string keep;
+  std::vector<std::string> methods;
+};
+
+/// Rows that are measured together.
+struct Job {
+  std::string name;  // "erase/8000"
+  std::function<std::vector<Row>(Contest&)> run;
+};
+
+/// In an order that reuses what was read.
+std::vector<Job> report_jobs(const ReportWords& words);
+/// Tokens of the longest context of them.
+int report_capacity(const ReportWords& words);
+
+/// The rows that a folder's report.jsonl has, a JSON object a line as to_json(Row) makes it, and "job"; or
+/// with "error" instead of measurements.
+class ReportRows {
+ public:
+  /// Throws Error(invalid_argument) when there are rows and `resume` is false, or of another model or
+  /// machine, naming what differs; Error(corrupt) with file and line; Error(io).
+  ReportRows(const std::string& folder, const Setting& setting, bool resume);
+
+  /// Whether the job's rows are there, and no error.
+  bool done(const std::string& job) const;
+  /// Replaces what the job has, in the file too.
+  void put(const std::string& job, std::vector<Json> rows);
+  const std::vector<Json>& rows() const { return rows_; }
+  size_t failures() const;
+
+ private:
+  void write() const;
+
+  std::string path_;
+  std::vector<Json> rows_;
+};
+
+/// Runs what is not done, in order, and keeps it; emit is told of each row. A job's Error becomes its row and
+/// the next one runs, but Error(cancelled) is thrown.
+void run_jobs(Contest& contest, const std::vector<Job>& jobs, const Setting& setting, ReportRows& report,
+              const std::function<void(const Row&)>& emit,
+              const std::function<void(const std::string& job, const Error&)>& failed);
+
+struct Chart {
+  std::string name;     // of the file, without suffix
+  std::string section;  // kind of the rows that it stands with
+  plot::Lines lines;
+};
+std::vector<Chart> report_charts(const std::vector<Json>& rows);
+/// command: what makes the report again. Charts are named only if they were drawn.
+std::string report_markdown(const std::vector<Json>& rows, const std::string& command,
+                            const std::vector<Chart>& drawn);
+
+}  // namespace kvedit::bench

@@ -1,0 +1,49 @@
+#include <filesystem>
+
+#include "base/check.h"
+#include "bench/contest.h"
+#include "bench/temporary.h"
+
+namespace kvedit::bench {
+namespace {
+
+// What a side does with a file, timed.
+template <typename Work>
+double ms_of(const Work& work) {
+  wait_until_idle();
+  const Timer timer;
+  work();
+  return timer.ms();
+}
+
+}  // namespace
+
+std::vector<Row> snapshot_rows(Contest& contest, int length) {
+  Ours& ours = contest.ours();
+  ours.hold(length);
+  if (contest.peer()) contest.peer()->hold(length);
+  Row save{.kind = "save", .length = length, .unit = "ms"};
+  Row load{.kind = "load", .length = length, .unit = "ms"};
+  const TemporaryFile file, peer_file;
+  contest.interleave(
+      [&] {
+        save.ours.push_back(ms_of([&] { ours.held().save(file.path()); }));
+        load.ours.push_back(ms_of([&] { Session::load(ours.model(), file.path()); }));
+      },
+      [&](LlamaPeer& peer) {
+        save.peer.push_back(ms_of([&] { peer.save(peer_file.path()); }));
+        load.peer.push_back(ms_of([&] { peer.load(peer_file.path()); }));
+      });
+  std::vector<Row> rows = {std::move(save), std::move(load)};
+  for (Row& row : rows) {
+    row.words = cat("snapshot --length ", length);
+    row.more["file_bytes"] = {{"ours", file.bytes()}};
+    if (contest.peer()) row.more["file_bytes"]["peer"] = peer_file.bytes();
+    row.note = cat("file ", rounded(static_cast<double>(file.bytes()) / 0x1p20), " MiB");
+    if (contest.peer())
+      row.note += cat(", peer's ", rounded(static_cast<double>(peer_file.bytes()) / 0x1p20));
+  }
+  return rows;
+}
+
+}  // namespace kvedit::bench
