@@ -24,3 +24,6 @@ endif()
 if(KVEDIT_TRAIN)
   find_package(Torch REQUIRED)
 endif()
+
+# Unicode, for the scores of the evaluation.
+pkg_check_modules(icu REQUIRED IMPORTED_TARGET icu-uc>=70)

@@ -1,0 +1,34 @@
+// RULER's qa_1 and qa_2: the documents of a question among others of its data set.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "eval/ruler/ruler.h"
+
+namespace kvedit::eval::ruler {
+
+struct QaQuestion {
+  std::string query;
+  std::vector<std::string> answers;
+  std::vector<size_t> documents;  // its own: they are always there
+  std::vector<size_t> more;       // of the same article: they come before others
+};
+
+struct QaSet {
+  std::string name;  // "qa_1": SQuAD's format, "qa_2": HotpotQA's
+  std::vector<std::string> documents;
+  std::vector<QaQuestion> questions;
+};
+
+/// The official file of SQuAD or HotpotQA. Records that are none are given to `skip` with what is wrong.
+/// Throws Error(invalid_argument) for a file of another kind.
+QaSet read_qa(const nlohmann::json& file, const std::function<void(const std::string& what)>& skip);
+
+/// Of at most `tokens` tokens; documents are chosen so that 2 % are met. Nothing where the question's own
+/// documents are too long, or no others fit.
+std::optional<Prompt> qa(const QaSet& set, size_t question, const Count& count, size_t tokens, Draws draws);
+
+}  // namespace kvedit::eval::ruler
