@@ -22,6 +22,9 @@ void write(const std::string& path, const std::string& text) {
 }
 
 const Json kSetting = {{"task", "text"}, {"seed", 1}};
+const Cell kHalf = {"keydiff", "50%"};
+
+TaskOptions options_with(const Haystack& haystack) { return {std::make_shared<const Haystack>(haystack)}; }
 
 class GridTest : public testing::Test {
  protected:
@@ -29,24 +32,27 @@ class GridTest : public testing::Test {
 
   Results open(bool resume) const {
     std::vector<std::string> metrics;
-    for (const Metric& metric : text_task().info().metrics) metrics.push_back(metric.name);
+    for (const Metric& metric : text_->info().metrics) metrics.push_back(metric.name);
     return {path_, kSetting, metrics, resume};
   }
-  void run(Results& results, const Task& task = text_task(), const Progress& progress = {}) const {
+  void run(Results& results, const Progress& progress = {}) const {
     run_grid(
-        model_, task, haystack_, grid_,
+        model_, *text_, grid_,
         [&](int length, int example, const Cell& cell) { return results.have(length, example, cell); },
         [&](const Result& result) { results.add(result); }, progress);
   }
   std::string table(const Results& results) const {
-    const TaskInfo info = text_task().info();
-    return to_markdown(info, kSetting, report_rows(results, grid_, info.metrics));
+    return to_markdown(make_report(text_->info(), kSetting, results, grid_, {kFull, {.method = "drop"}}));
+  }
+  double score(const Results& results, int length, int example, const Cell& cell, size_t metric = 0) const {
+    return results.get(length, example, cell).questions.at(0).scores.at(metric);
   }
 
   std::string path_ = temporary_path("results.jsonl");
   std::shared_ptr<Model> model_ = load(spec_of("llama"), exact_options());
   Haystack haystack_{{prose(300, 1), prose(300, 2)}};
-  Grid grid_{{kFull, {"snapkv", "100%"}, {"snapkv", "50%"}, {"keydiff", "50%"}}, {150, 200}, 3, 1};
+  std::unique_ptr<Task> text_ = open_task("text:span=20", options_with(haystack_));
+  Grid grid_{{kFull, {"snapkv", "100%"}, {"snapkv", "50%"}, kHalf}, {150, 200}, 3, 1, {}};
 };
 
 TEST_F(GridTest, KeepingAllIsTheFullCache) {
@@ -57,13 +63,13 @@ TEST_F(GridTest, KeepingAllIsTheFullCache) {
     for (int i = 0; i < grid_.examples; i++) {
       const Result& full = results.get(length, i, kFull);
       const Result& all = results.get(length, i, {"snapkv", "100%"});
-      EXPECT_EQ(full.scores[0], 0);
-      EXPECT_EQ(all.scores, full.scores);
+      EXPECT_EQ(full.questions[0].scores[0], 0);
+      EXPECT_EQ(all.questions[0].scores, full.questions[0].scores);
       EXPECT_EQ(all.bytes, full.bytes);
       const Result& half = results.get(length, i, {"snapkv", "50%"});
-      EXPECT_GT(half.scores[0], 1e-6);
+      EXPECT_GT(half.questions[0].scores[0], 1e-6);
       EXPECT_LT(half.bytes, full.bytes);
-      EXPECT_EQ(half.prompt, full.prompt);
+      EXPECT_EQ(half.questions[0].prompt, full.questions[0].prompt);
     }
   }
 }
@@ -72,13 +78,14 @@ TEST_F(GridTest, KeepingAllIsTheFullCache) {
 TEST_F(GridTest, ScoresAgreeWithASlowReference) {
   Results results = open(false);
   run(results);
-  const Example example = text_task().make(*model_, haystack_, {150, 1, 2});
+  const Example example = text_->make(*model_, {150, 1, 2});
+  const std::vector<Token>& continuation = example.questions[0].continuation;
   Session full(model_);
   full.append_tokens(example.context);
   Session half = full.fork();
   half.evict("keydiff", Budget::fraction(0.5));
   double kl = 0, likelihood = 0;
-  for (const Token& token : example.continuation) {
+  for (const Token& token : continuation) {
     const std::vector<float> p = full.logits(), q = half.logits();
     kl += divergence(p, q, model_->info().vocabulary).mean / 64;
     double sum = 0;
@@ -87,9 +94,9 @@ TEST_F(GridTest, ScoresAgreeWithASlowReference) {
     full.append_tokens({&token, 1});
     half.append_tokens({&token, 1});
   }
-  const Result& result = results.get(150, 2, {"keydiff", "50%"});
-  EXPECT_NEAR(result.scores[0], kl, 1e-4 * kl + 1e-7);  // the grid's log-probabilities are floats
-  EXPECT_NEAR(result.scores[1], std::exp(-likelihood), 1e-4 * std::exp(-likelihood));
+  // The grid's log-probabilities are floats.
+  EXPECT_NEAR(score(results, 150, 2, kHalf), kl, 1e-4 * kl + 1e-7);
+  EXPECT_NEAR(score(results, 150, 2, kHalf, 1), std::exp(-likelihood), 1e-4 * std::exp(-likelihood));
 }
 
 TEST_F(GridTest, AnInterruptedRunEndsWithTheSameTable) {
@@ -102,7 +109,7 @@ TEST_F(GridTest, AnInterruptedRunEndsWithTheSameTable) {
   std::remove(path_.c_str());
   for (const size_t until : {5, 14}) {
     Results results = open(until > 5);
-    EXPECT_EQ(code_of([&] { run(results, text_task(), [&](size_t done, size_t) { return done < until; }); }),
+    EXPECT_EQ(code_of([&] { run(results, [&](size_t done, size_t) { return done < until; }); }),
               ErrorCode::cancelled);
     EXPECT_EQ(results.size(), until);
   }
@@ -122,7 +129,7 @@ TEST_F(GridTest, AFileCutInItsFirstLineBeginsAnew) {
 }
 
 TEST_F(GridTest, EarlierResultsAreNotMixedUnasked) {
-  { open(false).add({100, 0, kFull, "", "", "", {0, 1}}); }
+  { open(false).add({100, 0, kFull, {{"", "", "", "", {0, 1}}}}); }
   EXPECT_EQ(code_of([&] { open(false); }), ErrorCode::invalid_argument);
   std::string text = read(path_);
   write(path_, text.replace(text.find("\"seed\":1"), 8, "\"seed\":2"));
@@ -155,25 +162,98 @@ TEST_F(GridTest, AFailingCellIsNamed) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::out_of_range);
-    EXPECT_NE(std::string(error.what()).find("(snapkv at 1%, length 150, example 0)"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("(snapkv@1%, length 150, example 0)"), std::string::npos);
   }
 }
 
+// What follows the edit sees the same as in a session edited by hand; the exact cache is that of a fresh
+// prefill of what remains.
+TEST_F(GridTest, ErasingIsComparedWithAFreshPrefill) {
+  grid_.cells = {{.method = "recompute"}, {.method = "none"}, {.method = "drop"}};
+  Results results = open(false);
+  run(results);
+  const Example example = text_->make(*model_, {200, 1, 1});
+  const Question& question = example.questions[0];
+  std::vector<Token> rest = example.context;
+  rest.erase(rest.begin() + example.erased[0].begin, rest.begin() + example.erased[0].end);
+  Session exact = fresh(model_, rest);
+  for (const std::string method : {"recompute", "none", "drop"}) {
+    Session session = fresh(model_, example.context);
+    if (method != "none") session.erase(example.erased[0], {.method = method});
+    Session compared = exact.fork();
+    double kl = 0;
+    for (const Token& token : question.continuation) {
+      kl += divergence(compared.logits(), session.logits(), model_->info().vocabulary).mean / 64;
+      compared.append_tokens({&token, 1});
+      session.append_tokens({&token, 1});
+    }
+    const double measured = score(results, 200, 1, {.method = method});
+    EXPECT_NEAR(measured, kl, 1e-4 * kl + 1e-6) << method;
+    if (method == "recompute") EXPECT_LT(measured, 1e-6);
+    if (method != "recompute") EXPECT_GT(measured, 1e-5);
+  }
+}
+
+TEST_F(GridTest, AStaleQuestionIsReadBeforeTheEditAndAFreshOneAfter) {
+  const std::vector<Token> context = random_tokens(100, 3), asked = random_tokens(9, 4);
+  Example example{context, {{40, 60}}, {}};
+  Question fresh_question, stale, early;
+  fresh_question.after = stale.before = asked;
+  early.cut = 70;
+  early.continuation = random_tokens(5, 5);
+  for (Question* q : {&fresh_question, &stale}) {
+    q->answer_tokens = 6;
+    q->stop = {};
+    q->compared = true;
+  }
+  example.questions = {fresh_question, stale, early};
+  Asked grid(model_, example, 1, {});
+  const Asking asking = grid.ask({.method = "shift"}, {}, {});
+  const auto by_hand = [&](bool stale_question) {
+    Session session = fresh(model_, context);
+    if (stale_question) session.append_tokens(asked);
+    session.erase(Span{40, 60}, {.method = "shift"});
+    if (!stale_question) session.append_tokens(asked);
+    return session.generate({.max_tokens = 6}).text;
+  };
+  EXPECT_EQ(asking.answers[0].text, by_hand(false));
+  EXPECT_EQ(asking.answers[1].text, by_hand(true));
+  EXPECT_NE(asking.answers[0].kl, asking.answers[1].kl);
+  EXPECT_EQ(asking.answers[0].exact_text, asking.answers[1].exact_text);
+  Session cut = fresh(model_, std::vector(context.begin(), context.begin() + 70));
+  cut.erase(Span{40, 60}, {.method = "shift"});
+  double likelihood = 0;
+  for (const Token& token : early.continuation) {
+    const std::vector<float> logits = cut.logits();
+    double sum = 0;
+    for (const float x : logits) sum += std::exp(static_cast<double>(x));
+    likelihood += (logits[token] - std::log(sum)) / 5;
+    cut.append_tokens({&token, 1});
+  }
+  EXPECT_NEAR(asking.answers[2].perplexity, std::exp(-likelihood), 1e-4 * std::exp(-likelihood));
+}
+
 TEST_F(GridTest, AnswersAreGenerated) {
-  grid_ = {{kFull, {"keydiff", "50%"}}, {500}, 1, 1};
+  TinySpec spec = spec_of("llama");
+  spec.context = 1024;
+  const auto model = load(spec, exact_options());
+  const auto task = open_task("niah-noise", options_with(haystack_));
+  const Grid grid{{kFull, kHalf}, {500}, 1, 1, {}};
   std::vector<Result> made;
   run_grid(
-      model_, niah_noise_task(), haystack_, grid_, [](int, int, const Cell&) { return false; },
+      model, *task, grid, [](int, int, const Cell&) { return false; },
       [&](const Result& result) { made.push_back(result); });
   ASSERT_EQ(made.size(), 2U);
-  const Example example = niah_noise_task().make(*model_, haystack_, {500, 1, 0});
-  Session session(model_);
+  const Example example = task->make(*model, {500, 1, 0});
+  const Question& question = example.questions.at(0);
+  Session session(model);
   session.append_tokens(example.context);
+  session.append_tokens(question.before);
   GenerateOptions options;
-  options.max_tokens = example.answer_tokens;
+  options.max_tokens = question.answer_tokens;
   options.stop = {"\n"};
-  EXPECT_EQ(made[0].answer, session.generate(options).text);
-  EXPECT_EQ(made[0].expected, example.expected);
+  EXPECT_EQ(made[0].questions[0].answer, session.generate(options).text);
+  EXPECT_EQ(made[0].questions[0].expected, question.expected[0]);
 }
 
 }  // namespace

@@ -18,6 +18,13 @@ struct Interval {
 /// Of at least one value.
 Interval interval(std::vector<double> values, Mean mean);
 
+/// Of the pairs' differences, values - reference; of geometric means the quotient. Equally long.
+Interval difference(std::vector<double> values, std::vector<double> reference, Mean mean);
+/// Of the arithmetic means' quotient, pairs drawn together. The reference's mean is above 0.
+Interval quotient(const std::vector<double>& values, const std::vector<double>& reference);
+/// Whether a difference is one: its interval excludes 0 (1 of geometric means).
+bool claimed(const Interval& difference, Mean mean);
+
 /// "62.5 % [45.8, 79.2]", "0.0451 [0.0401, 0.0502]"
 std::string to_text(const Interval& interval, Mean mean);
 

@@ -35,6 +35,31 @@ TEST(IntervalTest, PerplexitiesAreAveragedByTheirLogarithms) {
   EXPECT_NEAR(i.high, 8, 1e-12);
 }
 
+// Pairs that differ by about .1, on values that scatter ten times as much: unpaired nothing could be said.
+TEST(IntervalTest, PairedDifferencesAreSharperThanTheirMeans) {
+  std::vector<double> values, reference;
+  for (int i = 0; i < 100; i++) {
+    reference.push_back(1 + i % 10);
+    values.push_back(reference.back() + 0.1 + 0.02 * (i % 3 - 1));
+  }
+  const Interval d = difference(values, reference, Mean::arithmetic);
+  EXPECT_NEAR(d.mean, 0.1, 0.001);
+  EXPECT_LT(d.high - d.low, 0.01);
+  EXPECT_TRUE(claimed(d, Mean::arithmetic));
+  EXPECT_FALSE(claimed(difference(reference, reference, Mean::arithmetic), Mean::arithmetic));
+  const Interval q = quotient(values, reference);
+  EXPECT_NEAR(q.mean, 5.6 / 5.5, 1e-4);
+  EXPECT_GT(q.low, 1);
+  EXPECT_LT(q.high, 1.03);
+}
+
+TEST(IntervalTest, PerplexitiesDifferByTheirQuotient) {
+  const Interval d = difference({2, 8, 3}, {1, 4, 1.5}, Mean::geometric);
+  EXPECT_NEAR(d.mean, 2, 1e-12);
+  EXPECT_NEAR(d.low, 2, 1e-12);
+  EXPECT_TRUE(claimed(d, Mean::geometric));
+}
+
 TEST(IntervalTest, OfNothingIsRefused) { EXPECT_THROW(interval({}, Mean::share), Error); }
 
 }  // namespace

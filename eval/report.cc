@@ -1,69 +1,161 @@
 #include "eval/report.h"
 
-#include <cstdio>
-#include <sstream>
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/check.h"
 
 namespace kvedit::eval {
+namespace {
 
-std::vector<ReportRow> report_rows(const Results& results, const Grid& grid,
-                                   const std::vector<Metric>& metrics) {
-  std::vector<ReportRow> rows;
-  for (const int length : grid.lengths) {
-    for (const Cell& cell : grid.cells) {
-      ReportRow row{length, cell, grid.examples};
-      std::vector<std::vector<double>> scores(metrics.size());
-      for (int i = 0; i < grid.examples; i++) {
-        const Result& result = results.get(length, i, cell);
-        for (size_t m = 0; m < metrics.size(); m++) scores[m].push_back(result.scores[m]);
-        row.mebibytes += static_cast<double>(result.bytes) / 0x1p20 / grid.examples;
+/// By example; examples without such a question are left out.
+using Values = std::map<int, double>;
+
+bool belongs(const std::string& kind, const std::string& group) {
+  return kind == group || (kind.starts_with(group) && kind[group.size()] == '/');
+}
+
+// "stale/unique": "stale", "stale/unique"
+void add_groups(std::vector<std::string>& kinds, const std::string& kind) {
+  for (size_t end = kind.find('/');; end = kind.find('/', end + 1)) {
+    const std::string group = kind.substr(0, end);
+    if (std::find(kinds.begin(), kinds.end(), group) == kinds.end()) {
+      // Behind the last of its siblings, so that groups stay together.
+      const size_t parent = group.rfind('/');
+      auto place = kinds.end();
+      if (parent != std::string::npos) {
+        const std::string above = group.substr(0, parent);
+        while (place != kinds.begin() && !belongs(*std::prev(place), above)) --place;
       }
-      for (size_t m = 0; m < metrics.size(); m++)
-        row.scores.push_back(interval(std::move(scores[m]), metrics[m].mean));
-      rows.push_back(std::move(row));
+      kinds.insert(place, group);
     }
+    if (end == std::string::npos) return;
   }
-  return rows;
 }
 
-std::string to_markdown(const TaskInfo& task, const Json& setting, const std::vector<ReportRow>& rows) {
-  std::ostringstream text;
-  text << "# " << task.name << ": " << task.description << "\n\nProtocol: " << task.protocol
-       << ". In brackets: 95 % intervals, bootstrap over examples.\n\n";
-  for (const auto& [name, value] : setting.items())
-    text << "- " << name << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << "\n";
-  text << "\n| tokens | policy | keep | examples |";
-  for (const Metric& metric : task.metrics) text << " " << metric.name << " |";
-  text << " MiB |\n|---:|---|---:|---:|";
-  for (size_t m = 0; m <= task.metrics.size(); m++) text << "---:|";
-  for (const ReportRow& row : rows) {
-    text << "\n| " << row.length << " | " << row.cell.policy << " | " << row.cell.keep << " | "
-         << row.examples << " |";
-    for (size_t m = 0; m < row.scores.size(); m++)
-      text << " " << to_text(row.scores[m], task.metrics[m].mean) << " |";
-    char mebibytes[32];
-    std::snprintf(mebibytes, sizeof mebibytes, " %.2f |", row.mebibytes);
-    text << mebibytes;
+class Table {
+ public:
+  Table(const TaskInfo& task, const Results& results, const Grid& grid)
+      : task_(task), results_(results), grid_(grid) {}
+
+  std::vector<std::string> kinds(int length) const {
+    std::vector<std::string> kinds;
+    for (int i = 0; i < grid_.examples; i++) {
+      for (const QuestionResult& q : results_.get(length, i, grid_.cells.front()).questions)
+        add_groups(kinds, q.kind);
+    }
+    return kinds;
   }
-  text << "\n";
-  return text.str();
+
+  Values values(int length, const std::string& kind, const Cell& cell, size_t metric) const {
+    const bool logs = task_.metrics[metric].mean == Mean::geometric;
+    Values values;
+    for (int i = 0; i < grid_.examples; i++) {
+      double sum = 0;
+      int count = 0;
+      for (const QuestionResult& q : results_.get(length, i, cell).questions) {
+        const double score = q.scores[metric];
+        if (!belongs(q.kind, kind) || std::isnan(score)) continue;
+        sum += logs ? std::log(score) : score;
+        count++;
+      }
+      if (count > 0) values[i] = logs ? std::exp(sum / count) : sum / count;
+    }
+    return values;
+  }
+
+  bool able(int length, const std::string& kind, const Cell& cell) const {
+    const Cell exact = cell.erases() ? Cell{.method = "recompute"} : kFull;
+    if (std::find(grid_.cells.begin(), grid_.cells.end(), exact) == grid_.cells.end()) return true;
+    const Values values = this->values(length, kind, exact, 0);
+    double sum = 0;
+    for (const auto& [example, value] : values) sum += value;
+    return values.empty() || sum >= task_.able * static_cast<double>(values.size());
+  }
+
+  ReportRow row(int length, const std::string& kind, const Cell& cell,
+                const std::vector<Cell>& references) const {
+    ReportRow row{length, kind, cell};
+    row.able = able(length, kind, cell);
+    for (int i = 0; i < grid_.examples; i++)
+      row.mebibytes += static_cast<double>(results_.get(length, i, cell).bytes) / 0x1p20 / grid_.examples;
+    const auto reference = std::find_if(references.begin(), references.end(),
+                                        [&](const Cell& r) { return r.erases() == cell.erases(); });
+    const bool comparing = reference != references.end() && *reference != cell && row.able;
+    for (size_t m = 0; m < task_.metrics.size(); m++) {
+      const Mean mean = task_.metrics[m].mean;
+      const Values mine = values(length, kind, cell, m);
+      row.examples = std::max(row.examples, static_cast<int>(mine.size()));
+      row.scores.emplace_back();
+      row.difference.emplace_back();
+      row.quotient.emplace_back();
+      if (mine.empty()) continue;
+      row.scores[m] = interval(list(mine), mean);
+      if (!comparing) continue;
+      const Values other = values(length, kind, *reference, m);
+      row.difference[m] = difference(list(mine), list(other), mean);
+      const Interval quotient = eval::quotient(list(mine), list(other));
+      if (mean == Mean::arithmetic && std::isfinite(quotient.high)) row.quotient[m] = quotient;
+    }
+    return row;
+  }
+
+ private:
+  static std::vector<double> list(const Values& values) {
+    std::vector<double> list;
+    for (const auto& [example, value] : values) list.push_back(value);
+    return list;
+  }
+
+  const TaskInfo& task_;
+  const Results& results_;
+  const Grid& grid_;
+};
+
+Json to_json(const std::vector<Metric>& metrics, const std::vector<std::optional<Interval>>& values) {
+  Json json = Json::object();
+  for (size_t m = 0; m < metrics.size(); m++) {
+    if (values[m])
+      json[metrics[m].name] = {{"mean", values[m]->mean}, {"low", values[m]->low}, {"high", values[m]->high}};
+  }
+  return json;
 }
 
-Json to_json(const TaskInfo& task, const Json& setting, const std::vector<ReportRow>& rows) {
-  Json list = Json::array();
-  for (const ReportRow& row : rows) {
-    Json scores = Json::object();
-    for (size_t m = 0; m < row.scores.size(); m++) {
-      const Interval& s = row.scores[m];
-      scores[task.metrics[m].name] = {{"mean", s.mean}, {"low", s.low}, {"high", s.high}};
+}  // namespace
+
+Report make_report(const TaskInfo& task, const Json& setting, const Results& results, const Grid& grid,
+                   const std::vector<Cell>& references) {
+  Report report{task, setting, references, {}};
+  const Table table(task, results, grid);
+  for (const int length : grid.lengths) {
+    for (const std::string& kind : table.kinds(length)) {
+      for (const Cell& cell : grid.cells) report.rows.push_back(table.row(length, kind, cell, references));
     }
+  }
+  return report;
+}
+
+Json to_json(const Report& report) {
+  Json list = Json::array(), references = Json::array();
+  for (const Cell& cell : report.references) references.push_back(cell.text());
+  for (const ReportRow& row : report.rows) {
     list.push_back({{"length", row.length},
+                    {"kind", row.kind},
+                    {"cell", row.cell.text()},
                     {"policy", row.cell.policy},
                     {"keep", row.cell.keep},
+                    {"method", row.cell.method},
+                    {"adapter", row.cell.adapter},
                     {"examples", row.examples},
-                    {"scores", scores},
+                    {"able", row.able},
+                    {"scores", to_json(report.task.metrics, row.scores)},
+                    {"difference", to_json(report.task.metrics, row.difference)},
+                    {"quotient", to_json(report.task.metrics, row.quotient)},
                     {"mebibytes", row.mebibytes}});
   }
-  return {{"task", task.name}, {"protocol", task.protocol}, {"setting", setting}, {"rows", list}};
+  return {{"task", report.task.name},  {"protocol", report.task.protocol}, {"notes", report.task.notes},
+          {"setting", report.setting}, {"references", references},         {"rows", list}};
 }
 
 }  // namespace kvedit::eval

@@ -1,6 +1,7 @@
-// What an evaluation says: a line for each length and cell, as a Markdown table and as JSON.
+// What an evaluation says: a line for each length, kind of question and cell, as Markdown tables and as JSON.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,19 +12,31 @@ namespace kvedit::eval {
 
 struct ReportRow {
   int length = 0;
+  std::string kind;
   Cell cell;
-  int examples = 0;
-  std::vector<Interval> scores;  // [metrics]
-  double mebibytes = 0;          // of the cache, mean
+  int examples = 0;  // that have such a question
+  bool able = true;  // the exact cache reaches what the task asks for; else no comparison is made
+  std::vector<std::optional<Interval>> scores;      // [metrics]
+  std::vector<std::optional<Interval>> difference;  // to its reference, paired by example
+  std::vector<std::optional<Interval>> quotient;    // of arithmetic means
+  double mebibytes = 0;                             // of the cache, mean
 };
 
-/// Nothing in them depends on the clock: a run that was interrupted ends with the same ones. Throws
-/// Error(not_found) for a result that is missing.
-std::vector<ReportRow> report_rows(const Results& results, const Grid& grid,
-                                   const std::vector<Metric>& metrics);
+struct Report {
+  TaskInfo task;
+  Json setting;                  // what the results depend on, as in their file
+  std::vector<Cell> references;  // what cells are compared with: those that erase, and those that do not
+  std::vector<ReportRow> rows;
+};
 
-/// setting: what the results depend on, as in their file.
-std::string to_markdown(const TaskInfo& task, const Json& setting, const std::vector<ReportRow>& rows);
-Json to_json(const TaskInfo& task, const Json& setting, const std::vector<ReportRow>& rows);
+/// Kinds come in the order of the task, each after the groups that its '/' name. An example's value is the
+/// mean over its questions of that kind, so that examples are what the bootstrap draws. Nothing in it depends
+/// on the clock: a run that was interrupted ends with the same one. Throws Error(not_found) for a missing
+/// result.
+Report make_report(const TaskInfo& task, const Json& setting, const Results& results, const Grid& grid,
+                   const std::vector<Cell>& references);
+
+std::string to_markdown(const Report& report);
+Json to_json(const Report& report);
 
 }  // namespace kvedit::eval

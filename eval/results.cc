@@ -1,5 +1,6 @@
 #include "eval/results.h"
 
+#include <cmath>
 #include <filesystem>
 
 #include "base/check.h"
@@ -7,8 +8,9 @@
 namespace kvedit::eval {
 namespace {
 
-std::tuple<int, int, std::string, std::string> key_of(int length, int example, const Cell& cell) {
-  return {length, example, cell.policy, cell.keep};
+// The adapter's whole path counts: two of one name are two cells.
+std::tuple<int, int, std::string> key_of(int length, int example, const Cell& cell) {
+  return {length, example, cell.text() + "\n" + cell.adapter};
 }
 
 }  // namespace
@@ -60,22 +62,43 @@ Result Results::parse(const std::string& line) const {
   json.at("example").get_to(r.example);
   json.at("policy").get_to(r.cell.policy);
   json.at("keep").get_to(r.cell.keep);
-  json.at("prompt").get_to(r.prompt);
-  json.at("expected").get_to(r.expected);
-  json.at("answer").get_to(r.answer);
-  for (const std::string& metric : metrics_) r.scores.push_back(json.at("scores").at(metric).get<double>());
-  json.at("ms").get_to(r.ms);
+  json.at("method").get_to(r.cell.method);
+  json.at("adapter").get_to(r.cell.adapter);
+  json.at("edit_ms").get_to(r.edit_ms);
+  json.at("answer_ms").get_to(r.answer_ms);
   json.at("bytes").get_to(r.bytes);
   json.at("resolved").get_to(r.policy);
+  for (const Json& question : json.at("questions")) {
+    QuestionResult q;
+    question.at("kind").get_to(q.kind);
+    question.at("prompt").get_to(q.prompt);
+    question.at("expected").get_to(q.expected);
+    question.at("answer").get_to(q.answer);
+    for (const std::string& metric : metrics_) {
+      const Json& score = question.at("scores").at(metric);
+      q.scores.push_back(score.is_null() ? no_score() : score.get<double>());
+    }
+    r.questions.push_back(std::move(q));
+  }
   return r;
 }
 
 Json Results::to_json(const Result& r) const {
-  Json scores = Json::object();
-  for (size_t i = 0; i < metrics_.size(); i++) scores[metrics_[i]] = r.scores[i];
-  return {{"length", r.length}, {"example", r.example},   {"policy", r.cell.policy}, {"keep", r.cell.keep},
-          {"prompt", r.prompt}, {"expected", r.expected}, {"answer", r.answer},      {"scores", scores},
-          {"ms", r.ms},         {"bytes", r.bytes},       {"resolved", r.policy}};
+  Json questions = Json::array();
+  for (const QuestionResult& q : r.questions) {
+    Json scores = Json::object();
+    for (size_t i = 0; i < metrics_.size(); i++)
+      scores[metrics_[i]] = std::isnan(q.scores[i]) ? Json() : Json(q.scores[i]);
+    questions.push_back({{"kind", q.kind},
+                         {"prompt", q.prompt},
+                         {"expected", q.expected},
+                         {"answer", q.answer},
+                         {"scores", scores}});
+  }
+  return {{"length", r.length},     {"example", r.example},    {"policy", r.cell.policy},
+          {"keep", r.cell.keep},    {"method", r.cell.method}, {"adapter", r.cell.adapter},
+          {"questions", questions}, {"edit_ms", r.edit_ms},    {"answer_ms", r.answer_ms},
+          {"bytes", r.bytes},       {"resolved", r.policy}};
 }
 
 bool Results::have(int length, int example, const Cell& cell) const {
@@ -90,8 +113,8 @@ void Results::add(const Result& result) {
 const Result& Results::get(int length, int example, const Cell& cell) const {
   const auto found = results_.find(key_of(length, example, cell));
   if (found == results_.end()) {
-    fail(ErrorCode::not_found, "eval", path_, " has no result of ", cell.policy, " at ", cell.keep,
-         ", length ", length, ", example ", example);
+    fail(ErrorCode::not_found, "eval", path_, " has no result of ", cell.text(), ", length ", length,
+         ", example ", example);
   }
   return found->second;
 }
@@ -100,6 +123,16 @@ void Results::write(const Json& line) {
   // A cut token may be half a character.
   file_ << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n' << std::flush;
   if (!file_) fail(ErrorCode::io, "eval", "cannot write ", path_);
+}
+
+Json all_results(const Results& results, const Grid& grid, const Json& setting) {
+  Json list = Json::array();
+  for (const int length : grid.lengths) {
+    for (int i = 0; i < grid.examples; i++) {
+      for (const Cell& cell : grid.cells) list.push_back(results.to_json(results.get(length, i, cell)));
+    }
+  }
+  return {{"setting", setting}, {"results", list}};
 }
 
 }  // namespace kvedit::eval

@@ -29,12 +29,12 @@ class Results {
   /// Throws Error(not_found) for one that is not there.
   const Result& get(int length, int example, const Cell& cell) const;
   size_t size() const { return results_.size(); }
+  Json to_json(const Result& result) const;
 
  private:
-  using Key = std::tuple<int, int, std::string, std::string>;
+  using Key = std::tuple<int, int, std::string>;
   void check_setting(const std::string& line, const Json& setting) const;
   Result parse(const std::string& line) const;
-  Json to_json(const Result& result) const;
   void write(const Json& line);
 
   std::string path_;
@@ -42,5 +42,8 @@ class Results {
   std::map<Key, Result> results_;
   std::ofstream file_;
 };
+
+/// All of the grid's, {"setting", "results": [...]}, in the order of lengths, examples and cells.
+Json all_results(const Results& results, const Grid& grid, const Json& setting);
 
 }  // namespace kvedit::eval

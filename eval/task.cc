@@ -1,23 +1,95 @@
 #include "eval/task.h"
 
+#include <limits>
+
 #include "base/check.h"
 #include "session/model_impl.h"
 
 namespace kvedit::eval {
+namespace {
 
-std::vector<const Task*> tasks() { return {&text_task(), &niah_noise_task(), &niah_keys_task()}; }
+struct Named {
+  std::string_view name, parameters;
+};
 
-const Task& find_task(std::string_view name) {
-  std::string known;
-  for (const Task* task : tasks()) {
-    if (task->info().name == name) return *task;
-    known += (known.empty() ? "" : ", ") + task->info().name;
-  }
-  fail(ErrorCode::not_found, "eval", "no task '", name, "'; there are ", known);
+Named split(std::string_view text) {
+  const size_t colon = text.find(':');
+  return {text.substr(0, colon), colon == std::string_view::npos ? "" : text.substr(colon + 1)};
 }
+
+void set(Parameters& parameters, const Named& named) {
+  for (std::string_view rest = named.parameters; !rest.empty();) {
+    const std::string_view one = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), one.size() + 1));
+    const size_t equals = one.find('=');
+    if (equals == std::string_view::npos) {
+      fail(ErrorCode::invalid_argument, "eval", "parameter \"", one, "\" of ", named.name, " has no value");
+    }
+    try {
+      parameters.set(one.substr(0, equals), one.substr(equals + 1));
+    } catch (const Error& error) {
+      const std::string_view what = error.what();
+      fail(error.code(), "eval", named.name, ": ", what.substr(what.find("] ") + 2));
+    }
+  }
+}
+
+}  // namespace
+
+const std::vector<TaskEntry>& tasks() {
+  static const std::vector<TaskEntry> table = {text_task(), niah_task(), niah_noise_task(), niah_keys_task()};
+  return table;
+}
+
+const TaskEntry& find_task(std::string_view text) {
+  std::string known;
+  for (const TaskEntry& task : tasks()) {
+    if (task.name == split(text).name) return task;
+    known += (known.empty() ? "" : ", ") + task.name;
+  }
+  fail(ErrorCode::not_found, "eval", "no task '", split(text).name, "'; there are ", known);
+}
+
+std::unique_ptr<Task> open_task(std::string_view text, TaskOptions options) {
+  const TaskEntry& entry = find_task(text);
+  if (entry.data == Data::needed && options.data.empty()) {
+    fail(ErrorCode::invalid_argument, "eval", entry.name, " needs --data FILE: ", entry.description);
+  }
+  if (entry.data == Data::none && !options.data.empty())
+    fail(ErrorCode::invalid_argument, "eval", entry.name, " reads no --data: ", options.data.front());
+  options.parameters = {};
+  options.parameters.declare(entry.parameters);
+  set(options.parameters, split(text));
+  return entry.open(options);
+}
+
+double no_score() { return std::numeric_limits<double>::quiet_NaN(); }
 
 std::vector<Token> tokens_from_start(const Model& model, std::string_view text) {
   return dynamic_cast<const ModelImpl&>(model).tokenizer().encode(text, false, true);
+}
+
+Question place(const Model& model, Order order, std::string_view question, std::string_view opening) {
+  const std::string_view parts[] = {question, opening};
+  const size_t first = order == Order::answer_first ? 2 : order == Order::question_first ? 1 : 0;
+  Question placed;
+  for (size_t i = 0; i < 2; i++) {
+    const std::vector<Token> tokens = parts[i].empty() ? std::vector<Token>() : model.tokenize(parts[i]);
+    std::vector<Token>& into = i < first ? placed.before : placed.after;
+    into.insert(into.end(), tokens.begin(), tokens.end());
+  }
+  return placed;
+}
+
+std::string describe(Order order) {
+  switch (order) {
+    case Order::answer_first:
+      return "context, question and the beginning of the answer are read before the cache is edited";
+    case Order::question_first:
+      return "context and question are read before the cache is edited";
+    default:
+      return "the context alone is read before the cache is edited, the question afterwards";
+  }
 }
 
 }  // namespace kvedit::eval

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "eval/haystack.h"
+#include "evict/policy.h"
 #include "kvedit/model.h"
 
 namespace kvedit::eval {
@@ -24,56 +26,123 @@ struct Metric {
   Mean mean;
 };
 
+/// What stands in the cache when it is edited: the context alone, or the question too, or also the beginning
+/// of the answer. `own` is what the task does unasked.
+enum class Order { own, question_after, question_first, answer_first };
+
+/// What examples are made of, beside their wish.
+struct TaskOptions {
+  std::shared_ptr<const Haystack> haystack;
+  std::vector<std::string> data;  // files
+  bool strict = false;            // a malformed record is an error, not skipped
+  Order order = Order::own;
+  Parameters parameters;  // as the task's table declares them
+};
+
 struct TaskInfo {
   std::string name;
   std::string description;
-  std::string protocol;  // what the cache holds when it is compressed, what comes after
+  std::string protocol;  // what the cache holds when it is edited, what comes after
   std::vector<Metric> metrics;
+  bool sized = true;  // examples have the length that is asked for; else one of their own
+  int examples = 0;   // there are no more; 0: any number
+  /// Mean of the first metric that the exact cache must reach for the model to be able to do it.
+  double able = 0;
+  std::vector<std::string> notes;  // for the report: records left out, and why
 };
 
 /// What an example is made from; equal wishes make equal examples.
 struct Wish {
-  int length = 1024;  // tokens read before the cache is compressed; met within 2 %
+  int length = 1024;  // tokens read before the cache is edited; met within 2 %
   uint64_t seed = 0;
   int index = 0;  // of the example
 
   Draws draws() const { return Draws{seed, static_cast<uint64_t>(length), static_cast<uint64_t>(index)}; }
 };
 
-struct Example {
-  std::vector<Token> context;       // read before the cache is compressed, the begin token included
-  std::vector<Token> continuation;  // forced afterwards; empty: an answer is generated
-  std::string expected;             // of the answer
-  int answer_tokens = 0;            // at most generated
+/// Asked of an example's cache, each on a fork of its own.
+struct Question {
+  std::string kind;           // "stale/unique": rows of the report, also for what stands before each '/'
+  int cut = -1;               // tokens of the context that it follows; -1: all of them
+  std::vector<Token> before;  // read before the cache is edited
+  std::vector<Token> after;   // and what is read afterwards
+  std::vector<Token> continuation;  // forced then; if there is none, an answer is generated
+  /// One of them is chosen by its likelihood instead.
+  std::vector<std::vector<Token>> candidates;
+  std::vector<std::string> expected;  // any of these is right
+  std::string wrong;                  // what only the erased text says
+  int answer_tokens = 32;             // at most generated
+  std::vector<std::string> stop = {"\n"};
+  bool compared = false;  // with the exact cache, token by token of what that one answers
 };
 
-/// What one cache made of an example.
+struct Example {
+  std::vector<Token> context;  // read before the cache is edited, the begin token included
+  std::vector<Span> erased;    // of the context; what an erase method erases
+  std::vector<Question> questions;
+};
+
+/// What one cache made of a question. The exact cache is that of a fresh prefill without what was erased,
+/// unevicted.
 struct Answer {
-  std::string text;       // generated, up to the end of a line
-  double kl = 0;          // mean over the continuation of KL(full || this) of the next-token distributions
+  std::string text;  // generated
+  int chosen = -1;   // of the candidates
+  std::string exact_text;
+  int exact_chosen = -1;
+  bool same = false;      // as the exact cache's
+  double kl = 0;          // mean of KL(exact || this) of next-token distributions, over what was forced
   double perplexity = 0;  // of the continuation
 };
+
+/// The value of a metric that a question does not have.
+double no_score();
 
 class Task {
  public:
   virtual ~Task() = default;
   virtual TaskInfo info() const = 0;
-  /// Throws Error(out_of_range) for a length that it cannot make of this haystack.
-  virtual Example make(const Model& model, const Haystack& haystack, const Wish& wish) const = 0;
-  /// One value for each metric.
-  virtual std::vector<double> score(const Example& example, const Answer& answer) const = 0;
+  /// Throws Error(out_of_range) for a length that it cannot make.
+  virtual Example make(const Model& model, const Wish& wish) const = 0;
+  /// One value for each metric, or no_score().
+  virtual std::vector<double> score(const Question& question, const Answer& answer) const = 0;
+};
+
+/// Files given by path.
+enum class Data { none, optional, needed };
+
+/// A line of the table of tasks.
+struct TaskEntry {
+  std::string name;
+  std::string description;
+  std::vector<PolicyParameter> parameters;
+  Data data = Data::none;
+  bool erases = false;  // examples have a span to erase
+  bool evicts = true;   // and make sense where nothing is erased
+  std::vector<int> lengths = {1024};
+  int quick_examples = 4;  // of --quick
+  std::unique_ptr<Task> (*open)(const TaskOptions& options) = nullptr;
 };
 
 /// All tasks, in the order of their table.
-std::vector<const Task*> tasks();
-/// Throws Error(not_found) naming those there are.
-const Task& find_task(std::string_view name);
+const std::vector<TaskEntry>& tasks();
+/// A task by its name and parameters, "niah:needles=4,depths=10". Throws Error(not_found) naming those there
+/// are.
+const TaskEntry& find_task(std::string_view text);
+/// Throws Error(invalid_argument, out_of_range) for parameters, Error(invalid_argument) where it needs files
+/// and none is given or the other way round, and what reading them throws.
+std::unique_ptr<Task> open_task(std::string_view text, TaskOptions options);
 
 /// The model's begin token, if it has one, and the text's.
 std::vector<Token> tokens_from_start(const Model& model, std::string_view text);
 
-const Task& text_task();
-const Task& niah_noise_task();
-const Task& niah_keys_task();
+/// The question with its place in `order`; opening: the beginning of the answer.
+Question place(const Model& model, Order order, std::string_view question, std::string_view opening);
+/// "context alone; question, ... after": for TaskInfo::protocol.
+std::string describe(Order order);
+
+TaskEntry text_task();
+TaskEntry niah_task();
+TaskEntry niah_noise_task();
+TaskEntry niah_keys_task();
 
 }  // namespace kvedit::eval

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
@@ -185,6 +186,18 @@ void print_json(const Json& value, int indent) {
   std::cout << value.dump(indent, ' ', false, Json::error_handler_t::replace) << std::endl;
 }
 
+namespace {
+
+constexpr double kTellTimeLeft = 3;  // seconds
+
+std::string bar(size_t done, size_t total) {
+  constexpr size_t kCells = 20;
+  const size_t full = std::min(kCells, done * kCells / total);
+  return "[" + std::string(full, '#') + std::string(kCells - full, '.') + "]";
+}
+
+}  // namespace
+
 ProgressLine::ProgressLine(std::string label) : label_(std::move(label)), terminal_(isatty(STDERR_FILENO)) {}
 
 ProgressLine::~ProgressLine() {
@@ -194,11 +207,31 @@ ProgressLine::~ProgressLine() {
 Progress ProgressLine::progress() {
   return [this](size_t done, size_t total) {
     if (terminal_ && total > 0) {
+      if (!shown_) first_ = done;
       shown_ = true;
-      std::cerr << "\r\033[K" << label_ << " " << done << " / " << total << std::flush;
+      std::cerr << "\r\033[K" << label_ << " " << bar(done, total) << " " << done << " / " << total;
+      const double seconds = watch_.ms() / 1000;
+      if (done > first_ && seconds > kTellTimeLeft) {
+        const double each = seconds / static_cast<double>(done - first_);
+        std::cerr << ", " << duration(each * static_cast<double>(total - done)) << " left";
+      }
+      std::cerr << std::flush;
     }
     return !interrupted();
   };
+}
+
+std::string duration(double seconds) {
+  const auto all = static_cast<long long>(seconds + 0.5);
+  char text[48];
+  if (all < 60) {
+    std::snprintf(text, sizeof text, "%lld s", all);
+  } else if (all < 3600) {
+    std::snprintf(text, sizeof text, "%lld:%02lld", all / 60, all % 60);
+  } else {
+    std::snprintf(text, sizeof text, "%lld:%02lld:%02lld", all / 3600, all / 60 % 60, all % 60);
+  }
+  return text;
 }
 
 double Stopwatch::now() {

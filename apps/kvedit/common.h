@@ -61,8 +61,20 @@ Error extended(const Error& error, const std::string& addition);
 /// One JSON value on standard output; invalid UTF-8 (a cut token) is replaced.
 void print_json(const Json& value, int indent = 2);
 
-/// One line on stderr, only when it is a terminal, cleared at the end of its life. Its progress()
-/// also stops the work at Ctrl-C.
+class Stopwatch {
+ public:
+  double ms() const;
+
+ private:
+  double start_ = now();
+  static double now();
+};
+
+/// "12 s", "3:05", "2:03:05"
+std::string duration(double seconds);
+
+/// One line on stderr, only when it is a terminal, cleared at the end of its life: a bar, and the time left
+/// once the work has lasted some seconds. Its progress() also stops the work at Ctrl-C.
 class ProgressLine {
  public:
   explicit ProgressLine(std::string label);
@@ -75,15 +87,8 @@ class ProgressLine {
   std::string label_;
   bool terminal_;
   bool shown_ = false;
-};
-
-class Stopwatch {
- public:
-  double ms() const;
-
- private:
-  double start_ = now();
-  static double now();
+  Stopwatch watch_;
+  size_t first_ = 0;  // done when it began: what was resumed takes no time
 };
 
 }  // namespace kvedit::cli

@@ -1,133 +1,77 @@
-// kvedit eval: a task's examples through a grid of policies and budgets, each example read once.
+// kvedit eval: tasks' examples through a grid of policies, budgets and erase methods.
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 
 #include "commands.h"
-#include "common.h"
-#include "edit.h"
-#include "eval/report.h"
+#include "eval_run.h"
 
 namespace kvedit::cli {
 namespace {
 
 const char* const footer =
-    "Writes DIR/results.jsonl, a line for each example and cell as it is done, and DIR/table.md. The full\n"
-    "cache is always measured too, as the reference.\n"
+    "Writes into DIR: results.jsonl, a line for each example and cell as it is done; at the end "
+    "results.json,\n"
+    "table.md and plots. The exact cache is always measured too, as the reference. `eval all` runs every "
+    "task\n"
+    "into a folder of its own. docs/eval.md has tasks, protocols and metrics.\n"
     "Examples:\n"
+    "  kvedit eval all --quick --out quick\n"
     "  kvedit eval text --policy snapkv --policy laprox --keep 25% --keep 10% --out text\n"
-    "  kvedit eval niah-keys --policy all --keep 25% --examples 50 --lengths 2048 --out keys\n"
-    "  kvedit eval niah-keys --policy all --keep 25% --examples 50 --lengths 2048 --out keys --resume\n"
-    "  kvedit eval text --policy kvedit --keep 5% --haystack books/ --out books";
+    "  kvedit eval niah:needles=4,depths=5 --policy all --keep 25% --examples 50 --lengths 2048 --out keys\n"
+    "  kvedit eval text --method all --adapter eraser.gguf --out erased\n"
+    "  kvedit eval text --policy kvedit --keep 5% --haystack books/ --out books --resume";
 
-struct EvalOptions {
-  CommonOptions common;
-  std::string task;
-  std::vector<std::string> policies, keeps;
-  eval::Grid grid{{}, {1024}, 32, 1};
-  std::string haystack{eval::kDefaultHaystack};
-  std::string out;
-  bool resume = false;
-};
-
-std::vector<eval::Cell> cells_of(const EvalOptions& options) {
-  std::vector<eval::Cell> cells = {eval::kFull};
-  for (const std::string& keep : options.keeps) {
-    Budget::parse(keep);
-    for (const std::string& policy : chosen_policies(options.policies)) {
-      const eval::Cell cell{policy, keep};
-      if (std::find(cells.begin(), cells.end(), cell) == cells.end()) cells.push_back(cell);
-    }
+std::string task_list() {
+  std::string list;
+  for (const eval::TaskEntry& task : eval::tasks()) {
+    list += (list.empty() ? "" : "; ") + task.name + ": " + task.description;
+    for (const PolicyParameter& p : task.parameters) list += "; :" + p.name + "=, " + p.description;
   }
-  return cells;
-}
-
-/// What the results depend on.
-eval::Json setting_of(const EvalOptions& options, const ModelInfo& model, const eval::Haystack& haystack) {
-  char fingerprint[17], hash[17];
-  std::snprintf(fingerprint, sizeof fingerprint, "%016llx",
-                static_cast<unsigned long long>(model.fingerprint));
-  std::snprintf(hash, sizeof hash, "%016llx", static_cast<unsigned long long>(haystack.hash()));
-  return {{"task", options.task},
-          {"model", model.name},
-          {"weights", model.weight_types},
-          {"fingerprint", fingerprint},
-          {"cache", options.common.load.cache == CacheType::f32 ? "f32" : "f16"},
-          {"linear", model.linear},
-          {"attention", model.attention},
-          {"haystack", hash},
-          {"seed", options.grid.seed}};
-}
-
-void write(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text << std::flush;
-  if (!file) throw Error(ErrorCode::io, "eval", "cannot write " + path);
-}
-
-void run(const EvalOptions& options) {
-  const eval::Task& task = eval::find_task(options.task);
-  const eval::TaskInfo info = task.info();
-  eval::Grid grid = options.grid;
-  grid.cells = cells_of(options);
-  const eval::Haystack haystack = eval::Haystack::load(options.haystack);
-  std::error_code error;
-  std::filesystem::create_directories(options.out, error);
-  if (error) throw Error(ErrorCode::io, "eval", "cannot make " + options.out + ": " + error.message());
-
-  const auto model = load_model(options.common);
-  const eval::Json setting = setting_of(options, model->info(), haystack);
-  std::vector<std::string> metrics;
-  for (const eval::Metric& metric : info.metrics) metrics.push_back(metric.name);
-  eval::Results results(options.out + "/results.jsonl", setting, metrics, options.resume);
-  try {
-    ProgressLine line("eval " + options.task + ", results");
-    run_grid(
-        model, task, haystack, grid,
-        [&](int length, int example, const eval::Cell& cell) { return results.have(length, example, cell); },
-        [&](const eval::Result& result) { results.add(result); }, line.progress());
-  } catch (const Error& stopped) {
-    if (stopped.code() != ErrorCode::cancelled) throw;
-    throw extended(stopped, "; go on with --resume");
-  }
-  const std::vector<eval::ReportRow> rows = report_rows(results, grid, info.metrics);
-  const std::string table = to_markdown(info, setting, rows);
-  write(options.out + "/table.md", table);
-  if (options.common.json) return print_json(to_json(info, setting, rows));
-  std::cout << table;
+  return list + "; all: every one";
 }
 
 }  // namespace
 
 void add_eval(CLI::App& app) {
-  CLI::App* const sub = app.add_subcommand("eval", "Measure what policies do to a model's answers");
+  CLI::App* const sub =
+      app.add_subcommand("eval", "Measure what policies and erasing do to a model's answers");
   auto o = std::make_shared<EvalOptions>();
-  std::string tasks;
-  for (const eval::Task* task : eval::tasks())
-    tasks += (tasks.empty() ? "" : "; ") + task->info().name + ": " + task->info().description;
-  sub->add_option("task", o->task, tasks)->type_name("TASK")->required();
-  sub->add_option("--policy", o->policies, "Repeatable; all: every one that needs no file")
-      ->type_name("P")
-      ->required();
-  sub->add_option("--keep", o->keeps, "Budget, repeatable: 10%, 512 or 64MiB")->type_name("K")->required();
-  sub->add_option("--examples", o->grid.examples, "Of each length")
+  sub->add_option("task", o->task, task_list())->type_name("TASK")->required();
+  sub->add_option("--policy", o->policies, "Repeatable; all: every one that needs no file")->type_name("P");
+  sub->add_option("--keep", o->keeps, "Budget, repeatable: 10%, 512 or 64MiB")->type_name("K");
+  sub->add_option("--method", o->methods, "Erase method, repeatable; none: nothing is erased; all")
+      ->type_name("M");
+  sub->add_option("--adapter", o->adapters, "Of the method that needs one, repeatable")->type_name("FILE");
+  sub->add_option("--examples", o->examples, "Of each length (default: 32)")
       ->check(CLI::Range(1, 1000000))
-      ->type_name("N")
-      ->capture_default_str();
-  sub->add_option("--lengths", o->grid.lengths, "Tokens of the contexts, one or more (default: 1024)")
+      ->type_name("N");
+  sub->add_option("--lengths", o->lengths, "Tokens of the contexts, one or more (default: the task's)")
       ->check(CLI::Range(1, 1 << 24))
       ->type_name("L");
-  sub->add_option("--seed", o->grid.seed, "Of the examples")->type_name("S")->capture_default_str();
+  sub->add_option("--seed", o->seed, "Of the examples")->type_name("S")->capture_default_str();
+  auto* const after = sub->add_flag("--question-after", o->question_after,
+                                    "The context is read and edited alone (most tasks' default)");
+  auto* const first =
+      sub->add_flag("--question-first", o->question_first, "The question is read before the cache is edited");
+  auto* const answer = sub->add_flag("--answer-first", o->answer_first,
+                                     "So is the beginning of the answer, where there is one");
+  after->excludes(first, answer);
+  first->excludes(answer);
   sub->add_option("--haystack", o->haystack, "Prose: a text file, or a folder's .txt files")
       ->type_name("PATH")
       ->capture_default_str();
-  sub->add_option("--out", o->out, "Folder for results and table")->type_name("DIR")->required();
+  sub->add_option("--data", o->data, "A data set's file, repeatable; TASK=FILE with `all`")
+      ->type_name("FILE");
+  sub->add_flag("--strict", o->strict, "A malformed record is an error, not left out and counted");
+  sub->add_option("--reference", o->references,
+                  "Cell to compare with; one that erases, one that does not (default: full, drop)")
+      ->type_name("CELL");
+  sub->add_flag("--quick", o->quick, "Few small examples; policies and methods unless given");
+  sub->add_option("--out", o->out, "Folder for results, table and plots")->type_name("DIR")->required();
   sub->add_flag("--resume", o->resume, "Go on with what is in it");
   add_common(*sub, o->common);
   sub->footer(footer);
-  sub->callback([o] { run(*o); });
+  sub->callback([o] { run_eval(*o); });
 }
 
 }  // namespace kvedit::cli

@@ -1,59 +1,22 @@
-// A needle in a haystack: numbers of some digits stand in a long text, one is asked for. The question and
-// the beginning of the answer are read before the cache is compressed, so a policy can know what is asked.
-//   niah-noise  one needle at a random depth among five sentences repeated (RULER's noise haystack,
-//               arXiv 2404.06654)
-//   niah-keys   five needles with keys of their own in prose, one in each fifth of the text
+// A needle in a haystack: numbers stand in a long text, some are asked for, over a grid of lengths and
+// depths.
+//   niah        any number of needles at depths of a grid, in prose or noise; the context is read alone
+//   niah-noise  one needle at a random depth among five sentences repeated; question and the beginning of the
+//               answer are read before the cache is edited, so a policy can know what is asked
+//   niah-keys   the same for five needles with keys of their own in prose, one in each fifth of the text
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "base/check.h"
+#include "eval/fit.h"
+#include "eval/needles.h"
 #include "eval/task.h"
 
 namespace kvedit::eval {
 namespace {
 
-constexpr std::string_view kNoise =
-    "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again. ";
 constexpr std::string_view kOpening = "Remember the magic numbers in this text.\n\n";
-constexpr std::array<std::string_view, 24> kKeys = {
-    "apple",   "bridge", "candle", "desert", "engine", "forest", "garden", "hammer",
-    "island",  "jacket", "kettle", "ladder", "mirror", "needle", "orange", "pencil",
-    "quarter", "river",  "saddle", "table",  "violin", "window", "yard",   "zebra"};
-constexpr size_t kLeastValue = 1000, kMostValue = 9999;
-constexpr int kAnswerTokens = 12;
 constexpr size_t kBytesAToken = 12;  // more than any prose has
-constexpr double kTolerance = 0.02;
-
-struct Needle {
-  std::string key, value;
-  double depth;  // share of the haystack before it
-
-  std::string sentence() const { return cat("The magic number of the ", key, " is ", value, "."); }
-};
-
-std::vector<Needle> draw_needles(size_t count, Draws& draws) {
-  const std::vector<size_t> keys = draws.some(count, kKeys.size());
-  const std::vector<size_t> values = draws.some(count, kMostValue - kLeastValue + 1);
-  std::vector<Needle> needles;
-  for (size_t i = 0; i < count; i++) {
-    const double depth = (static_cast<double>(i) + draws.unit()) / static_cast<double>(count);
-    needles.push_back({std::string(kKeys.at(keys[i])), std::to_string(kLeastValue + values[i]), depth});
-  }
-  return needles;
-}
-
-// Where a sentence ends: the first place at or after `from`, else the last one, else the text's end.
-size_t sentence_end(std::string_view text, size_t from) {
-  size_t last = text.size();
-  for (size_t i = 0; i < text.size(); i++) {
-    if (text[i] != '.' && text[i] != '!' && text[i] != '?') continue;
-    if (i + 1 < text.size() && text[i + 1] != ' ' && text[i + 1] != '\n') continue;
-    last = i + 1;
-    if (last >= from) break;
-  }
-  return last;
-}
 
 // The haystack with the needles between its sentences; their depths ascend.
 std::string with_needles(std::string_view haystack, const std::vector<Needle>& needles) {
@@ -62,7 +25,10 @@ std::string with_needles(std::string_view haystack, const std::vector<Needle>& n
   for (const Needle& needle : needles) {
     const auto depth = static_cast<size_t>(needle.depth * static_cast<double>(haystack.size()));
     const size_t end = std::max(done, sentence_end(haystack, depth));
-    text.append(haystack.substr(done, end - done)).append(" ").append(needle.sentence());
+    text.append(haystack.substr(done, end - done));
+    if (text.back() != '\n') text += ' ';
+    text += needle.sentence();
+    if (end < haystack.size() && haystack[end] != ' ' && haystack[end] != '\n') text += ' ';
     done = end;
   }
   return text.append(haystack.substr(done));
@@ -70,73 +36,116 @@ std::string with_needles(std::string_view haystack, const std::vector<Needle>& n
 
 class Niah final : public Task {
  public:
-  Niah(std::string name, std::string description, size_t needles, bool noise)
-      : info_{std::move(name),
-              std::move(description),
-              "context, question and the beginning of the answer, then the answer is generated",
-              {{"found", Mean::share}}},
-        needles_(needles),
-        noise_(noise) {}
+  Niah(const char* name, Order order, const TaskOptions& options)
+      : name_(name),
+        order_(options.order == Order::own ? order : options.order),
+        haystack_(options.haystack),
+        needles_(options.parameters.integer("needles")),
+        asked_(std::min(options.parameters.integer("asked"), needles_)),
+        depths_(options.parameters.integer("depths")),
+        noise_(options.parameters.text("filler") == "noise") {}
 
-  TaskInfo info() const override { return info_; }
-
-  Example make(const Model& model, const Haystack& haystack, const Wish& wish) const override {
-    Draws draws = wish.draws();
-    const std::vector<Needle> needles = draw_needles(needles_, draws);
-    const Needle& asked = needles[draws.below(needles.size())];
-    const size_t bytes = wish.length * kBytesAToken;
-    std::string filler;
-    while (noise_ && filler.size() < bytes) filler += kNoise;
-    if (!noise_) filler = haystack.stretch(bytes, draws);
-    const auto build = [&](size_t size) {
-      return tokens_from_start(model, cat(with_needles(words(filler, 0, size), needles),
-                                          "\n\nQuestion: What is the magic number of the ", asked.key,
-                                          "?\nAnswer: The magic number of the ", asked.key, " is"));
-    };
-    return {fit(build, filler.size(), wish.length), {}, asked.value, kAnswerTokens};
+  TaskInfo info() const override {
+    return {.name = name_,
+            .description = cat(needles_, " of ", noise_ ? "repeated noise's" : "prose's", " numbers, ",
+                               asked_, " asked for"),
+            .protocol = describe(order_),
+            .metrics = {{"found", Mean::share}},
+            .able = 0.5};
   }
 
-  std::vector<double> score(const Example& example, const Answer& answer) const override {
-    return {answer.text.find(example.expected) == std::string::npos ? 0.0 : 1.0};
+  Example make(const Model& model, const Wish& wish) const override {
+    Draws draws = wish.draws();
+    std::vector<Needle> needles = draw_needles(needles_, draws);
+    const std::vector<size_t> asked = asked_needles(needles, wish.index, draws);
+    const size_t bytes = wish.length * kBytesAToken;
+    const std::string filler = draw_filler(noise_, *haystack_, bytes, draws);
+    Example example;
+    size_t longest = 0;
+    for (const size_t i : asked) {
+      Question question = place(model, order_, needles[i].question(), needles[i].opening());
+      question.kind = kind(needles[i].depth);
+      question.expected = {needles[i].value};
+      question.answer_tokens = kNeedleAnswerTokens;
+      longest = std::max(longest, question.before.size());
+      example.questions.push_back(std::move(question));
+    }
+    const auto build = [&](size_t size) {
+      return tokens_from_start(model, with_needles(words(filler, 0, size), needles));
+    };
+    const size_t size = fit([&](size_t s) { return build(s).size() + longest; }, filler.size(), wish.length);
+    example.context = build(size);
+    return example;
+  }
+
+  std::vector<double> score(const Question& question, const Answer& answer) const override {
+    return {answer.text.find(question.expected.front()) == std::string::npos ? 0.0 : 1.0};
   }
 
  private:
-  // The longest text of at most `length` tokens, by bisection over the filler's bytes.
-  template <typename Build>
-  static std::vector<Token> fit(const Build& build, size_t most, int length) {
-    std::vector<Token> best = build(0);
-    for (size_t low = 0; low < most;) {
-      const size_t middle = low + (most - low + 1) / 2;
-      std::vector<Token> tokens = build(middle);
-      if (tokens.size() <= static_cast<size_t>(length)) {
-        best = std::move(tokens);
-        low = middle;
-      } else {
-        most = middle - 1;
-      }
-    }
-    if (std::abs(static_cast<double>(best.size()) - length) > kTolerance * length) {
-      fail(ErrorCode::out_of_range, "eval", "length ", length, " cannot be met within 2 %: the nearest is ",
-           best.size(), " tokens");
-    }
-    return best;
+  // With a grid of depths, the index-th example's needle stands at the next of them.
+  std::vector<size_t> asked_needles(std::vector<Needle>& needles, int index, Draws& draws) const {
+    if (depths_ == 0 || asked_ > 1) return draws.some(asked_, needles.size());
+    const double depth = depths_ == 1 ? 0.5 : static_cast<double>(index % depths_) / (depths_ - 1);
+    const auto slot = static_cast<size_t>(depth * static_cast<double>(needles.size()));
+    const size_t asked = std::min(needles.size() - 1, slot);
+    needles[asked].depth = depth;
+    return {asked};
   }
 
-  TaskInfo info_;
-  size_t needles_;
+  std::string kind(double depth) const {
+    if (depths_ < 2) return "";
+    const double nearest = std::round(depth * (depths_ - 1)) / (depths_ - 1);
+    return cat("all depths/", static_cast<int>(std::round(100 * nearest)), " %");
+  }
+
+  std::string name_;
+  Order order_;
+  std::shared_ptr<const Haystack> haystack_;
+  int needles_, asked_, depths_;
   bool noise_;
 };
 
-}  // namespace
-
-const Task& niah_noise_task() {
-  static const Niah task("niah-noise", "One number in repeated noise", 1, true);
-  return task;
+std::vector<PolicyParameter> parameters(int needles, int depths, int filler) {
+  return {{"needles", static_cast<double>(needles), "numbers with keys in the text", 1, kMostNeedles},
+          {"asked", 1, "of them asked for in each example", 1, kMostNeedles},
+          {"depths", static_cast<double>(depths), "of the grid, from the beginning to the end; 0: random", 0,
+           101},
+          {.name = "filler",
+           .value = static_cast<double>(filler),
+           .description = "what they stand in",
+           .choices = {"prose", "noise"}}};
 }
 
-const Task& niah_keys_task() {
-  static const Niah task("niah-keys", "Five numbers with keys in prose, one asked for", 5, false);
-  return task;
+template <int variant>
+std::unique_ptr<Task> open(const TaskOptions& options) {
+  constexpr const char* kNames[] = {"niah", "niah-noise", "niah-keys"};
+  return std::make_unique<Niah>(kNames[variant], variant == 0 ? Order::question_after : Order::answer_first,
+                                options);
+}
+
+}  // namespace
+
+TaskEntry niah_task() {
+  return {.name = "niah",
+          .description = "Needles in a haystack, over lengths and depths",
+          .parameters = parameters(1, 5, 0),
+          .quick_examples = 5,
+          .open = open<0>};
+}
+
+TaskEntry niah_noise_task() {
+  return {.name = "niah-noise",
+          .description = "One number in repeated noise, the question read first",
+          .parameters = parameters(1, 0, 1),
+          .open = open<1>};
+}
+
+TaskEntry niah_keys_task() {
+  return {.name = "niah-keys",
+          .description = "Five numbers with keys in prose, one asked for, the question read first",
+          .parameters = parameters(5, 0, 0),
+          .open = open<2>};
 }
 
 }  // namespace kvedit::eval

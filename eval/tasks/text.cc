@@ -1,5 +1,6 @@
-// Continuation of plain prose: how far the compressed cache's next-token distributions are from the full
-// cache's, and its perplexity, on the tokens that really follow. Nothing of them is known to the policy.
+// Continuation of plain prose: how far the edited cache's next-token distributions are from the exact
+// cache's, and its perplexity, on the tokens that really follow. Nothing of them is known to the policy. An
+// erase method erases a stretch somewhere in the context.
 #include "base/check.h"
 #include "eval/task.h"
 
@@ -12,16 +13,25 @@ constexpr uint64_t kOrder = 0x6f72646572;  // the seed's second half for the ord
 
 class Text final : public Task {
  public:
+  explicit Text(const TaskOptions& options)
+      : haystack_(options.haystack), span_(options.parameters.integer("span")) {}
+
   TaskInfo info() const override {
-    return {"text",
-            "Continuation of plain prose",
-            cat("context alone, then ", kContinuation, " tokens that follow it are forced"),
-            {{"KL to the full cache", Mean::arithmetic}, {"perplexity", Mean::geometric}}};
+    return {
+        .name = "text",
+        .description = "Continuation of plain prose",
+        .protocol = cat("context alone, then ", kContinuation,
+                        " tokens that follow it are forced; erased: ", span_, " tokens at a random depth"),
+        .metrics = {{"KL to the exact cache", Mean::arithmetic}, {"perplexity", Mean::geometric}}};
   }
 
-  Example make(const Model& model, const Haystack& haystack, const Wish& wish) const override {
+  Example make(const Model& model, const Wish& wish) const override {
     const auto needed = static_cast<size_t>(wish.length) + kContinuation;
-    const std::vector<std::string>& documents = haystack.documents();
+    if (wish.length < span_ + 2) {
+      fail(ErrorCode::out_of_range, "eval", "length ", wish.length, " leaves no text beside the ", span_,
+           " tokens to erase");
+    }
+    const std::vector<std::string>& documents = haystack_->documents();
     // Every document comes once before one comes again, those too short for the length left out.
     const std::vector<size_t> order = Draws{wish.seed, kOrder}.some(documents.size(), documents.size());
     Draws draws = wish.draws();
@@ -33,22 +43,34 @@ class Text final : public Task {
       std::vector<Token> tokens = tokens_from_start(model, window);
       if (tokens.size() < needed) continue;
       const auto middle = tokens.begin() + wish.length;
-      return {{tokens.begin(), middle}, {middle, middle + kContinuation}, "", 0};
+      const int erased = 1 + static_cast<int>(draws.below(wish.length - span_ - 1));
+      Question question;
+      question.continuation = {middle, middle + kContinuation};
+      return {{tokens.begin(), middle}, {{erased, erased + span_}}, {question}};
     }
     fail(ErrorCode::out_of_range, "eval", "no text of the haystack has ", needed, " tokens, length and ",
          kContinuation, " that follow");
   }
 
-  std::vector<double> score(const Example& /*example*/, const Answer& answer) const override {
+  std::vector<double> score(const Question& /*question*/, const Answer& answer) const override {
     return {answer.kl, answer.perplexity};
   }
+
+ private:
+  std::shared_ptr<const Haystack> haystack_;
+  int span_;
 };
 
 }  // namespace
 
-const Task& text_task() {
-  static const Text task;
-  return task;
+TaskEntry text_task() {
+  return {.name = "text",
+          .description = "Continuation of plain prose: KL to the exact cache, perplexity",
+          .parameters = {{"span", 64, "tokens that an erase method erases", 1, 4096}},
+          .erases = true,
+          .open = [](const TaskOptions& options) -> std::unique_ptr<Task> {
+            return std::make_unique<Text>(options);
+          }};
 }
 
 }  // namespace kvedit::eval

@@ -7,7 +7,7 @@ namespace {
 class TextTest : public testing::Test {
  protected:
   Example make(const Haystack& haystack, const Wish& wish) const {
-    return text_task().make(*model_, haystack, wish);
+    return open_task("text", {std::make_shared<const Haystack>(haystack)})->make(*model_, wish);
   }
   std::shared_ptr<Model> model_ = load(spec_of("llama"), exact_options());
 };
@@ -17,9 +17,10 @@ TEST_F(TextTest, ContinuationIsWhatFollowsInTheText) {
   for (int i = 0; i < 6; i++) {
     const Example example = make(haystack, {300, 1, i});
     EXPECT_EQ(example.context.size(), 300U);
-    EXPECT_EQ(example.continuation.size(), 64U);
+    const std::vector<Token>& continuation = example.questions.at(0).continuation;
+    EXPECT_EQ(continuation.size(), 64U);
     std::vector<Token> all = example.context;
-    all.insert(all.end(), example.continuation.begin(), example.continuation.end());
+    all.insert(all.end(), continuation.begin(), continuation.end());
     const std::string text = model_->detokenize(all);
     bool found = false;
     for (const std::string& document : haystack.documents())

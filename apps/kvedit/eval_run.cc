@@ -1,0 +1,245 @@
+#include "eval_run.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+
+#include "edit.h"
+#include "eval/report.h"
+
+namespace kvedit::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kExamples = 32;
+constexpr int kQuickLength = 512;
+const std::vector<std::string> kQuickPolicies = {"snapkv", "laprox", "keydiff"};
+const std::vector<std::string> kQuickKeeps = {"25%"};
+
+[[noreturn]] void refuse(const std::string& why) { throw Error(ErrorCode::invalid_argument, "eval", why); }
+
+void add(std::vector<eval::Cell>& cells, const eval::Cell& cell) {
+  if (std::find(cells.begin(), cells.end(), cell) == cells.end()) cells.push_back(cell);
+}
+
+// Unevicted, and every policy at every budget.
+std::vector<eval::Cell> evicting_cells(const EvalOptions& options) {
+  std::vector<eval::Cell> cells = {eval::kFull};
+  if (options.policies.empty() != options.keeps.empty()) refuse("--policy and --keep go together");
+  for (const std::string& keep : options.keeps) {
+    Budget::parse(keep);
+    for (const std::string& policy : chosen_policies(options.policies)) add(cells, {policy, keep});
+  }
+  return cells;
+}
+
+// The exact method first, then those asked for.
+std::vector<eval::Cell> erasing_cells(const EvalOptions& options) {
+  std::vector<eval::Cell> cells = {{.method = "recompute"}};
+  for (const std::string& name : options.methods) {
+    if (name == "none" || name == "all") add(cells, {.method = "none"});
+    if (name == "none") continue;
+    for (const std::string& method : chosen_methods({name}, !options.adapters.empty())) {
+      const std::vector<EraseMethodInfo> table = erase_methods();
+      const auto info =
+          std::find_if(table.begin(), table.end(), [&](const auto& m) { return m.name == method; });
+      if (!info->needs_adapter) {
+        add(cells, {.method = method});
+        continue;
+      }
+      if (options.adapters.empty()) refuse(method + " needs --adapter FILE");
+      for (const std::string& path : options.adapters) add(cells, {.method = method, .adapter = path});
+    }
+  }
+  return cells;
+}
+
+std::vector<eval::Cell> cells_of(const EvalOptions& options, const eval::TaskEntry& entry) {
+  if (!options.methods.empty() && !entry.erases) refuse(entry.name + " has nothing to erase: no --method");
+  if (options.methods.empty() && !entry.evicts) refuse(entry.name + " needs --method, or all");
+  const std::vector<eval::Cell> evicting = evicting_cells(options);
+  std::vector<eval::Cell> cells;
+  if (entry.evicts && (options.methods.empty() || !options.policies.empty())) cells = evicting;
+  if (options.methods.empty()) return cells;
+  const std::vector<eval::Cell> erasing = erasing_cells(options);
+  for (const eval::Cell& base : evicting) {
+    if (entry.evicts && base.evicts()) break;  // evicting and erasing side by side, not composed
+    for (eval::Cell cell : erasing) {
+      cell.policy = base.policy;
+      cell.keep = base.keep;
+      add(cells, cell);
+    }
+  }
+  return cells;
+}
+
+std::vector<eval::Cell> references_of(const EvalOptions& options, const std::vector<eval::Cell>& cells) {
+  std::vector<eval::Cell> references;
+  for (const std::string& name : options.references) references.push_back(find_cell(cells, name));
+  if (!references.empty()) return references;
+  for (const eval::Cell& cell : {eval::kFull, eval::Cell{.method = "drop"}}) {
+    if (std::find(cells.begin(), cells.end(), cell) != cells.end()) references.push_back(cell);
+  }
+  return references;
+}
+
+std::string hexadecimal(uint64_t number) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(number));
+  return text;
+}
+
+eval::Order order_of(const EvalOptions& options) {
+  return options.answer_first     ? eval::Order::answer_first
+         : options.question_first ? eval::Order::question_first
+         : options.question_after ? eval::Order::question_after
+                                  : eval::Order::own;
+}
+
+/// What the results depend on.
+eval::Json setting_of(const EvalOptions& options, const ModelInfo& model, const eval::TaskInfo& task,
+                      const eval::Haystack& haystack) {
+  eval::Json data = eval::Json::array();
+  for (const std::string& path : options.data) {
+    const std::string bytes = read_file(path);
+    data.push_back(fs::path(path).filename().string() + " " +
+                   hexadecimal(XXH3_64bits(bytes.data(), bytes.size())));
+  }
+  return {{"task", options.task},
+          {"protocol", task.protocol},
+          {"model", model.name},
+          {"weights", model.weight_types},
+          {"fingerprint", hexadecimal(model.fingerprint)},
+          {"cache", options.common.load.cache == CacheType::f32 ? "f32" : "f16"},
+          {"linear", model.linear},
+          {"attention", model.attention},
+          {"haystack", hexadecimal(haystack.hash())},
+          {"data", data},
+          {"seed", options.seed}};
+}
+
+void write(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text << std::flush;
+  if (!file) throw Error(ErrorCode::io, "eval", "cannot write " + path);
+}
+
+struct Ground {
+  std::shared_ptr<Model> model;
+  std::shared_ptr<const eval::Haystack> haystack;
+  eval::Adapters adapters;
+};
+
+void run_task(const EvalOptions& options, const Ground& ground) {
+  const eval::TaskEntry& entry = eval::find_task(options.task);
+  const auto task =
+      eval::open_task(options.task, {ground.haystack, options.data, options.strict, order_of(options), {}});
+  const eval::TaskInfo info = task->info();
+  eval::Grid grid{cells_of(options, entry), options.lengths, options.examples, options.seed, ground.adapters};
+  if (grid.examples == 0) grid.examples = options.quick ? entry.quick_examples : kExamples;
+  if (info.examples > 0) grid.examples = std::min(grid.examples, info.examples);
+  if (grid.lengths.empty()) grid.lengths = options.quick ? std::vector{kQuickLength} : entry.lengths;
+  if (!info.sized) grid.lengths = {0};
+  const std::vector<eval::Cell> references = references_of(options, grid.cells);
+  std::error_code error;
+  fs::create_directories(options.out, error);
+  if (error) throw Error(ErrorCode::io, "eval", "cannot make " + options.out + ": " + error.message());
+
+  const eval::Json setting = setting_of(options, ground.model->info(), info, *ground.haystack);
+  std::vector<std::string> metrics;
+  for (const eval::Metric& metric : info.metrics) metrics.push_back(metric.name);
+  eval::Results results(options.out + "/results.jsonl", setting, metrics, options.resume);
+  try {
+    ProgressLine line("eval " + options.task + ", results");
+    run_grid(
+        ground.model, *task, grid,
+        [&](int length, int example, const eval::Cell& cell) { return results.have(length, example, cell); },
+        [&](const eval::Result& result) { results.add(result); }, line.progress());
+  } catch (const Error& stopped) {
+    if (stopped.code() != ErrorCode::cancelled) throw;
+    throw extended(stopped, "; go on with --resume");
+  }
+  const eval::Report report = make_report(info, setting, results, grid, references);
+  const eval::Json all = all_results(results, grid, setting);
+  write(options.out + "/results.json", all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  const std::string table = to_markdown(report);
+  write(options.out + "/table.md", table);
+  if (options.common.json) return print_json(to_json(report));
+  std::cout << table << std::flush;
+}
+
+void add_quick_cells(EvalOptions& options) {
+  if (!options.policies.empty() || !options.methods.empty()) return;
+  options.policies = kQuickPolicies;
+  options.keeps = kQuickKeeps;
+  options.methods = {"all"};
+}
+
+// What of the options concerns this task.
+EvalOptions narrowed(EvalOptions options, const eval::TaskEntry& entry) {
+  if (!entry.erases) options.methods.clear();
+  if (entry.erases && !entry.evicts && options.quick) options.policies.clear(), options.keeps.clear();
+  return options;
+}
+
+/// "TASK=FILE"
+std::vector<std::string> data_of(const EvalOptions& options, const std::string& task) {
+  std::vector<std::string> files;
+  for (const std::string& given : options.data) {
+    if (given.starts_with(task + "=")) files.push_back(given.substr(task.size() + 1));
+  }
+  return files;
+}
+
+void run_all(const EvalOptions& options, const Ground& ground) {
+  for (const eval::TaskEntry& entry : eval::tasks()) {
+    EvalOptions one = narrowed(options, entry);
+    one.task = entry.name;
+    one.out = (fs::path(options.out) / entry.name).string();
+    one.data = data_of(options, entry.name);
+    if (entry.data == eval::Data::needed && one.data.empty()) {
+      std::cerr << "kvedit: eval " << entry.name << " is left out: it needs --data " << entry.name
+                << "=FILE\n";
+      continue;
+    }
+    if (one.policies.empty() && one.methods.empty()) continue;
+    run_task(one, ground);
+  }
+}
+
+void check_data(const EvalOptions& options) {
+  for (const std::string& given : options.data) {
+    const size_t equals = given.find('=');
+    if (equals == std::string::npos) refuse("with all, --data is TASK=FILE, not " + given);
+    eval::find_task(given.substr(0, equals));
+  }
+}
+
+}  // namespace
+
+void run_eval(const EvalOptions& given) {
+  EvalOptions options = given;
+  const bool all = options.task == "all";
+  if (options.quick) add_quick_cells(options);
+  if (all) {
+    check_data(options);
+  } else {
+    const eval::TaskEntry& entry = eval::find_task(options.task);
+    if (given.policies.empty() && given.methods.empty()) options = narrowed(options, entry);
+    cells_of(options, entry);
+  }
+  if (options.policies.empty() && options.methods.empty()) refuse("no --policy and no --method, nor --quick");
+  Ground ground{nullptr, std::make_shared<const eval::Haystack>(eval::Haystack::load(options.haystack)), {}};
+  ground.model = load_model(options.common);
+  for (const std::string& path : options.adapters)
+    ground.adapters.emplace(path, ground.model->load_adapter(path));
+  if (all) return run_all(options, ground);
+  run_task(options, ground);
+}
+
+}  // namespace kvedit::cli

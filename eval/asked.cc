@@ -1,0 +1,171 @@
+#include "eval/asked.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/check.h"
+#include "base/stopwatch.h"
+#include "eval/distribution.h"
+
+namespace kvedit::eval {
+namespace {
+
+constexpr SessionOptions kNoHistory = {.undo_depth = 0};  // nobody undoes here
+
+Session with(const Session& session, const std::vector<Token>& tokens, const Progress& progress) {
+  Session longer = session.fork();
+  if (!tokens.empty()) longer.append_tokens(tokens, progress);
+  return longer;
+}
+
+int likeliest(const Session& session, const std::vector<std::vector<Token>>& candidates) {
+  int best = -1;
+  double highest = 0;
+  for (size_t i = 0; i < candidates.size(); i++) {
+    const double sum = log_likelihood(forced(session, candidates[i]), candidates[i]);
+    if (best >= 0 && sum <= highest) continue;
+    best = static_cast<int>(i);
+    highest = sum;
+  }
+  return best;
+}
+
+bool writes(const Question& question) {
+  return question.continuation.empty() && (question.compared || question.candidates.empty());
+}
+
+Generation generate(Session& session, const Question& question) {
+  GenerateOptions options;
+  options.max_tokens = question.answer_tokens;
+  options.stop = question.stop;
+  return session.generate(options);
+}
+
+}  // namespace
+
+Asked::Asked(const std::shared_ptr<Model>& model, Example example, uint64_t seed, const Progress& progress)
+    : model_(model), example_(std::move(example)), seed_(seed) {
+  const auto all = static_cast<int>(example_.context.size());
+  std::set<int> cuts;
+  for (Question& question : example_.questions) {
+    if (question.cut < 0) question.cut = all;
+    cuts.insert(question.cut);
+  }
+  Session session(model, kNoHistory);
+  int read = 0;
+  for (const int cut : cuts) {
+    session.append_tokens(std::span(example_.context).subspan(read, cut - read), progress);
+    read = cut;
+    for (size_t i = 0; i < example_.questions.size(); i++) {
+      const Question& question = example_.questions[i];
+      if (question.cut != cut) continue;
+      auto base = std::find_if(bases_.begin(), bases_.end(), [&](const Base& known) {
+        return known.cut == cut && known.before == question.before;
+      });
+      if (base == bases_.end()) {
+        bases_.push_back({cut, question.before, with(session, question.before, progress), {}});
+        base = std::prev(bases_.end());
+      }
+      base->questions.push_back(i);
+    }
+  }
+}
+
+std::vector<Span> Asked::erased_before(int cut) const {
+  std::vector<Span> spans;
+  for (const Span& span : example_.erased) {
+    if (span.end <= cut) spans.push_back(span);
+  }
+  return spans;
+}
+
+const Session& Asked::without_erased(int cut, const Progress& progress) {
+  const auto known = without_erased_.find(cut);
+  if (known != without_erased_.end()) return known->second;
+  std::vector<Token> rest;
+  int done = 0;
+  for (const Span& span : erased_before(cut)) {
+    rest.insert(rest.end(), example_.context.begin() + done, example_.context.begin() + span.begin);
+    done = span.end;
+  }
+  rest.insert(rest.end(), example_.context.begin() + done, example_.context.begin() + cut);
+  Session session(model_, kNoHistory);
+  session.append_tokens(rest, progress);
+  return without_erased_.emplace(cut, std::move(session)).first->second;
+}
+
+const Asked::Exact& Asked::exact(const Base& base, size_t index, bool erased, const Progress& progress) {
+  const auto known = exact_.find({index, erased});
+  if (known != exact_.end()) return known->second;
+  const Question& question = example_.questions[index];
+  const Session read =
+      erased ? with(without_erased(base.cut, progress), base.before, progress) : base.session.fork();
+  Session session = with(read, question.after, progress);
+  Exact exact;
+  if (!question.continuation.empty()) {
+    exact.forced = question.continuation;
+  } else {
+    exact.chosen = likeliest(session, question.candidates);
+  }
+  if (writes(question) && question.compared) {
+    Session answering = session.fork();
+    Generation answer = generate(answering, question);
+    exact.text = std::move(answer.text);
+    exact.forced = std::move(answer.tokens);
+  }
+  if (!exact.forced.empty()) exact.logs = forced(session, exact.forced);
+  return exact_.emplace(std::pair(index, erased), std::move(exact)).first->second;
+}
+
+void Asked::edit(Session& session, int cut, const Cell& cell, const Adapters& adapters,
+                 const Progress& progress, Asking& asking) const {
+  if (cell.evicts()) {
+    EvictOptions options;
+    options.seed = seed_;
+    options.progress = progress;
+    asking.policy = session.evict(cell.policy, Budget::parse(cell.keep), options).policy;
+  }
+  const std::vector<Span> spans = erased_before(cut);
+  if (cell.erases() && cell.method != "none" && !spans.empty()) {
+    EraseOptions options;
+    options.method = cell.method;
+    options.progress = progress;
+    if (!cell.adapter.empty()) options.adapter = adapters.at(cell.adapter);
+    session.erase(spans, options);
+  }
+}
+
+Asking Asked::ask(const Cell& cell, const Adapters& adapters, const Progress& progress) {
+  Asking asking;
+  asking.answers.resize(example_.questions.size());
+  for (const Base& base : bases_) {
+    Session edited = base.session.fork();
+    const Stopwatch editing;
+    edit(edited, base.cut, cell, adapters, progress, asking);
+    asking.edit_ms += editing.ms() / static_cast<double>(bases_.size());
+    asking.bytes = std::max(asking.bytes, edited.stats().bytes);
+    for (const size_t index : base.questions) {
+      const Question& question = example_.questions[index];
+      const Exact& reference = exact(base, index, cell.erases(), progress);
+      Answer& answer = asking.answers[index];
+      answer.exact_text = reference.text;
+      answer.exact_chosen = reference.chosen;
+      Session session = with(edited, question.after, progress);
+      if (!reference.forced.empty()) {
+        const std::vector<float> now = forced(session, reference.forced);
+        const size_t count = reference.forced.size();
+        answer.kl = mean_kl(reference.logs, now, count);
+        answer.perplexity = std::exp(-log_likelihood(now, reference.forced) / static_cast<double>(count));
+      }
+      const Stopwatch answering;
+      answer.chosen = likeliest(session, question.candidates);
+      if (writes(question)) answer.text = generate(session, question).text;
+      asking.answer_ms += answering.ms();
+      answer.same = answer.text == answer.exact_text && answer.chosen == answer.exact_chosen;
+    }
+  }
+  return asking;
+}
+
+}  // namespace kvedit::eval

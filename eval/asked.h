@@ -1,0 +1,67 @@
+// An example in the cache: its context is read once, and forked for each cell and question.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "eval/cell.h"
+#include "eval/task.h"
+#include "kvedit/session.h"
+
+namespace kvedit::eval {
+
+/// The erasers of a grid by their path.
+using Adapters = std::map<std::string, std::shared_ptr<const Adapter>>;
+
+struct Asking {
+  std::vector<Answer> answers;  // [questions]
+  double edit_ms = 0;           // evicting and erasing, mean over the caches that differ before the edit
+  double answer_ms = 0;         // generating, all questions
+  size_t bytes = 0;             // of the largest cache after the edit
+  std::string policy;           // with all parameters
+};
+
+class Asked {
+ public:
+  /// Throws what Session::append_tokens does.
+  Asked(const std::shared_ptr<Model>& model, Example example, uint64_t seed, const Progress& progress);
+
+  const Example& example() const { return example_; }
+  /// Throws what Session::evict, Session::erase and Session::generate do.
+  Asking ask(const Cell& cell, const Adapters& adapters, const Progress& progress);
+
+ private:
+  // A cache as it is before the edit: context up to `cut`, then `before`.
+  struct Base {
+    int cut;
+    std::vector<Token> before;
+    Session session;
+    std::vector<size_t> questions;
+  };
+  // What the exact cache makes of a question.
+  struct Exact {
+    std::string text;
+    int chosen = -1;
+    std::vector<Token> forced;
+    std::vector<float> logs;  // [forced][vocabulary]
+  };
+
+  std::vector<Span> erased_before(int cut) const;
+  const Session& without_erased(int cut, const Progress& progress);
+  const Exact& exact(const Base& base, size_t question, bool erased, const Progress& progress);
+  void edit(Session& session, int cut, const Cell& cell, const Adapters& adapters, const Progress& progress,
+            Asking& asking) const;
+
+  std::shared_ptr<Model> model_;
+  Example example_;
+  uint64_t seed_;
+  std::vector<Base> bases_;
+  std::map<int, Session> without_erased_;           // by cut
+  std::map<std::pair<size_t, bool>, Exact> exact_;  // by question, and whether something is erased
+};
+
+}  // namespace kvedit::eval

@@ -1,0 +1,108 @@
+// A report as Markdown: the scores, and how far each cell is from the reference.
+#include <algorithm>
+#include <cstdio>
+#include <set>
+#include <sstream>
+
+#include "eval/report.h"
+
+namespace kvedit::eval {
+namespace {
+
+bool has_kinds(const Report& report) {
+  for (const ReportRow& row : report.rows) {
+    if (!row.kind.empty()) return true;
+  }
+  return false;
+}
+
+void write_header(std::ostream& text, const Report& report, bool last_column) {
+  const bool kinds = has_kinds(report);
+  text << "\n| tokens |" << (kinds ? " questions |" : "") << " cell | examples |";
+  for (const Metric& metric : report.task.metrics) text << " " << metric.name << " |";
+  text << (last_column ? " MiB |" : "") << "\n|---:|" << (kinds ? "---|" : "") << "---|---:|";
+  for (size_t m = 0; m < report.task.metrics.size() + last_column; m++) text << "---:|";
+  text << "\n";
+}
+
+void write_begin(std::ostream& text, const Report& report, const ReportRow& row) {
+  text << "| " << (report.task.sized ? std::to_string(row.length) : "own") << " | ";
+  if (has_kinds(report)) text << row.kind << " | ";
+  text << row.cell.text() << " | " << row.examples << " |";
+}
+
+void write_scores(std::ostream& text, const Report& report) {
+  write_header(text, report, true);
+  for (const ReportRow& row : report.rows) {
+    write_begin(text, report, row);
+    for (size_t m = 0; m < row.scores.size(); m++)
+      text << " " << (row.scores[m] ? to_text(*row.scores[m], report.task.metrics[m].mean) : "-") << " |";
+    char mebibytes[32];
+    std::snprintf(mebibytes, sizeof mebibytes, " %.2f |", row.mebibytes);
+    text << mebibytes << "\n";
+  }
+}
+
+bool compared(const ReportRow& row) {
+  return std::any_of(row.difference.begin(), row.difference.end(),
+                     [](const auto& d) { return d.has_value(); });
+}
+
+void write_differences(std::ostream& text, const Report& report) {
+  if (std::none_of(report.rows.begin(), report.rows.end(), compared)) return;
+  text << "\nDifference to ";
+  for (const Cell& cell : report.references)
+    text << (&cell == &report.references.front() ? "`" : ", where something is erased to `") << cell.text()
+         << "`";
+  text << ", paired by example (perplexity: quotient); in parentheses the quotient of the means. Bold where "
+          "the "
+          "interval excludes no difference.\n";
+  write_header(text, report, false);
+  for (const ReportRow& row : report.rows) {
+    if (!compared(row)) continue;
+    write_begin(text, report, row);
+    for (size_t m = 0; m < row.difference.size(); m++) {
+      if (!row.difference[m]) {
+        text << " - |";
+        continue;
+      }
+      const Mean mean = report.task.metrics[m].mean;
+      const char* const bold = claimed(*row.difference[m], mean) ? "**" : "";
+      text << " " << bold << to_text(*row.difference[m], mean) << bold;
+      if (row.quotient[m]) text << " (" << to_text(*row.quotient[m], Mean::geometric) << ")";
+      text << " |";
+    }
+    text << "\n";
+  }
+}
+
+// What the model cannot do with its exact cache.
+void write_unable(std::ostream& text, const Report& report) {
+  std::set<std::string> said;
+  for (const ReportRow& row : report.rows) {
+    if (row.able) continue;
+    const std::string what = (report.task.sized ? std::to_string(row.length) + " tokens" : "this task") +
+                             (row.kind.empty() ? "" : ", " + row.kind);
+    if (!said.insert(what).second) continue;
+    text << "\nThe model cannot do " << what << " with its exact cache (" << report.task.metrics[0].name
+         << " below " << 100 * report.task.able << " %): left out of comparisons.\n";
+  }
+}
+
+}  // namespace
+
+std::string to_markdown(const Report& report) {
+  std::ostringstream text;
+  text << "# " << report.task.name << ": " << report.task.description
+       << "\n\nProtocol: " << report.task.protocol
+       << ". In brackets: 95 % intervals, bootstrap over examples.\n\n";
+  for (const auto& [name, value] : report.setting.items())
+    text << "- " << name << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << "\n";
+  for (const std::string& note : report.task.notes) text << "- " << note << "\n";
+  write_scores(text, report);
+  write_unable(text, report);
+  write_differences(text, report);
+  return text.str();
+}
+
+}  // namespace kvedit::eval

@@ -1,0 +1,36 @@
+// Numbers with keys that stand in a long text: what the needle tasks share.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "eval/draws.h"
+#include "eval/haystack.h"
+
+namespace kvedit::eval {
+
+struct Needle {
+  std::string key, value;  // value: four digits
+  double depth = 0;        // share of the haystack before it
+
+  std::string sentence() const;
+  std::string question() const;  // "\n\nQuestion: ...?\nAnswer:"
+  std::string opening() const;   // the answer's, up to the value
+};
+
+inline constexpr int kMostNeedles = 24;
+inline constexpr int kNeedleAnswerTokens = 12;
+
+/// Different keys and values; the i-th stands somewhere in the i-th of `count` equal parts.
+std::vector<Needle> draw_needles(size_t count, Draws& draws);
+
+/// About `bytes` of filler: five sentences repeated (RULER's noise haystack, arXiv 2404.06654), or a stretch
+/// of the haystack.
+std::string draw_filler(bool noise, const Haystack& haystack, size_t bytes, Draws& draws);
+
+/// Where a sentence ends: the first place at or after `from`, else the last one, else the text's end; the
+/// text's beginning for 0.
+size_t sentence_end(std::string_view text, size_t from);
+
+}  // namespace kvedit::eval
