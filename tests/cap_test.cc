@@ -68,6 +68,21 @@ TEST_P(CapTest, AFractionIsOneOfTheWholeTranscript) {
   EXPECT_EQ(session.stats().entries, before + 100 * lanes_);
 }
 
+TEST_P(CapTest, AForkInheritsIt) {
+  Session session = filled(model_, 90);
+  session.set_cap("snapkv:window=8,recent=8", Budget::tokens(100));
+  Session fork = session.fork();
+  EXPECT_EQ(fork.stats().cap_policy, session.stats().cap_policy);
+  fork.append_tokens(random_tokens(400, 2));
+  EXPECT_LE(fork.stats().entries, 100 * lanes_);
+  EXPECT_GT(fork.stats().cap_evictions, 0);
+  EXPECT_EQ(session.stats().cap_evictions, 0);
+  session.clear_cap();
+  EXPECT_FALSE(fork.stats().cap_policy.empty()) << "each has its own";
+  fork.append_tokens(random_tokens(100, 3));
+  EXPECT_LE(fork.stats().entries, 100 * lanes_);
+}
+
 TEST_P(CapTest, WhatWasReadBeforeAFailureStays) {
   Session session(model_);
   session.set_cap("snapkv:window=8,recent=8", Budget::tokens(100));

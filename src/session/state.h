@@ -41,7 +41,10 @@ struct Session::State {
   State(std::shared_ptr<ModelImpl> m, const SessionOptions& o)
       : model(std::move(m)), options(o), content{model->new_cache()} {}
   State(const State& parent, Content c)
-      : model(parent.model), options(parent.options), content(std::move(c)) {}
+      : model(parent.model),
+        options(parent.options),
+        content(std::move(c)),
+        cap{parent.cap.policy, parent.cap.budget, parent.cap.options} {}
 
   struct Step {
     std::string what;
