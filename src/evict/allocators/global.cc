@@ -1,7 +1,7 @@
 // One top-k over all lanes of the model (LaProx, arXiv 2605.07234, algorithm 2), for scores that compare
 // across heads and layers; with a floor, each lane keeps that many of its best first.
 #include <algorithm>
-#include <functional>
+#include <numeric>
 
 #include "evict/highest.h"
 #include "evict/layers.h"
@@ -18,21 +18,31 @@ class Global : public Allocator {
   std::vector<int> allocate(std::span<const Candidates> lanes, int /*kv_heads*/,
                             size_t budget) const override {
     auto room = room_of(lanes);
+    budget = std::min(budget, std::accumulate(room.begin(), room.end(), size_t{0}));
     for (size_t& r : room) r = std::min(r, floor_);
     const auto floors = water_fill(room, budget);
-    std::vector<Candidates> rest(lanes.begin(), lanes.end());
-    size_t left = 0;
-    for (size_t i = 0; i < rest.size(); i++) {
-      budget -= floors[i];
-      auto& scores = rest[i].scores;
-      const auto end = scores.begin() + static_cast<ptrdiff_t>(floors[i]);
-      std::nth_element(scores.begin(), end, scores.end(), std::greater<>());
-      scores.erase(scores.begin(), end);
-      left += scores.size();
+    std::vector<int> counts(lanes.size(), -1);
+    // A lane that its floor lifts makes it harder for all, so what one pass lifts stays at its floor.
+    for (bool lifted = true; lifted;) {
+      lifted = false;
+      std::vector<std::span<const float>> open;
+      for (size_t i = 0; i < lanes.size(); i++) {
+        if (counts[i] < 0) open.emplace_back(lanes[i].scores);
+      }
+      const auto highest = count_highest(open, budget);
+      std::vector<int> next = counts;
+      for (size_t i = 0, at = 0; i < lanes.size(); i++) {
+        if (counts[i] >= 0) continue;
+        next[i] = static_cast<int>(highest[at++]);
+      }
+      for (size_t i = 0; i < lanes.size(); i++) {
+        if (counts[i] >= 0 || next[i] >= static_cast<int>(floors[i])) continue;
+        counts[i] = static_cast<int>(floors[i]);
+        budget -= floors[i];
+        lifted = true;
+      }
+      if (!lifted) counts = next;
     }
-    const auto more = count_highest(rest, std::min(budget, left));
-    std::vector<int> counts;
-    for (size_t i = 0; i < rest.size(); i++) counts.push_back(static_cast<int>(floors[i] + more[i]));
     return counts;
   }
 
