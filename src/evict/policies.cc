@@ -76,8 +76,8 @@ std::span<const NamedPolicy> named_policies() {
        "The pairs of attention column and projected value with the largest norms, over the whole model."},
       {"laprox-joint", "laprox-joint+global", "",
        "LaProx with the exact norm of what an entry adds for all query heads of its group."},
-      {"kvedit", "mix(keydiff+uniform;laprox-joint+global)", "",
-       "Half of it KeyDiff's picks, which serve retrieval, half LaProx-joint's, which serve continuation."},
+      {"kvedit", "mix(h2o+uniform;laprox-joint+global):share=0.25", "",
+       "A quarter what all queries attended to, the rest LaProx-joint's; costs a second pass."},
       {"lkv", "lkv+learned", "arXiv 2605.06676",
        "Learned scores of key and value, learned budgets a head; needs a file trained for the model."},
   };

@@ -11,7 +11,13 @@
 //   laprox-joint  p(g, j) = |sum_h A_h[:,j] (v_j W_h)|_F
 //                         = sqrt( sum_h,h' <A_h[:,j], A_h'[:,j]> v_j W_h W_h'^T v_j^T ),
 //
-// exactly, through Grams across heads (output_projection.h); that and its defaults are our own.
+// exactly, through Grams across heads (output_projection.h). What is pooled there is only a share of what an
+// entry has of its own,
+//
+//   s(g, j) = max( p(g, j), near max_|i-j|<=kernel/2 p(g, i) )  (or the mean in place of the inner maximum),
+//
+// so that a peak holds on to what stands around it - the digits after the one that was attended to - while a
+// small budget still goes to peaks first. That and its defaults are our own.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -29,6 +35,7 @@ struct Options {
   WindowOptions window;
   bool l1;  // of the attention's column, over the window
   Normalise normalise;
+  float near = 1;  // times what is pooled; below 1 an entry's own term counts beside it
 };
 
 using Pairs = std::vector<std::pair<int, int>>;  // of query heads of a group
@@ -122,6 +129,9 @@ class Laprox : public Scorer {
           const auto terms = this->terms(view, attention, lane);
           auto pooled = pool(std::span(terms).subspan(lane.begin, lane.end - lane.begin),
                              options_.window.kernel, options_.window.pooling);
+          for (size_t j = 0; options_.near < 1 && j < pooled.size(); j++) {
+            pooled[j] = std::max(terms[lane.begin + j], options_.near * pooled[j]);
+          }
           for (const float s : pooled) sum += s;
           return pooled;
         });
@@ -220,14 +230,20 @@ ScorerPart laprox_scorer() {
 }
 
 ScorerPart laprox_joint_scorer() {
-  std::vector<PolicyParameter> parameters = window_parameters(32, 7, Pooling::maximum);
+  std::vector<PolicyParameter> parameters = window_parameters(32, 11, Pooling::maximum);
+  parameters.push_back({.name = "near",
+                        .value = 0.5,
+                        .description = "share of what is pooled that an entry gets, if more than its own",
+                        .maximum = 1,
+                        .whole = false});
   parameters.push_back(normalise_parameter(Normalise::output_norm));
   return {.name = "laprox-joint",
           .paper = "",
           .description = "LaProx with the exact norm of an entry's part of the output of its group's heads.",
           .parameters = std::move(parameters),
           .make = [](const Parameters& p) -> std::unique_ptr<Scorer> {
-            return std::make_unique<LaproxJoint>(Options{WindowOptions(p), false, normalise(p)});
+            return std::make_unique<LaproxJoint>(
+                Options{WindowOptions(p), false, normalise(p), static_cast<float>(p.get("near"))});
           }};
 }
 

@@ -14,6 +14,7 @@ struct Definition {
   bool joint;
   bool l1;
   enum { layer_sum, output_norm, none } normalise;
+  double near = 1;
 };
 
 // v W_h, with the weight of a post-attention norm.
@@ -83,7 +84,12 @@ void expect_laprox(const EvictCase& c, const Definition& d) {
     double sum = 0;
     for (int head = 0; head < c.cache.kv_heads(); head++) {
       const auto [begin, end] = slow_competing(c, layer, head, d.window);
-      expected.push_back(slow_pool(slow_terms(c, layer, head, d), begin, end, d.kernel, d.max_pool));
+      const auto terms = slow_terms(c, layer, head, d);
+      expected.push_back(slow_pool(terms, begin, end, d.kernel, d.max_pool));
+      for (int j = begin; d.near < 1 && j < end; j++) {
+        double& score = expected.back()[j - begin];
+        score = std::max(terms[j], d.near * score);
+      }
       for (const double s : expected.back()) sum += s;
     }
     const double by = d.normalise == Definition::none        ? 1
@@ -107,10 +113,11 @@ constexpr Definition kDefinitions[] = {
     {"laprox:window=5,kernel=1,normalise=none", 5, 1, false, false, false, Definition::none},
     {"laprox:window=8,kernel=5,pool=max,norm=l1,normalise=output_norm", 8, 5, true, false, true,
      Definition::output_norm},
-    {"laprox-joint:window=8", 8, 7, true, true, false, Definition::output_norm},
+    {"laprox-joint:window=8", 8, 11, true, true, false, Definition::output_norm, 0.5},
+    {"laprox-joint:window=8,kernel=7,near=1", 8, 7, true, true, false, Definition::output_norm},
     {"laprox-joint:window=5,kernel=1,normalise=none", 5, 1, false, true, false, Definition::none},
-    {"laprox-joint:window=8,kernel=3,pool=avg,normalise=layer_sum", 8, 3, false, true, false,
-     Definition::layer_sum}};
+    {"laprox-joint:window=8,kernel=3,pool=avg,near=0.9,normalise=layer_sum", 8, 3, false, true, false,
+     Definition::layer_sum, 0.9}};
 
 TEST(LaproxTest, IsItsDefinitionForGroupsOf1And3And4) {
   for (const int group : {1, 3, 4}) {
