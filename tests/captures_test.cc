@@ -31,7 +31,7 @@ class CapturesTest : public testing::TestWithParam<std::string> {
   void forward(Cache& cache, Captures& captures, bool read_only, int threads = 2) {
     Engine engine(network_, threads, LinearKernel::f32, 32);
     kvedit::Run run{&cache, tokens_, positions_, Logits::none, &captures};
-    run.read_only = read_only;
+    run.read_only = read_only ? kTokens : 0;
     engine.forward({&run, 1});
   }
   Cache prefilled(Captures& captures) {
@@ -114,6 +114,18 @@ TEST_P(CapturesTest, QueryStatisticsDoNotDependOnTheThreads) {
   EXPECT_EQ(one.query_products, two.query_products);
 }
 
+// Threads take items as they come, but add them up in one order.
+TEST_P(CapturesTest, MassIsBitwiseTheSameOnEveryRun) {
+  Captures first = everything();
+  Cache cache = prefilled(first);
+  forward(cache, first, true, 2);
+  for (int run = 0; run < 4; run++) {
+    Captures again = everything();
+    forward(cache, again, true, 2);
+    ASSERT_EQ(again.mass, first.mass) << run;
+  }
+}
+
 TEST_P(CapturesTest, AReadOnlyPassSeesTheSameAndStoresNothing) {
   Captures written = everything(), read = everything();
   Cache cache = prefilled(written);
@@ -168,7 +180,8 @@ TEST_P(CapturesTest, MassOfAnEvictedCacheIsOverWhatIsHeld) {
   }
 }
 
-// Policies that want all queries, again and again on what they evicted, and no page beyond the cache's own.
+// Policies that want all queries, again and again on what they evicted, and no pages beyond the
+// cache's own but those that the pending token needs.
 TEST_P(CapturesTest, WholePassPoliciesNeedNoMemoryAndGoOnEvicting) {
   ModelOptions options;
   options.threads = 2;
@@ -182,12 +195,13 @@ TEST_P(CapturesTest, WholePassPoliciesNeedNoMemoryAndGoOnEvicting) {
     for (int i = 0; i < 4; i++) text.insert(text.end(), tokens_.begin(), tokens_.end());
     session.append_tokens(text);
     session.forget_history();
+    const size_t lanes = static_cast<size_t>(model->info().layers) * model->info().kv_heads;
     for (int round = 0; round < 3; round++) {
       model->reset_high_water();
       const size_t in_use = model->pool().bytes_in_use;
       const EvictReport report = session.evict(policy, Budget::fraction(0.5));
       EXPECT_LE(report.entries_after, report.entries_before / 2) << policy;
-      EXPECT_EQ(model->pool().high_water_bytes, in_use) << policy;
+      EXPECT_LE(model->pool().high_water_bytes, in_use + lanes * model->pool().page_bytes) << policy;
       for (float x : session.logits()) ASSERT_TRUE(std::isfinite(x)) << policy;
       session.append_tokens(std::span(tokens_).first(20));
     }

@@ -2,8 +2,8 @@
 //
 // Contract: the caller makes room first - append(), insert() or overwrite() on each run's cache - and
 // the pass puts keys and values in place layer by layer, then attends ("write, then attend"). When a
-// pass throws, entries of its positions are undefined: the caller rolls back or drops its fork. A
-// read-only run stores nothing and needs no room: its tokens attend to the entries as they stand.
+// pass throws, entries of its positions are undefined: the caller rolls back or drops its fork. Of a
+// run's read-only tokens nothing is stored and no room is needed: they attend to the entries as they stand.
 // One thread at a time uses an engine; it has worker threads of its own.
 #pragma once
 
@@ -49,7 +49,7 @@ struct Run {
   std::span<const Position> positions;  // [tokens], ascending; the cache has entries for them
   Logits logits = Logits::none;
   Captures* captures = nullptr;
-  bool read_only = false;  // nothing is stored: for captures from a cache that must not change
+  int read_only = 0;  // of the first so many tokens nothing is stored: for captures from a cache as it is
   std::shared_ptr<const Lora> adapter = nullptr;  // on top of the weights, for this run's tokens alone
 };
 

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <mutex>
 
 #include "compute/pass.h"
 #include "ggml-cpu.h"
@@ -123,7 +122,7 @@ void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const gg
       }
       continue;
     }
-    if (piece->run->read_only) continue;
+    if (piece->first + token - piece->row < piece->run->read_only) continue;
     const bool is_key = head < h.heads + h.kv_heads;
     const int kv_head = (head - h.heads) % h.kv_heads;
     const Position position = piece->run->positions[piece->first + token - piece->row];
@@ -213,10 +212,16 @@ void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* 
     skipped += (*page)->count;
   std::vector<float> mass(lane.size() - skipped);
   attention_weights(task, maxima.data(), sums.data(), mass.data(), 0);
-  static std::mutex mutex;  // captures are rare and this sum is short
-  std::scoped_lock lock(mutex);
+  // Items are taken in order, so the one waited for is under way on another thread.
+  std::atomic<int>& summed = layers[layer].summed[lane_of(item)];
+  for (int done = summed.load(std::memory_order_acquire); done != item.turn;
+       done = summed.load(std::memory_order_acquire)) {
+    summed.wait(done, std::memory_order_acquire);
+  }
   std::vector<float>& to = captures->mass[static_cast<size_t>(layer) * h.kv_heads + item.head];
   for (size_t i = 0; i < mass.size(); i++) to[skipped + i] += mass[i];
+  summed.store(item.turn + 1, std::memory_order_release);
+  summed.notify_all();
 }
 
 void Pass::merge(int layer, ggml_tensor* output, int thread, int threads) const {

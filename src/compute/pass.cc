@@ -18,7 +18,7 @@ void Pass::plan(std::span<const Piece> new_pieces, int threads) {
   const Hparams& h = network->hparams();
   pieces.assign(new_pieces.begin(), new_pieces.end());
   tokens = 0;
-  bool mass = false;
+  mass = false;
   for (const Piece& piece : pieces) {
     tokens += piece.count;
     mass |= piece.run->captures && piece.run->captures->attention_mass;
@@ -70,12 +70,24 @@ void Pass::plan_rotation() {
   }
 }
 
+size_t Pass::lane_of(const AttentionItem& item) const {
+  return static_cast<size_t>(item.piece - pieces.data()) * network->hparams().kv_heads + item.head;
+}
+
+void Pass::plan_turns(LayerPass& plan) const {
+  const int heads = network->hparams().kv_heads;
+  std::vector<int> turns(pieces.size() * heads);
+  for (AttentionItem& item : plan.items) item.turn = turns[lane_of(item)]++;
+  plan.summed = std::make_unique<std::atomic<int>[]>(turns.size());  // zeros
+}
+
 void Pass::plan_layer(int layer, int threads, int& parts) {
   const Hparams& h = network->hparams();
   LayerPass& plan = layers[layer];
   plan.items.clear();
   plan.first_item.clear();
   plan.next.store(0, std::memory_order_relaxed);
+  plan.summed.reset();
   const int window = h.window_of(layer);
   if (!in_parts) {
     const int fair =
@@ -93,6 +105,7 @@ void Pass::plan_layer(int layer, int threads, int& parts) {
       }
     }
     std::reverse(plan.items.begin(), plan.items.end());  // the longest first, so that threads end together
+    if (mass) plan_turns(plan);
     return;
   }
   // Few tokens: all pages of all lanes in a row, cut evenly; some cuts a thread, so that a slow core

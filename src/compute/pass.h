@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <deque>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -30,13 +31,17 @@ struct AttentionItem {
   int first;  // token within the piece
   int count;
   std::span<const PageRef> pages;
-  int part;  // index into the parts, or -1: the whole lane, written straight to the output
+  int part;      // index into the parts, or -1: the whole lane, written straight to the output
+  int turn = 0;  // whole lanes: how many items of the lane come before it
 };
 
 struct LayerPass {
   std::vector<AttentionItem> items;
   std::vector<int> first_item;  // [piece * kv_heads + head] into items, one more at the end; parts only
   std::atomic<int> next{0};
+  // [piece * kv_heads + head] items whose attention mass is summed: in their turn, so that the sum is the
+  // same on every run. Null when no mass is asked for.
+  std::unique_ptr<std::atomic<int>[]> summed;
 };
 
 struct Pass {
@@ -44,6 +49,7 @@ struct Pass {
   std::vector<Piece> pieces;
   int tokens = 0;
   bool in_parts = false;  // few tokens: lanes are cut so that all threads have work
+  bool mass = false;      // some run's captures want it
   std::deque<LayerPass> layers;
   std::vector<float> part_output;  // [part][row of the item][value_dim]
   std::vector<float> part_maxima;  // [part][row]
@@ -66,6 +72,8 @@ struct Pass {
   void add_query_statistics(int layer, const ggml_tensor* q, int thread, int threads) const;
   void plan_rotation();
   void plan_layer(int layer, int threads, int& parts);
+  void plan_turns(LayerPass& plan) const;
+  size_t lane_of(const AttentionItem& item) const;  // among those of all pieces
   void attend_item(int layer, const AttentionItem& item, const ggml_tensor* rotated, ggml_tensor* output);
 };
 

@@ -55,6 +55,7 @@ struct LayerView {
   const Captures& captures;  // filled as Needs asked
   uint64_t seed = 0;
   std::span<const Position> window_positions = {};  // [captures.tokens], of the captured queries
+  int pending = 0;  // the last so many entries of every lane are there for their queries alone
   /// Entries before it are out of reach of every query to come: outside the sliding window.
   int first_reachable(int head) const;
 };
@@ -145,10 +146,12 @@ Policy make_policy(std::string_view text);
 /// everything. Otherwise unreachable entries go first and do not count; sinks and recent entries stay;
 /// the rest compete for what is left. A budget of bytes sets a rounding up of every lane to whole pages
 /// aside, so the packed pages never pass it. window_positions: [captures.tokens], of the captured
-/// queries. Throws Error(out_of_range) naming both numbers when the budget is below what is always
-/// kept, Error(cancelled).
+/// queries. The last `pending` entries of every lane, of tokens that will be forwarded again, are neither
+/// counted nor in the result. Throws Error(out_of_range) naming both numbers when the budget is below what is
+/// always kept, Error(cancelled).
 std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, const Network& network,
                                      const Captures& captures, std::span<const Position> window_positions,
-                                     const Budget& budget, const EvictOptions& options, int threads = 1);
+                                     const Budget& budget, const EvictOptions& options, int threads = 1,
+                                     int pending = 0);
 
 }  // namespace kvedit

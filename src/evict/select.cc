@@ -23,7 +23,7 @@ struct Split {
 
 Split split(const Policy& policy, const LayerView& view, int head) {
   Split s{};
-  s.size = view.cache.lane(view.layer, head).size();
+  s.size = view.cache.lane(view.layer, head).size() - view.pending;
   s.reach = view.first_reachable(head);
   const bool sliding = view.network.hparams().window_of(view.layer) > 0;
   s.begin = sliding ? s.reach : s.reach + std::min(policy.sinks, s.reachable());
@@ -38,14 +38,22 @@ void check(const Budget& budget) {
        budget.kind == Budget::Kind::fraction ? " is outside 0..1, 0 excluded" : " is not above 0");
 }
 
-bool met(const Budget& budget, const Cache& cache) {
+bool met(const Budget& budget, const Cache& cache, int pending) {
+  size_t entries = 0, pages = 0;
+  for (int layer = 0; layer < cache.layers(); layer++) {
+    for (int head = 0; head < cache.kv_heads(); head++) {
+      const Lane& lane = cache.lane(layer, head);
+      entries += lane.size() - pending;
+      pages += lane.pages().size() - (pending > 0 && lane.pages().back()->count <= pending);
+    }
+  }
   switch (budget.kind) {
     case Budget::Kind::fraction:
       return budget.amount == 1;
     case Budget::Kind::tokens:
-      return static_cast<double>(cache.entries()) <= budget.amount * cache.layers() * cache.kv_heads();
+      return static_cast<double>(entries) <= budget.amount * cache.layers() * cache.kv_heads();
     case Budget::Kind::bytes:
-      return static_cast<double>(cache.bytes()) <= budget.amount;
+      return static_cast<double>(pages * cache.pool()->page_bytes()) <= budget.amount;
   }
   return false;
 }
@@ -95,7 +103,7 @@ Needs Needs::operator|(const Needs& other) const {
 int LayerView::first_reachable(int head) const {
   const int window = network.hparams().window_of(layer);
   if (window == 0) return 0;
-  const Position last_out = cache.last_position() + 1 - window;  // what the next query misses
+  const Position last_out = cache.last_position() + 1 - pending - window;  // what the next query misses
   int first = 0;
   for (const PageRef& page : cache.lane(layer, head).pages()) {
     const Position* begin = page->positions.data();
@@ -108,7 +116,8 @@ int LayerView::first_reachable(int head) const {
 
 std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, const Network& network,
                                      const Captures& captures, std::span<const Position> window_positions,
-                                     const Budget& budget, const EvictOptions& options, int threads) {
+                                     const Budget& budget, const EvictOptions& options, int threads,
+                                     int pending) {
   check(budget);
   const Hparams& h = network.hparams();
   if (h.layers != cache.layers() || h.kv_heads != cache.kv_heads()) {
@@ -118,14 +127,15 @@ std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, c
   const int kv_heads = cache.kv_heads();
   const size_t lane_count = static_cast<size_t>(cache.layers()) * kv_heads;
   std::vector<std::vector<int>> kept(lane_count);
-  if (met(budget, cache)) {
+  if (met(budget, cache, pending)) {
     for (size_t i = 0; i < lane_count; i++) {
-      kept[i] = range(0, cache.lane(static_cast<int>(i) / kv_heads, static_cast<int>(i) % kv_heads).size());
+      const Lane& lane = cache.lane(static_cast<int>(i) / kv_heads, static_cast<int>(i) % kv_heads);
+      kept[i] = range(0, lane.size() - pending);
     }
     return kept;
   }
 
-  LayerView view{0, cache, network, captures, options.seed, window_positions};
+  LayerView view{0, cache, network, captures, options.seed, window_positions, pending};
   std::vector<Split> lanes;
   size_t always = 0;
   for (view.layer = 0; view.layer < cache.layers(); view.layer++) {

@@ -138,6 +138,27 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& opti
   return report;
 }
 
+namespace {
+
+// Room in the cache for the pending token while scorers look: its query is the last of the context, the one
+// that asks for what comes next.
+class Loan {
+ public:
+  Loan(Cache& cache, std::span<const Position> positions) : cache_(cache), positions_(positions) {
+    if (!positions.empty()) cache.append(positions);
+  }
+  ~Loan() { cache_.rollback(positions_); }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+  int size() const { return static_cast<int>(positions_.size()); }
+
+ private:
+  Cache& cache_;
+  std::span<const Position> positions_;
+};
+
+}  // namespace
+
 EvictReport Session::State::evict(Content& edited, std::string_view name, const Budget& budget,
                                   const EvictOptions& evict_options) {
   const Stopwatch watch;
@@ -152,26 +173,30 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
   captures.query_statistics = needs.query_statistics;
   captures.similarity = needs.similarity;
   captures.first_counted = needs.first_counted;
-  int again = std::min(needs.window_queries, cached);
+  int again = std::min(needs.window_queries, t.size());
   if (needs.attention_mass || needs.query_statistics) {
-    again = std::max({again, 1, held_tail(edited.cache, std::span(t.positions).first(cached))});
+    again = std::max(again, 1 + held_tail(edited.cache, std::span(t.positions).first(cached)));
   }
-  const auto positions = std::span<const Position>(t.positions).subspan(cached - again, again);
-  if (again > 0) {  // the last tokens once more: nothing is kept for evictions to come
-    Run run;
-    run.cache = &edited.cache;
-    run.read_only = true;
-    run.tokens = std::span<const Token>(t.tokens).subspan(cached - again, again);
-    run.positions = positions;
-    run.captures = &captures;
-    const ModelImpl::Lease engine(*model);
-    engine->forward({&run, 1}, {.progress = evict_options.progress});
+  const auto positions = std::span<const Position>(t.positions).last(again);
+  std::vector<std::vector<int>> kept;
+  {
+    const Loan pending(edited.cache, positions.last(std::min(again, 1)));
+    if (again > 0) {  // the last tokens once more: nothing is kept for evictions to come
+      Run run;
+      run.cache = &edited.cache;
+      run.read_only = again - 1;
+      run.tokens = std::span<const Token>(t.tokens).last(again);
+      run.positions = positions;
+      run.captures = &captures;
+      const ModelImpl::Lease engine(*model);
+      engine->forward({&run, 1}, {.progress = evict_options.progress});
+    }
+    kept = select(policy, edited.cache, model->network(), captures,
+                  positions.last(static_cast<size_t>(captures.tokens)), budget, evict_options,
+                  model->info().threads, pending.size());
   }
-  const auto kept = select(policy, edited.cache, model->network(), captures,
-                           positions.last(static_cast<size_t>(captures.tokens)), budget, evict_options,
-                           model->info().threads);
   const double score_ms = watch.ms();
-  EvictReport report = apply(edited.cache, kept);
+  EvictReport report = kvedit::apply(edited.cache, kept);
   report.policy = policy.name;
   report.score_ms = score_ms;
   edited.evicted |= report.entries_after < report.entries_before;
