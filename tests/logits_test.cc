@@ -113,7 +113,7 @@ TEST_P(RealLogitsTest, OfGgmlKernelsAreAsNearToLibllamaAsItsOwnSettingsAreToEach
   const Divergence theirs = divergence(exact, flash, vocabulary);
   std::cout << "libllama, flash attention against without: " << noise
             << "\nlibllama against exact: " << theirs << "\n";
-  for (const LinearKernel kernel : {LinearKernel::ggml, LinearKernel::automatic}) {
+  for (const LinearKernel kernel : {LinearKernel::ggml, LinearKernel::int8_dense, LinearKernel::automatic}) {
     const std::vector<float> ours = our_logits(path_, tokens, kernel, ElementType::f16);
     const Divergence d = divergence(flash, ours, vocabulary);
     const Divergence mine = divergence(exact, ours, vocabulary);

@@ -22,11 +22,10 @@ std::string environment(const char* variable) {
   return value ? value : "";
 }
 
-const std::map<std::string, LinearKernel> linear_kernels = {{"auto", LinearKernel::automatic},
-                                                            {"ggml", LinearKernel::ggml},
-                                                            {"f32", LinearKernel::f32},
-                                                            {"f32-dense", LinearKernel::f32_dense},
-                                                            {"bf16", LinearKernel::bf16}};
+const std::map<std::string, LinearKernel> linear_kernels = {
+    {"auto", LinearKernel::automatic}, {"ggml", LinearKernel::ggml},
+    {"f32", LinearKernel::f32},        {"f32-dense", LinearKernel::f32_dense},
+    {"bf16", LinearKernel::bf16},      {"int8-dense", LinearKernel::int8_dense}};
 const std::map<std::string, CacheType> cache_types = {{"f16", CacheType::f16}, {"f32", CacheType::f32}};
 
 /// A named value; unlike CLI::CheckedTransformer it refuses the enumeration's bare numbers.
@@ -72,8 +71,9 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("-t,--threads", options.load.threads, "Threads (default: one a core)")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
-  add_choice(command, "--linear", options.load.linear, linear_kernels,
-             "Kernel of the projections (default: auto)");
+  add_choice(
+      command, "--linear", options.load.linear, linear_kernels,
+      "Kernel of the projections; int8-dense: faster than f32 with AVX2 alone, less exact (default: auto)");
   add_choice(command, "--cache-type", options.load.cache, cache_types,
              "Type of keys and values (default: f16)");
   command.add_option("--pool-limit", options.load.pool_limit_bytes, "Limit of all caches, e.g. 512MiB")

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "compute/dot.h"
+#include "compute/int8_gemm.h"
 #include "ggml-cpu.h"
 #include "ggml.h"
 
@@ -25,6 +26,28 @@ std::optional<DotType> dot_type(const ggml_tensor* w) {
       return DotType::q5_0;
     case GGML_TYPE_Q8_0:
       return DotType::q8_0;
+    default:
+      return std::nullopt;
+  }
+}
+
+// Whether there is an integer kernel for many tokens, and which.
+std::optional<Int8Format> int8_format(const ggml_tensor* w) {
+  switch (w->type) {
+    case GGML_TYPE_Q4_0:
+      return Int8Format::q4_0;
+    case GGML_TYPE_Q4_1:
+      return Int8Format::q4_1;
+    case GGML_TYPE_Q5_0:
+      return Int8Format::q5_0;
+    case GGML_TYPE_Q8_0:
+      return Int8Format::q8_0;
+    case GGML_TYPE_Q4_K:
+      return Int8Format::q4_k;
+    case GGML_TYPE_Q5_K:
+      return Int8Format::q5_k;
+    case GGML_TYPE_Q6_K:
+      return Int8Format::q6_k;
     default:
       return std::nullopt;
   }
@@ -104,19 +127,33 @@ const void* dequantise(const Linear::Op::Panel& panel, bool bf16) {
   return bf16 ? static_cast<const void*>(narrow.data()) : wide.data();
 }
 
+// x [in, tokens] f32 -> rows of int8_quantise().
+void int8_input_op(ggml_tensor* to, int ith, int nth, void* /*userdata*/) {
+  const ggml_tensor* x = to->src[0];
+  for (int64_t t = x->ne[1] * ith / nth; t < x->ne[1] * (ith + 1) / nth; t++) {
+    int8_quantise(reinterpret_cast<const float*>(static_cast<const char*>(x->data) + t * x->nb[1]), x->ne[0],
+                  static_cast<std::byte*>(to->data) + t * to->nb[1]);
+  }
+}
+
+// Y[tokens][panel.out..] of a panel whose input is `x`.
+bool multiply(const ggml_tensor* x, const Linear::Op::Panel& panel, ggml_tensor* y) {
+  float* to = static_cast<float*>(y->data) + panel.out;
+  if (panel.gemm) return panel.gemm->run(x->data, dequantise(panel, x->type == GGML_TYPE_BF16), to);
+  const ggml_tensor* w = panel.weight;
+  int8_gemm(*int8_format(w), static_cast<const char*>(w->data) + panel.row * w->nb[1], w->nb[1], panel.rows,
+            w->ne[0], static_cast<const std::byte*>(x->data), x->nb[1], x->ne[1], to, y->ne[0]);
+  return true;
+}
+
 }  // namespace
 
 void dense_op(ggml_tensor* y, int /*ith*/, int /*nth*/, void* userdata) {
   auto& op = *static_cast<Linear::Op*>(userdata);
-  const bool bf16 = y->src[0]->type == GGML_TYPE_BF16;
   for (;;) {
     const auto index = static_cast<size_t>(op.next.fetch_add(1, std::memory_order_relaxed));
     if (index >= op.panels.size()) return;
-    const Linear::Op::Panel& panel = op.panels[index];
-    if (!panel.gemm->run(y->src[0]->data, dequantise(panel, bf16),
-                         static_cast<float*>(y->data) + panel.out)) {
-      op.linear->failed_ = true;
-    }
+    if (!multiply(y->src[0], op.panels[index], y)) op.linear->failed_ = true;
   }
 }
 
@@ -136,7 +173,15 @@ std::vector<ggml_tensor*> Linear::project(ggml_context* ctx, ggml_tensor* x,
     return results;
   }
   const bool bf16 = kernel_ == LinearKernel::bf16 && !few;
-  std::vector<ggml_tensor*> sources = {bf16 ? ggml_cast(ctx, x, GGML_TYPE_BF16) : x};
+  const bool int8 = kernel_ == LinearKernel::int8_dense && !few &&
+                    std::all_of(weights.begin(), weights.end(), [](auto* w) { return int8_format(w); });
+  ggml_tensor* input = x;
+  if (bf16) input = ggml_cast(ctx, x, GGML_TYPE_BF16);
+  if (int8) {
+    input = ggml_custom_4d(ctx, GGML_TYPE_I8, static_cast<int64_t>(int8_row_bytes(x->ne[0])), tokens, 1, 1,
+                           &x, 1, int8_input_op, GGML_N_TASKS_MAX, nullptr);
+  }
+  std::vector<ggml_tensor*> sources = {input};
   int64_t outs = 0;
   for (ggml_tensor* w : weights) {
     sources.push_back(w);
@@ -152,9 +197,10 @@ std::vector<ggml_tensor*> Linear::project(ggml_context* ctx, ggml_tensor* x,
     const int rows = static_cast<int>(w->ne[1]);
     for (int row = 0; !few && row < rows; row += kPanelRows) {
       const int count = std::min(kPanelRows, rows - row);
-      op.panels.push_back({w, row, count, out + row,
-                           &Gemm::get(bf16 ? GemmType::bf16 : GemmType::f32, static_cast<int>(tokens), count,
-                                      static_cast<int>(w->ne[0]), static_cast<int>(outs))});
+      const Gemm* gemm = int8 ? nullptr
+                              : &Gemm::get(bf16 ? GemmType::bf16 : GemmType::f32, static_cast<int>(tokens),
+                                           count, static_cast<int>(w->ne[0]), static_cast<int>(outs));
+      op.panels.push_back({w, row, count, out + row, gemm});
     }
     results.push_back(
         weights.size() == 1 ? y : ggml_view_2d(ctx, y, rows, tokens, y->nb[1], out * sizeof(float)));

@@ -1,6 +1,6 @@
 // Projections: Y = X W^T for one or several weights that share their input. Three ways:
-//   few tokens   ggml's dot kernels on the quantised rows, the input quantised once, one node
-//   many tokens  panels of 64 rows dequantised, then a dense product (oneDNN, f32 or bf16)
+//   few tokens   dot kernels on the quantised rows, the input quantised once, one node
+//   many tokens  panels of 64 rows: dequantised, then a dense product (oneDNN, f32 or bf16), or in integers
 //   ggml         ggml's own matrix product, for reference
 #pragma once
 
@@ -42,12 +42,12 @@ class Linear {
     Linear* linear = nullptr;
     struct Panel {
       const ggml_tensor* weight;
-      int row;   // first row of the weight
-      int rows;  // at most kPanelRows
-      int out;   // first column of Y
-      const Gemm* gemm;
+      int row;           // first row of the weight
+      int rows;          // at most kPanelRows
+      int out;           // first column of Y
+      const Gemm* gemm;  // null: in integers
     };
-    std::vector<Panel> panels;  // dense only
+    std::vector<Panel> panels;  // many tokens only
     std::atomic<int> next{0};
   };
 

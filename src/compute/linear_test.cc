@@ -91,6 +91,7 @@ std::vector<Case> cases() {
       all.push_back({type, LinearKernel::f32, tokens, 1e-6});
       all.push_back({type, LinearKernel::f32_dense, tokens, tokens <= 8 ? 1.5e-2 : 1e-6});
       all.push_back({type, LinearKernel::ggml, tokens, 1.5e-2});
+      all.push_back({type, LinearKernel::int8_dense, tokens, 1.5e-2});
       if (gemm_has_native(GemmType::bf16))
         all.push_back({type, LinearKernel::bf16, tokens, tokens <= 8 ? 1.5e-2 : 4e-3});
     }

@@ -18,6 +18,8 @@ const char* linear_name(LinearKernel kernel) {
       return "f32-dense";
     case LinearKernel::bf16:
       return "bf16";
+    case LinearKernel::int8_dense:
+      return "int8-dense";
     default:
       return "auto";
   }

@@ -1,0 +1,459 @@
+#include "compute/int8_gemm.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#define HWY_WANT_AVX3_DL  // AVX-512 with VNNI
+#if defined(__x86_64__)
+#define HWY_BASELINE_TARGETS HWY_SSSE3  // byte products; every CPU since 2006
+#endif
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "compute/int8_gemm.cc"
+#include <hwy/aligned_allocator.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#if HWY_TARGET == HWY_AVX3_DL  // Highway tests for this CPU generation but does not name all it has
+#undef HWY_TARGET_STR
+#define HWY_TARGET_STR \
+  HWY_TARGET_STR_AVX3  \
+  ",vpclmulqdq,avx512vbmi,avx512vbmi2,vaes,avx512bitalg,avx512vpopcntdq,avx512vnni,avxvnni"
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace kvedit::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::ScalableTag<float>;
+using DI = hn::RebindToSigned<D>;
+using D16 = hn::Repartition<int16_t, D>;
+using DU8 = hn::Repartition<uint8_t, D>;
+using V = hn::Vec<D>;
+using VI = hn::Vec<DI>;
+using V8 = hn::Vec<DU8>;
+
+constexpr bool kVnni = HWY_TARGET == HWY_AVX3_DL;
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+constexpr int kVectors = 2;                    // of a strip
+constexpr int kStripRows = kVectors * kLanes;  // weight rows of a strip, one a lane
+constexpr int kTokens = 4;                     // of a register tile
+
+// ---- Weights ---------------------------------------------------------------------------------------------
+
+// kStripRows rows, unpacked: a weight is scale * q + least.
+struct Strip {
+  uint8_t* values;  // [n / 4][kStripRows][4] q; [plane] inside a block of 32 where a format has two
+  float* scales;    // [blocks][kStripRows]
+  float* least;     // [blocks][kStripRows]
+
+  // q of weights [at, at + count) of a row.
+  void put(int row, size_t at, size_t count, const uint8_t* q) const {
+    uint8_t* to = values + at * kStripRows + row * 4;
+    for (size_t i = 0; i < count; i += 4) std::memcpy(to + i * kStripRows, q + i, 4);
+  }
+  void put_scale(int row, size_t block, float scale, float minimum) const {
+    scales[block * kStripRows + row] = scale;
+    least[block * kStripRows + row] = minimum;
+  }
+};
+
+HWY_INLINE float half(const uint8_t* p) {
+  uint16_t bits;
+  std::memcpy(&bits, p, 2);
+  const hn::CappedTag<float, 4> d;
+  const hn::Rebind<hwy::float16_t, decltype(d)> d16;
+  const auto v = hn::BitCast(d16, hn::Set(hn::RebindToUnsigned<decltype(d16)>(), bits));
+  return hn::GetLane(hn::PromoteTo(d, v));
+}
+
+// 16 bytes -> their 16 lower nibbles, and their 16 upper ones.
+HWY_INLINE void split_nibbles(const uint8_t* from, uint8_t* low, uint8_t* high) {
+  const hn::Full128<uint8_t> d;
+  const hn::Full128<uint16_t> d16;
+  const auto mask = hn::Set(d, 15);
+  const auto v = hn::LoadU(d, from);
+  hn::StoreU(hn::And(v, mask), d, low);
+  hn::StoreU(hn::And(hn::BitCast(d, hn::ShiftRight<4>(hn::BitCast(d16, v))), mask), d, high);
+}
+
+// A format: kBlock weights of kBytes bytes; kPart weights share a scale in the strip; q < 2^kBits, so that
+// kSums sums of two products with 7 bits and a sign fit into 16 bits; kPlanes: q is spread over so many strip
+// blocks.
+struct Q4_0 {
+  static constexpr int kBlock = 32, kBytes = 18, kPart = 32, kSums = 8, kPlanes = 1;
+  static HWY_INLINE void unpack(const uint8_t* p, Strip to, int row, size_t block) {
+    uint8_t q[32];
+    split_nibbles(p + 2, q, q + 16);
+    const float scale = half(p);
+    to.put(row, block * 32, 32, q);
+    to.put_scale(row, block, scale, -8 * scale);
+  }
+};
+
+struct Q4_1 {
+  static constexpr int kBlock = 32, kBytes = 20, kPart = 32, kSums = 8, kPlanes = 1;
+  static HWY_INLINE void unpack(const uint8_t* p, Strip to, int row, size_t block) {
+    uint8_t q[32];
+    split_nibbles(p + 4, q, q + 16);
+    to.put(row, block * 32, 32, q);
+    to.put_scale(row, block, half(p), half(p + 2));
+  }
+};
+
+struct Q5_0 {
+  static constexpr int kBlock = 32, kBytes = 22, kPart = 32, kSums = 4, kPlanes = 1;
+  static HWY_INLINE void unpack(const uint8_t* p, Strip to, int row, size_t block) {
+    uint8_t q[32];
+    split_nibbles(p + 6, q, q + 16);
+    uint32_t fifth;
+    std::memcpy(&fifth, p + 2, 4);
+    for (int i = 0; i < 32; i++) q[i] |= static_cast<uint8_t>((fifth >> i & 1) << 4);
+    const float scale = half(p);
+    to.put(row, block * 32, 32, q);
+    to.put_scale(row, block, scale, -16 * scale);
+  }
+};
+
+// Eight bits do not leave room for a second product in 16 bits: q + 128 = 16 high + low.
+struct Q8_0 {
+  static constexpr int kBlock = 32, kBytes = 34, kPart = 32, kSums = 8, kPlanes = kVnni ? 1 : 2;
+  static HWY_INLINE void unpack(const uint8_t* p, Strip to, int row, size_t block) {
+    const float scale = half(p);
+    uint8_t q[32];
+    for (int i = 0; i < 32; i++) q[i] = p[2 + i] ^ 0x80;
+    if constexpr (kPlanes == 1) {
+      to.put(row, block * 32, 32, q);
+      to.put_scale(row, block, scale, -128 * scale);
+    } else {
+      uint8_t plane[32];
+      for (int i = 0; i < 32; i++) plane[i] = q[i] >> 4;
+      to.put(row, block * 64, 32, plane);
+      to.put_scale(row, 2 * block, 16 * scale, -128 * scale);
+      for (int i = 0; i < 32; i++) plane[i] = q[i] & 15;
+      to.put(row, block * 64 + 32, 32, plane);
+      to.put_scale(row, 2 * block + 1, scale, 0);
+    }
+  }
+};
+
+// K-quants: 256 weights, eight parts of 32 with a 6-bit scale and minimum each.
+HWY_INLINE void put_k_scales(const uint8_t* p, Strip to, int row, size_t block) {
+  const float scale = half(p);
+  const float minimum = half(p + 2);
+  const uint8_t* s = p + 4;
+  for (int i = 0; i < 8; i++) {
+    const int a = i < 4 ? s[i] & 63 : (s[i + 4] & 15) | (s[i - 4] >> 6 << 4);
+    const int b = i < 4 ? s[i + 4] & 63 : s[i + 4] >> 4 | (s[i] >> 6 << 4);
+    to.put_scale(row, block + i, scale * static_cast<float>(a), -minimum * static_cast<float>(b));
+  }
+}
+
+struct Q4_K {
+  static constexpr int kBlock = 256, kBytes = 144, kPart = 32, kSums = 8, kPlanes = 1;
+  static HWY_INLINE void unpack(const uint8_t* p, Strip to, int row, size_t block) {
+    put_k_scales(p, to, row, block);
+    for (int i = 0; i < 4; i++) {
+      uint8_t q[64];
+      split_nibbles(p + 16 + 32 * i, q, q + 32);
+      split_nibbles(p + 32 + 32 * i, q + 16, q + 48);
+      to.put(row, (block + 2 * i) * 32, 64, q);
+    }
+  }
+};
+
+struct Q5_K {
+  static constexpr int kBlock = 256, kBytes = 176, kPart = 32, kSums = 4, kPlanes = 1;
+  static HWY_INLINE void unpack(const uint8_t* p, Strip to, int row, size_t block) {
+    put_k_scales(p, to, row, block);
+    for (int i = 0; i < 4; i++) {
+      uint8_t q[64];
+      split_nibbles(p + 48 + 32 * i, q, q + 32);
+      split_nibbles(p + 64 + 32 * i, q + 16, q + 48);
+      for (int k = 0; k < 64; k++) q[k] |= (p[16 + k % 32] >> (2 * i + k / 32) & 1) << 4;
+      to.put(row, (block + 2 * i) * 32, 64, q);
+    }
+  }
+};
+
+// 16 parts of 16.
+struct Q6_K {
+  static constexpr int kBlock = 256, kBytes = 210, kPart = 16, kSums = 2, kPlanes = 1;
+  static HWY_INLINE void unpack(const uint8_t* p, Strip to, int row, size_t block) {
+    const float scale = half(p + 208);
+    for (int i = 0; i < 2; i++) {
+      const uint8_t* low = p + 64 * i;
+      const uint8_t* high = p + 128 + 32 * i;
+      uint8_t q[128];
+      for (int k = 0; k < 32; k++) {
+        q[k] = (low[k] & 15) | (high[k] & 3) << 4;
+        q[k + 32] = (low[k + 32] & 15) | (high[k] >> 2 & 3) << 4;
+        q[k + 64] = low[k] >> 4 | (high[k] >> 4 & 3) << 4;
+        q[k + 96] = low[k + 32] >> 4 | high[k] >> 6 << 4;
+      }
+      to.put(row, (block + 8 * i) * 16, 128, q);
+      for (int k = 0; k < 8; k++) {
+        const float part = scale * static_cast<float>(static_cast<int8_t>(p[192 + 8 * i + k]));
+        to.put_scale(row, block + 8 * i + k, part, -32 * part);
+      }
+    }
+  }
+};
+
+// ---- Products --------------------------------------------------------------------------------------------
+
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_AVX3_DL
+// What Highway 1.0.3 has no name for: sums of two neighbouring products in 16 bits, a unsigned, b signed.
+HWY_INLINE auto pairs(hn::Vec128<uint8_t> a, hn::Vec128<uint8_t> b) {
+  return hn::Vec128<int16_t>{_mm_maddubs_epi16(a.raw, b.raw)};
+}
+HWY_INLINE auto both_halves(hn::Vec128<int16_t> v) {
+  return hn::Vec128<int32_t>{_mm_madd_epi16(v.raw, _mm_set1_epi16(1))};
+}
+#if HWY_TARGET <= HWY_AVX2
+HWY_INLINE auto pairs(hn::Vec256<uint8_t> a, hn::Vec256<uint8_t> b) {
+  return hn::Vec256<int16_t>{_mm256_maddubs_epi16(a.raw, b.raw)};
+}
+HWY_INLINE auto both_halves(hn::Vec256<int16_t> v) {
+  return hn::Vec256<int32_t>{_mm256_madd_epi16(v.raw, _mm256_set1_epi16(1))};
+}
+#endif
+#if HWY_TARGET <= HWY_AVX3
+HWY_INLINE auto pairs(hn::Vec512<uint8_t> a, hn::Vec512<uint8_t> b) {
+  return hn::Vec512<int16_t>{_mm512_maddubs_epi16(a.raw, b.raw)};
+}
+HWY_INLINE auto both_halves(hn::Vec512<int16_t> v) {
+  return hn::Vec512<int32_t>{_mm512_madd_epi16(v.raw, _mm512_set1_epi16(1))};
+}
+#endif
+#elif !HWY_ARCH_X86
+HWY_INLINE hn::Vec<D16> pairs(V8 a, V8 b) {
+  const D16 d;
+  const auto x = hn::BitCast(d, a);
+  const auto y = hn::BitCast(d, b);
+  const auto even = hn::Mul(hn::And(x, hn::Set(d, 255)), hn::ShiftRight<8>(hn::ShiftLeft<8>(y)));
+  return hn::Add(even, hn::Mul(hn::And(hn::ShiftRight<8>(x), hn::Set(d, 255)), hn::ShiftRight<8>(y)));
+}
+HWY_INLINE VI both_halves(hn::Vec<D16> v) {
+  const auto w = hn::BitCast(DI(), v);
+  return hn::Add(hn::ShiftRight<16>(w), hn::ShiftRight<16>(hn::ShiftLeft<16>(w)));
+}
+#endif
+
+// Left to itself, gcc makes all products of a block before it adds them, and spills them.
+HWY_INLINE void settle(hn::Vec<D16>& v) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_AVX3_DL
+  asm("" : "+x"(v.raw));
+#endif
+  static_cast<void>(v);
+}
+
+// sum[v][t] = the products of a strip's block with T tokens, whose values stand at x[t].
+template <class F, int T>
+HWY_INLINE void block_products(const uint8_t* w, const int8_t* const* x, size_t at, VI (*sum)[T]) {
+  constexpr int kSteps = F::kPart / 4;
+  const DU8 d8;
+  const DI di;
+  const auto four = [&](int t, int step) HWY_ATTR {
+    int32_t v;
+    std::memcpy(&v, x[t] + at + 4 * step, 4);
+    return hn::Set(di, v);
+  };
+#if HWY_TARGET == HWY_AVX3_DL
+  for (int v = 0; v < kVectors; v++) {
+    for (int t = 0; t < T; t++) sum[v][t] = hn::Zero(di);
+  }
+  HWY_UNROLL(8)
+  for (int step = 0; step < kSteps; step++) {
+    V8 q[kVectors];
+    for (int v = 0; v < kVectors; v++) q[v] = hn::Load(d8, w + (step * kVectors + v) * kLanes * 4);
+    for (int t = 0; t < T; t++) {
+      const VI b = four(t, step);
+      for (int v = 0; v < kVectors; v++) {
+        sum[v][t] = VI{_mm512_dpbusd_epi32(sum[v][t].raw, q[v].raw, b.raw)};
+      }
+    }
+  }
+#else
+  HWY_UNROLL(4)
+  for (int first = 0; first < kSteps; first += F::kSums) {
+    hn::Vec<D16> narrow[kVectors][T];
+    const auto add = [&](int step, auto is_first) HWY_ATTR {
+      V8 q[kVectors];
+      for (int v = 0; v < kVectors; v++) q[v] = hn::Load(d8, w + (step * kVectors + v) * kLanes * 4);
+      for (int t = 0; t < T; t++) {
+        const V8 b = hn::BitCast(d8, four(t, step));
+        for (int v = 0; v < kVectors; v++) {
+          const auto p = pairs(q[v], b);
+          narrow[v][t] = decltype(is_first)::value ? p : hn::Add(narrow[v][t], p);
+          settle(narrow[v][t]);
+        }
+      }
+    };
+    add(first, std::true_type());
+    HWY_UNROLL(8)
+    for (int step = first + 1; step < first + F::kSums; step++) add(step, std::false_type());
+    for (int v = 0; v < kVectors; v++) {
+      for (int t = 0; t < T; t++) {
+        const VI wide = both_halves(narrow[v][t]);
+        sum[v][t] = first == 0 ? wide : hn::Add(sum[v][t], wide);
+      }
+    }
+  }
+#endif
+}
+
+// One strip against T tokens: y[t][0..rows).
+template <class F, int T>
+HWY_NOINLINE void tile(const Strip& strip, int64_t n, const std::byte* x, size_t x_stride, float* y,
+                       size_t y_stride, int rows) {
+  const D d;
+  constexpr int kParts = 32 / F::kPart;  // of a block of activations
+  const int8_t* values[T];
+  const float* scales[T];
+  const float* sums[T];
+  for (int t = 0; t < T; t++) {
+    const std::byte* row = x + t * x_stride;
+    values[t] = reinterpret_cast<const int8_t*>(row);
+    scales[t] = reinterpret_cast<const float*>(row + n);
+    sums[t] = scales[t] + (F::kPart == 32 ? n / 32 : n / 16);
+  }
+  HWY_ALIGN float total[kVectors][T][kLanes] = {};
+  const size_t blocks = n / F::kPart;
+  const uint8_t* w = strip.values;
+  const float* scale = strip.scales;
+  const float* least = strip.least;
+  for (size_t block = 0; block < blocks; block++) {
+    for (int plane = 0; plane < F::kPlanes; plane++) {
+      VI sum[kVectors][T];
+      block_products<F, T>(w, values, block * F::kPart, sum);
+      for (int v = 0; v < kVectors; v++) {
+        const V s = hn::Load(d, scale + v * kLanes);
+        const V m = hn::Load(d, least + v * kLanes);
+        for (int t = 0; t < T; t++) {
+          const V product = hn::Mul(hn::ConvertTo(d, sum[v][t]), hn::Set(d, scales[t][block / kParts]));
+          V to = hn::MulAdd(product, s, hn::Load(d, total[v][t]));
+          if (plane == 0) to = hn::MulAdd(m, hn::Set(d, sums[t][block]), to);
+          hn::Store(to, d, total[v][t]);
+        }
+      }
+      w += static_cast<size_t>(kStripRows) * F::kPart;
+      scale += kStripRows;
+      least += kStripRows;
+    }
+  }
+  for (int t = 0; t < T; t++) {
+    for (int v = 0; v < kVectors; v++) {
+      const int count = std::clamp(rows - v * kLanes, 0, kLanes);
+      std::copy_n(total[v][t], count, y + t * y_stride + v * kLanes);
+    }
+  }
+}
+
+template <class F>
+void product(const uint8_t* weights, size_t row_bytes, int64_t rows, int64_t n, const std::byte* x,
+             size_t x_stride, int64_t tokens, float* y, size_t y_stride) {
+  const size_t blocks = n / F::kPart * F::kPlanes;
+  const size_t value_bytes = static_cast<size_t>(kStripRows) * n * F::kPlanes;
+  const size_t scale_bytes = kStripRows * blocks * sizeof(float);
+  thread_local hwy::AlignedFreeUniquePtr<uint8_t[]> memory;
+  thread_local size_t size = 0;
+  if (size < value_bytes + 2 * scale_bytes) {
+    size = value_bytes + 2 * scale_bytes;
+    memory = hwy::AllocateAligned<uint8_t>(size);
+  }
+  const Strip strip{memory.get(), reinterpret_cast<float*>(memory.get() + value_bytes),
+                    reinterpret_cast<float*>(memory.get() + value_bytes + scale_bytes)};
+  for (int64_t first = 0; first < rows; first += kStripRows) {
+    const int count = static_cast<int>(std::min<int64_t>(kStripRows, rows - first));
+    for (int row = 0; row < kStripRows; row++) {  // the last strip's surplus: its first row again
+      const uint8_t* from = weights + (first + (row < count ? row : 0)) * row_bytes;
+      for (int64_t block = 0; block < n / F::kBlock; block++) {
+        F::unpack(from + block * F::kBytes, strip, row, block * (F::kBlock / F::kPart));
+      }
+    }
+    int64_t t = 0;
+    for (; t + kTokens <= tokens; t += kTokens) {
+      tile<F, kTokens>(strip, n, x + t * x_stride, x_stride, y + t * y_stride + first, y_stride, count);
+    }
+    for (; t < tokens; t++) {
+      tile<F, 1>(strip, n, x + t * x_stride, x_stride, y + t * y_stride + first, y_stride, count);
+    }
+  }
+}
+
+void gemm(Int8Format format, const uint8_t* weights, size_t row_bytes, int64_t rows, int64_t n,
+          const std::byte* x, size_t x_stride, int64_t tokens, float* y, size_t y_stride) {
+  switch (format) {
+    case Int8Format::q4_0:
+      return product<Q4_0>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+    case Int8Format::q4_1:
+      return product<Q4_1>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+    case Int8Format::q5_0:
+      return product<Q5_0>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+    case Int8Format::q8_0:
+      return product<Q8_0>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+    case Int8Format::q4_k:
+      return product<Q4_K>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+    case Int8Format::q5_k:
+      return product<Q5_K>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+    case Int8Format::q6_k:
+      return product<Q6_K>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+  }
+}
+
+void quantise(const float* x, int64_t n, std::byte* to) {
+  const D d;
+  const DI di;
+  const hn::Rebind<int8_t, D> d8;
+  constexpr float kRound = 0x1.8p23F;  // added, it leaves an integer in the last bits
+  auto* values = reinterpret_cast<int8_t*>(to);
+  auto* scales = reinterpret_cast<float*>(to + n);
+  float* sums = scales + n / 32;
+  float* half_sums = sums + n / 32;
+  for (int64_t block = 0; block < n / 32; block++, x += 32, values += 32) {
+    V top = hn::Zero(d);
+    for (int i = 0; i < 32; i += kLanes) top = hn::Max(top, hn::Abs(hn::LoadU(d, x + i)));
+    const float scale = hn::GetLane(hn::MaxOfLanes(d, top)) / 127.0F;
+    const V inverse = hn::Set(d, scale > 0 ? 1.0F / scale : 0.0F);
+    int32_t sum[2];
+    for (int part = 0; part < 2; part++) {
+      VI lanes = hn::Zero(di);
+      for (int i = 16 * part; i < 16 * part + 16; i += kLanes) {
+        const V rounded = hn::MulAdd(hn::LoadU(d, x + i), inverse, hn::Set(d, kRound));
+        const VI q = hn::Sub(hn::BitCast(di, rounded), hn::BitCast(di, hn::Set(d, kRound)));
+        lanes = hn::Add(lanes, q);
+        hn::StoreU(hn::DemoteTo(d8, q), d8, values + i);
+      }
+      sum[part] = hn::GetLane(hn::SumOfLanes(di, lanes));
+      half_sums[2 * block + part] = scale * static_cast<float>(sum[part]);
+    }
+    scales[block] = scale;
+    sums[block] = scale * static_cast<float>(sum[0] + sum[1]);
+  }
+}
+
+const char* int8_target_name() { return hwy::TargetName(HWY_TARGET); }
+
+}  // namespace kvedit::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace kvedit {
+
+HWY_EXPORT(gemm);
+HWY_EXPORT(quantise);
+HWY_EXPORT(int8_target_name);
+
+void int8_quantise(const float* x, int64_t n, std::byte* to) { HWY_DYNAMIC_DISPATCH(quantise)(x, n, to); }
+
+void int8_gemm(Int8Format format, const void* weights, size_t row_bytes, int64_t rows, int64_t n,
+               const std::byte* x, size_t x_stride, int64_t tokens, float* y, size_t y_stride) {
+  HWY_DYNAMIC_DISPATCH(gemm)
+  (format, static_cast<const uint8_t*>(weights), row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+}
+
+const char* int8_target() { return HWY_DYNAMIC_DISPATCH(int8_target_name)(); }
+
+}  // namespace kvedit
+#endif  // HWY_ONCE

@@ -1,0 +1,184 @@
+#include "compute/int8_gemm.h"
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "ggml-cpu.h"
+#include "ggml.h"
+
+namespace kvedit {
+namespace {
+
+struct Format {
+  Int8Format format;
+  ggml_type ggml;
+};
+
+constexpr Format kFormats[] = {{Int8Format::q4_0, GGML_TYPE_Q4_0}, {Int8Format::q4_1, GGML_TYPE_Q4_1},
+                               {Int8Format::q5_0, GGML_TYPE_Q5_0}, {Int8Format::q8_0, GGML_TYPE_Q8_0},
+                               {Int8Format::q4_k, GGML_TYPE_Q4_K}, {Int8Format::q5_k, GGML_TYPE_Q5_K},
+                               {Int8Format::q6_k, GGML_TYPE_Q6_K}};
+
+constexpr int kTokens = 11;  // two tiles of four, and three single ones
+constexpr int kRows = 37;    // whole strips of 8, 16 or 32, and a part of one
+
+class Int8GemmTest : public testing::TestWithParam<Format> {
+ protected:
+  Int8GemmTest() { ggml_cpu_init(); }
+
+  void make(int n) {
+    n_ = n;
+    std::normal_distribution<float> gauss;
+    row_bytes_ = ggml_row_size(GetParam().ggml, n);
+    weights_.resize(kRows * row_bytes_);
+    dequantised_.resize(static_cast<size_t>(kRows) * n);
+    for (float& w : dequantised_) w = 0.02F * gauss(random_);
+    ggml_quantize_chunk(GetParam().ggml, dequantised_.data(), weights_.data(), 0, kRows, n, nullptr);
+    ggml_get_type_traits(GetParam().ggml)->to_float(weights_.data(), dequantised_.data(), kRows * n);
+    x_.resize(static_cast<size_t>(kTokens) * n);
+    for (float& x : x_) x = 3 * gauss(random_);
+  }
+
+  // [tokens][kRows] of tokens from `first` on.
+  std::vector<float> ours(int first, int tokens) const {
+    const size_t stride = int8_row_bytes(n_);
+    std::vector<std::byte> input(stride * tokens);
+    for (int t = 0; t < tokens; t++) {
+      int8_quantise(x_.data() + static_cast<size_t>(first + t) * n_, n_, input.data() + t * stride);
+    }
+    std::vector<float> y(static_cast<size_t>(tokens) * kRows, NAN);
+    int8_gemm(GetParam().format, weights_.data(), row_bytes_, kRows, n_, input.data(), stride, tokens,
+              y.data(), kRows);
+    return y;
+  }
+
+  // The product with activations rounded by the definition, in double precision; and the sum of sizes,
+  // which f32's rounding applies to: a weight is scale * q + least, parts up to 128 times their sum.
+  void expect_product(const std::vector<float>& y) const {
+    for (int t = 0; t < kTokens; t++) {
+      std::vector<double> rounded(n_);
+      for (int first = 0; first < n_; first += 32) {
+        float top = 0;
+        for (int i = first; i < first + 32; i++) top = std::max(top, std::fabs(x_[t * n_ + i]));
+        const float scale = top / 127.0F;
+        const float inverse = scale > 0 ? 1.0F / scale : 0.0F;
+        for (int i = first; i < first + 32; i++) {
+          rounded[i] =
+              static_cast<double>(scale) * std::nearbyint(static_cast<double>(x_[t * n_ + i]) * inverse);
+        }
+      }
+      for (int r = 0; r < kRows; r++) {
+        double product = 0;
+        double size = 0;
+        for (int i = 0; i < n_; i++) {
+          const double p = rounded[i] * dequantised_[static_cast<size_t>(r) * n_ + i];
+          product += p;
+          size += std::fabs(p);
+        }
+        ASSERT_NEAR(y[t * kRows + r], product, 1e-5 * size) << "n " << n_ << ", row " << r << ", token " << t;
+      }
+    }
+  }
+
+  std::vector<int> lengths() const {
+    return ggml_blck_size(GetParam().ggml) == 256 ? std::vector{256, 768} : std::vector{32, 96, 256, 576};
+  }
+
+  std::mt19937 random_{11};
+  int n_ = 0;
+  size_t row_bytes_ = 0;
+  std::vector<std::byte> weights_;
+  std::vector<float> dequantised_;  // [kRows][n]
+  std::vector<float> x_;            // [kTokens][n]
+};
+
+// What this machine dispatches to is one of several compiled versions; all that it can run must agree.
+TEST_P(Int8GemmTest, IsTheProductWithRoundedActivationsOnEveryInstructionSet) {
+  const int64_t supported = hwy::SupportedTargets();
+  for (int64_t rest = supported; rest != 0; rest &= rest - 1) {
+    hwy::SetSupportedTargetsForTest(rest & -rest);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    SCOPED_TRACE(int8_target());
+    for (const int n : lengths()) {
+      make(n);
+      expect_product(ours(0, kTokens));
+    }
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+// Sums of products are held in 16 bits; the largest that can be must fit.
+TEST_P(Int8GemmTest, TheLargestWeightsAndActivationsDoNotOverflow) {
+  const int64_t supported = hwy::SupportedTargets();
+  for (int64_t rest = supported; rest != 0; rest &= rest - 1) {
+    hwy::SetSupportedTargetsForTest(rest & -rest);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    SCOPED_TRACE(int8_target());
+    for (const uint8_t byte : {0xFF, 0x7F, 0x80, 0x00}) {  // quants of all ones, and of other extremes
+      make(256);
+      for (int r = 0; r < kRows; r++) {  // the scales stay: quants only
+        const auto quants = [&](size_t from, size_t to, size_t block) {
+          for (size_t b = 0; b < row_bytes_; b += block) {
+            std::fill_n(weights_.data() + r * row_bytes_ + b + from, to - from, std::byte{byte});
+          }
+        };
+        switch (GetParam().format) {
+          case Int8Format::q4_0:
+            quants(2, 18, 18);
+            break;
+          case Int8Format::q4_1:
+            quants(4, 20, 20);
+            break;
+          case Int8Format::q5_0:
+            quants(2, 22, 22);
+            break;
+          case Int8Format::q8_0:
+            quants(2, 34, 34);
+            break;
+          case Int8Format::q4_k:
+            quants(16, 144, 144);
+            break;
+          case Int8Format::q5_k:
+            quants(16, 176, 176);
+            break;
+          case Int8Format::q6_k:
+            quants(0, 192, 210);
+            break;
+        }
+      }
+      ggml_get_type_traits(GetParam().ggml)->to_float(weights_.data(), dequantised_.data(), kRows * n_);
+      for (const float sign : {1.0F, -1.0F}) {
+        std::fill(x_.begin(), x_.end(), sign);
+        expect_product(ours(0, kTokens));
+      }
+    }
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+TEST_P(Int8GemmTest, ATokenDoesNotSeeItsCompanions) {
+  make(256);
+  const std::vector<float> together = ours(0, kTokens);
+  for (int tokens = 1; tokens <= kTokens; tokens++) {
+    const std::vector<float> some = ours(kTokens - tokens, tokens);
+    EXPECT_EQ(some, std::vector<float>(together.end() - tokens * kRows, together.end())) << tokens;
+  }
+}
+
+TEST_P(Int8GemmTest, ZeroesGiveZero) {
+  make(256);
+  std::fill(x_.begin(), x_.end(), 0.0F);
+  for (const float y : ours(0, kTokens)) EXPECT_EQ(y, 0.0F);
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, Int8GemmTest, testing::ValuesIn(kFormats),
+                         [](const auto& info) { return std::string(ggml_type_name(info.param.ggml)); });
+
+}  // namespace
+}  // namespace kvedit
