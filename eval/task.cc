@@ -37,7 +37,7 @@ void set(Parameters& parameters, const Named& named) {
 }  // namespace
 
 const std::vector<TaskEntry>& tasks() {
-  static const std::vector<TaskEntry> table = {text_task(), niah_task(), niah_noise_task(), niah_keys_task()};
+  static const std::vector<TaskEntry> table = {text_task(), niah_task(), niah_noise_task(), niah_keys_task(), ruler_task(), longbench_task()};
   return table;
 }
 

@@ -144,5 +144,7 @@ TaskEntry text_task();
 TaskEntry niah_task();
 TaskEntry niah_noise_task();
 TaskEntry niah_keys_task();
+TaskEntry ruler_task();
+TaskEntry longbench_task();
 
 }  // namespace kvedit::eval

@@ -74,6 +74,18 @@ void write_lkvs(const fs::path& folder) {
   write_lkv({.layers = 1, .hidden = 0}, folder / "linear");
 }
 
+void write_records(const fs::path& folder) {
+  fs::create_directories(folder);
+  std::ofstream(folder / "longbench") << R"({"input": "Who?", "context": "A. B.", "answers": ["A", "B C"], )"
+                                      << R"("length": 2, "dataset": "trec", "all_classes": ["A", "B"]})";
+  std::ofstream(folder / "ruler")
+      << R"({"input": "x\nWhat is the special magic number for a?", "outputs": ["1"]})";
+  std::ofstream(folder / "squad")
+      << R"({"data": [{"paragraphs": [{"context": "One.", "qas": [{"question": "Q?", )"
+      << R"("is_impossible": false, "answers": [{"text": "One"}]}]}]}]})";
+  std::ofstream(folder / "hotpot") << R"([{"question": "Q?", "answer": "A", "context": [["T", ["One."]]]}])";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -87,5 +99,6 @@ int main(int argc, char** argv) {
   write_adapters(folder, folder / "network_fuzz" / "llama");
   write_snapshots(folder / "snapshot_fuzz");
   write_lkvs(folder / "lkv_fuzz");
+  write_records(folder / "records_fuzz");
   return 0;
 }
