@@ -146,7 +146,7 @@ class Ruler final : public Task {
     Example result;
     result.context = tokens.context;
     Question question = placed(tokens, order_);
-    question.kind = kinds_.size() == 1 ? std::string(kind) : cat("all/", kind);
+    question.kind = kinds_.size() <= 1 ? std::string(kind) : cat("all/", kind);
     question.expected = prompt.references;
     question.answer_tokens = wording(words).answer_tokens;
     question.stop.clear();
