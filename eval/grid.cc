@@ -37,6 +37,7 @@ Result result_of(const Task& task, const Wish& wish, const Cell& cell, const Exa
     const Question& question = example.questions[i];
     Answer& answer = asking.answers[i];
     const std::vector<double> scores = task.score(question, answer);
+    if (answer.chosen >= 0) answer.text = question.names.at(answer.chosen);
     result.questions.push_back({question.kind, prompt_hash(example, question), any_of(question.expected),
                                 std::move(answer.text), scores});
   }

@@ -37,7 +37,10 @@ void set(Parameters& parameters, const Named& named) {
 }  // namespace
 
 const std::vector<TaskEntry>& tasks() {
-  static const std::vector<TaskEntry> table = {text_task(), niah_task(), niah_noise_task(), niah_keys_task(), ruler_task(), longbench_task()};
+  static const std::vector<TaskEntry> table = {
+      text_task(),       niah_task(),     niah_noise_task(),      niah_keys_task(),
+      erase_niah_task(), erase_qa_task(), erase_injection_task(), ruler_task(),
+      longbench_task()};
   return table;
 }
 

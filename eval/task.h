@@ -69,6 +69,7 @@ struct Question {
   std::vector<Token> continuation;  // forced then; if there is none, an answer is generated
   /// One of them is chosen by its likelihood instead.
   std::vector<std::vector<Token>> candidates;
+  std::vector<std::string> names;     // of the candidates
   std::vector<std::string> expected;  // any of these is right
   std::string wrong;                  // what only the erased text says
   int answer_tokens = 32;             // at most generated
@@ -146,5 +147,8 @@ TaskEntry niah_noise_task();
 TaskEntry niah_keys_task();
 TaskEntry ruler_task();
 TaskEntry longbench_task();
+TaskEntry erase_niah_task();
+TaskEntry erase_qa_task();
+TaskEntry erase_injection_task();
 
 }  // namespace kvedit::eval

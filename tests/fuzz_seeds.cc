@@ -86,6 +86,20 @@ void write_records(const fs::path& folder) {
   std::ofstream(folder / "hotpot") << R"([{"question": "Q?", "answer": "A", "context": [["T", ["One."]]]}])";
 }
 
+// A record of each data set that eval/qa_files_fuzz.cc reads.
+void write_questions(const fs::path& folder) {
+  fs::create_directories(folder);
+  std::ofstream(folder / "musique")
+      << R"([{"paragraphs":[{"title":"T","paragraph_text":"It is A.","is_supporting":true}],"question":"Q #1?",)"
+      << R"("answer":"A","answer_aliases":["B"],"question_decomposition":[{"question":"T >> Q","answer":"A",)"
+      << R"("paragraph_support_idx":0}]}])";
+  std::ofstream(folder / "hotpotqa")
+      << R"({"question":"Q?","answer":"A","supporting_facts":[["T",0]],"context":[["T",["It is A."," So."]]]})";
+  std::ofstream(folder / "iirc")
+      << R"({"title":"T","text":"Text","questions":[{"question":"Q?","answer":{"type":"span","answer_spans":)"
+      << R"([{"text":"A"}]},"context":[{"passage":"main","text":"T"},{"passage":"P","text":"It is A."}]}]})";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -100,5 +114,6 @@ int main(int argc, char** argv) {
   write_snapshots(folder / "snapshot_fuzz");
   write_lkvs(folder / "lkv_fuzz");
   write_records(folder / "records_fuzz");
+  write_questions(folder / "qa_files_fuzz");
   return 0;
 }

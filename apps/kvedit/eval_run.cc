@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include "edit.h"
+#include "eval/charts.h"
 #include "eval/report.h"
 
 namespace kvedit::cli {
@@ -169,6 +170,12 @@ void run_task(const EvalOptions& options, const Ground& ground) {
   write(options.out + "/results.json", all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   const std::string table = to_markdown(report);
   write(options.out + "/table.md", table);
+  try {
+    draw_charts(report, options.out);
+  } catch (const Error& missing) {
+    if (missing.code() != ErrorCode::not_found) throw;
+    std::cerr << "kvedit: no plots: " << missing.what() << "\n";
+  }
   if (options.common.json) return print_json(to_json(report));
   std::cout << table << std::flush;
 }

@@ -85,6 +85,10 @@ double qa_f1(std::string_view prediction, std::string_view truth) {
   return words_f1(answer_words(prediction), answer_words(truth));
 }
 
+bool qa_exact(std::string_view prediction, std::string_view truth) {
+  return answer_words(prediction) == answer_words(truth);
+}
+
 double qa_f1_chinese(const Jieba& jieba, std::string_view prediction, std::string_view truth) {
   return words_f1(chinese_words(jieba, prediction), chinese_words(jieba, truth));
 }

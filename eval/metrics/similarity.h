@@ -16,6 +16,8 @@ using Words = std::vector<std::u32string>;
 double words_f1(const Words& prediction, const Words& truth);
 /// Without case, punctuation and articles.
 double qa_f1(std::string_view prediction, std::string_view truth);
+/// SQuAD's exact match: the same words in the same order.
+bool qa_exact(std::string_view prediction, std::string_view truth);
 double qa_f1_chinese(const Jieba& jieba, std::string_view prediction, std::string_view truth);
 
 /// F of ROUGE-L at summary level as the package `rouge` 1.0.1 has it: over the set of the words in longest

@@ -1,0 +1,95 @@
+#include "eval/charts.h"
+
+#include <algorithm>
+#include <cctype>
+#include <limits>
+
+#include "base/check.h"
+#include "eval/plot.h"
+
+namespace kvedit::eval {
+namespace {
+
+constexpr std::string_view kDepths = "all depths/";
+
+// For a file's name: letters, digits, '.', and '-' for the rest.
+std::string file_name(std::string text) {
+  for (char& c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    c = static_cast<char>(std::isalnum(byte) || c == '.' ? std::tolower(byte) : '-');
+  }
+  return text;
+}
+
+template <typename T>
+size_t place(std::vector<T>& all, const T& value) {
+  const auto found = std::find(all.begin(), all.end(), value);
+  if (found != all.end()) return found - all.begin();
+  all.push_back(value);
+  return all.size() - 1;
+}
+
+void draw_bars(const Report& report, size_t metric, int length, const std::string& folder) {
+  plot::Bars chart;
+  std::vector<std::string> cells;
+  std::vector<const ReportRow*> rows;
+  for (const ReportRow& row : report.rows) {
+    if (row.length != length || !row.scores[metric] || row.kind.starts_with(kDepths)) continue;
+    rows.push_back(&row);
+    place(cells, row.cell.text());
+    place(chart.groups, row.kind.empty() ? report.task.name : row.kind);
+  }
+  if (rows.empty()) return;
+  const plot::Value none{std::numeric_limits<double>::quiet_NaN(), {}, {}};
+  for (const std::string& cell : cells)
+    chart.series.push_back({cell, std::vector<plot::Value>(chart.groups.size(), none)});
+  for (const ReportRow* row : rows) {
+    const Interval& score = *row->scores[metric];
+    const size_t group = place(chart.groups, row->kind.empty() ? report.task.name : row->kind);
+    chart.series[place(cells, row->cell.text())].values[group] = {score.mean, score.low, score.high};
+  }
+  const std::string& name = report.task.metrics[metric].name;
+  chart.title = report.task.sized ? cat(report.task.name, ", ", length, " tokens") : report.task.name;
+  chart.y.label = name;
+  plot::draw(script(chart), cat(folder, "/", file_name(name), "-", length));
+}
+
+void draw_heat_map(const Report& report, const Cell& cell, const std::string& folder) {
+  plot::HeatMap chart;
+  std::vector<const ReportRow*> rows;
+  for (const ReportRow& row : report.rows) {
+    if (row.cell != cell || !row.kind.starts_with(kDepths) || !row.scores[0]) continue;
+    rows.push_back(&row);
+    place(chart.columns, std::to_string(row.length));
+    place(chart.rows, row.kind.substr(kDepths.size()));
+  }
+  if (rows.empty()) return;
+  chart.values.assign(chart.rows.size() * chart.columns.size(), std::numeric_limits<double>::quiet_NaN());
+  for (const ReportRow* row : rows) {
+    const size_t column = place(chart.columns, std::to_string(row->length));
+    const size_t line = place(chart.rows, row->kind.substr(kDepths.size()));
+    chart.values[line * chart.columns.size() + column] = row->scores[0]->mean;
+  }
+  chart.title = cat(report.task.name, ": ", cell.text());
+  chart.x_label = "tokens";
+  chart.y_label = "depth";
+  chart.value_label = report.task.metrics[0].name;
+  plot::draw(script(chart), cat(folder, "/depths-", file_name(cell.text())));
+}
+
+}  // namespace
+
+void draw_charts(const Report& report, const std::string& folder) {
+  std::vector<int> lengths;
+  std::vector<Cell> cells;
+  for (const ReportRow& row : report.rows) {
+    place(lengths, row.length);
+    place(cells, row.cell);
+  }
+  for (const int length : lengths) {
+    for (size_t m = 0; m < report.task.metrics.size(); m++) draw_bars(report, m, length, folder);
+  }
+  for (const Cell& cell : cells) draw_heat_map(report, cell, folder);
+}
+
+}  // namespace kvedit::eval
