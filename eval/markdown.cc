@@ -85,7 +85,9 @@ void write_unable(std::ostream& text, const Report& report) {
                              (row.kind.empty() ? "" : ", " + row.kind);
     if (!said.insert(what).second) continue;
     text << "\nThe model cannot do " << what << " with its exact cache (" << report.task.metrics[0].name
-         << " below " << 100 * report.task.able << " %): left out of comparisons.\n";
+         << " below " << 100 * report.task.able
+         << " %): its scores are left out of "
+            "comparisons; distances to the exact cache are not.\n";
   }
 }
 

@@ -82,7 +82,7 @@ class Table {
       row.mebibytes += static_cast<double>(results_.get(length, i, cell).bytes) / 0x1p20 / grid_.examples;
     const auto reference = std::find_if(references.begin(), references.end(),
                                         [&](const Cell& r) { return r.erases() == cell.erases(); });
-    const bool comparing = reference != references.end() && *reference != cell && row.able;
+    const bool comparing = reference != references.end() && *reference != cell;
     for (size_t m = 0; m < task_.metrics.size(); m++) {
       const Mean mean = task_.metrics[m].mean;
       const Values mine = values(length, kind, cell, m);
@@ -92,7 +92,7 @@ class Table {
       row.quotient.emplace_back();
       if (mine.empty()) continue;
       row.scores[m] = interval(list(mine), mean);
-      if (!comparing) continue;
+      if (!comparing || (!row.able && mean == Mean::share)) continue;
       const Values other = values(length, kind, *reference, m);
       row.difference[m] = difference(list(mine), list(other), mean);
       const Interval quotient = eval::quotient(list(mine), list(other));

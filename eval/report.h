@@ -15,7 +15,7 @@ struct ReportRow {
   std::string kind;
   Cell cell;
   int examples = 0;  // that have such a question
-  bool able = true;  // the exact cache reaches what the task asks for; else no comparison is made
+  bool able = true;  // the exact cache reaches what the task asks for; else no share is compared
   std::vector<std::optional<Interval>> scores;      // [metrics]
   std::vector<std::optional<Interval>> difference;  // to its reference, paired by example
   std::vector<std::optional<Interval>> quotient;    // of arithmetic means
