@@ -34,12 +34,14 @@ Cache& Cache::operator=(Cache&& other) noexcept {
   ropes_ = std::move(other.ropes_);
   layers_ = other.layers_;
   kv_heads_ = other.kv_heads_;
+  held_from_ = other.held_from_;
   return *this;
 }
 
 Cache Cache::fork() const {
   Cache twin(pool_, layers_, kv_heads_, ropes_);
   twin.lanes_ = lanes_;
+  twin.held_from_ = held_from_;
   return twin;
 }
 

@@ -68,12 +68,19 @@ class Cache {
   /// Drops the entries with span.begin <= position < span.end from all lanes.
   void remove(Span positions);
   /// Adds delta to all positions >= from and turns their keys. Throws if order would break:
-  /// an entry that stays at or after from + delta, or a negative position.
+  /// an entry that stays at or after from + delta, or a negative position. (One that free_before() has freed
+  /// does not stay.)
   void shift(Position from, int delta);
   /// Keeps exactly these entries (indices into the lane, strictly ascending), packs the lane and
   /// frees the rest. Private pages are packed in place, so nothing can fail after the checks; a page
   /// shared with a fork is replaced by a new one, unless all of it stays where it is.
   void keep(int layer, int head, std::span<const int> entries);
+  /// Frees the first pages of a layer's lanes, as far as all their positions are before `before`. Never
+  /// fails.
+  void free_before(int layer, Position before) noexcept;
+  /// free_before() has freed entries at positions before this one, and none since; 0: none at all. It moves
+  /// with the entries around it.
+  Position held_from() const { return held_from_; }
 
   /// Stores f32 keys [n][key_dim] and values [n][value_dim] at positions this lane holds in private
   /// pages (append, insert or overwrite came before); positions it does not hold are skipped.
@@ -99,6 +106,7 @@ class Cache {
   int kv_heads_ = 0;
   std::shared_ptr<const std::vector<Rope>> ropes_;
   std::vector<Lane> lanes_;  // [layer][kv_head]
+  Position held_from_ = 0;
 };
 
 }  // namespace kvedit

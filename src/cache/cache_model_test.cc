@@ -20,6 +20,7 @@ using ModelLane = std::map<Position, ModelEntry>;
 
 struct Model {
   std::vector<ModelLane> lanes{kLanes};
+  std::set<Position> freed;  // by free_before(), where they would stand now
 
   std::set<Position> positions() const {
     std::set<Position> all;
@@ -88,7 +89,7 @@ class Machine {
   }
 
   void act(Pair& pair) {
-    switch (pick(10)) {
+    switch (pick(11)) {
       case 0:
         return append(pair, false);
       case 1:
@@ -106,6 +107,8 @@ class Machine {
         return keep(pair);
       case 8:
         return fork(pair);
+      case 9:
+        return free_before(pair);
       default:
         return misuse(pair);
     }
@@ -179,6 +182,9 @@ class Machine {
     const Position end = begin + pick(pick(3) == 0 ? kFarthest : 60);
     pair.cache.remove({begin, end});
     for (ModelLane& lane : pair.model.lanes) lane.erase(lane.lower_bound(begin), lane.lower_bound(end));
+    std::set<Position>& freed = pair.model.freed;
+    if (begin < end) freed.erase(freed.lower_bound(begin), freed.lower_bound(end));
+    if (pair.model.positions().empty()) freed.clear();
   }
 
   void shift(Pair& pair) {
@@ -196,6 +202,12 @@ class Machine {
     if (first != held.end() && (*first + delta < 0 || *held.rbegin() + delta >= kFarthest)) return;
     pair.cache.shift(from, delta);
     turn(pair, from, delta);
+    std::set<Position> freed;
+    for (const Position p : pair.model.freed) {
+      if (p >= from) freed.insert(std::max(0, p + delta));
+      if (p < from && p < from + delta) freed.insert(p);  // what the gap that closes held counts as removed
+    }
+    pair.model.freed = std::move(freed);
   }
 
   // The model turns in double and checks; then it takes over the cache's rounding, so that everything
@@ -261,6 +273,26 @@ class Machine {
     }
   }
 
+  // Whole pages go, so the model asks the cache how many entries a lane still has.
+  void free_before(Pair& pair) {
+    const int layer = pick(kLanes / kHeads);
+    const Position before = pick(kFarthest / 4);
+    pair.cache.free_before(layer, before);
+    for (int head = 0; head < kHeads; head++) {
+      ModelLane& model = pair.model.lanes[layer * kHeads + head];
+      const Lane& lane = pair.cache.lane(layer, head);
+      while (static_cast<int>(model.size()) > lane.size()) {
+        ASSERT_LT(model.begin()->first, before);
+        pair.model.freed.insert(model.begin()->first);
+        model.erase(model.begin());
+      }
+      if (lane.size() > 0) {
+        const Page& first = *lane.pages().front();
+        ASSERT_GE(first.positions[first.count - 1], before) << "no page is left that could go";
+      }
+    }
+  }
+
   void fork(Pair& pair) {
     if (pairs_.size() < 5) {
       Pair twin{pair.cache.fork(), pair.model};
@@ -314,6 +346,7 @@ class Machine {
       ASSERT_EQ(pair.cache.bytes(), cache_pages * pool_->page_bytes());
       const auto held = pair.model.positions();
       ASSERT_EQ(pair.cache.last_position(), held.empty() ? -1 : *held.rbegin());
+      ASSERT_GE(pair.cache.held_from(), pair.model.freed.empty() ? 0 : *pair.model.freed.rbegin() + 1);
       pages += cache_pages;
     }
     for (const auto& [page, count] : references) ASSERT_EQ(page->references.load(), count);

@@ -335,5 +335,53 @@ TEST(CacheConstructionTest, RefusesWhatDoesNotFit) {
   EXPECT_EQ(error_of([&] { Cache(nullptr, 1, 1, test_ropes(1, 4)); }).first, ErrorCode::invalid_argument);
 }
 
+TEST(CacheFreeBeforeTest, WholePagesAreFreedAtTheFront) {
+  auto pool = PagePool::create({.key_dim = 4, .value_dim = 4});
+  Cache cache(pool, 2, 1, test_ropes(2, 2));
+  cache.append(range(0, 300));
+  write_test_rows(cache, range(0, 300));
+  const Cache parent = cache.fork();
+  const size_t pages = cache.pages();
+  cache.free_before(0, 63);
+  EXPECT_EQ(cache.pages(), pages) << "position 63 stays, and its page with it";
+  EXPECT_EQ(cache.held_from(), 0);
+  cache.free_before(0, 150);
+  EXPECT_EQ(cache.pages(), pages - 2);
+  EXPECT_EQ(cache.lane(0, 0).positions(), range(128, 300));
+  EXPECT_EQ(cache.lane(1, 0).size(), 300) << "the other layer keeps all";
+  EXPECT_EQ(cache.held_from(), 128);
+  EXPECT_EQ(cache.entries(), 300U + 172U);
+  EXPECT_EQ(parent.entries(), 600U);
+  EXPECT_EQ(parent.held_from(), 0);
+  EXPECT_EQ(cache.fork().held_from(), 128);
+  cache.free_before(0, 1000);
+  EXPECT_EQ(cache.lane(0, 0).size(), 0);
+  EXPECT_EQ(cache.held_from(), 300);
+}
+
+TEST(CacheFreeBeforeTest, WhatIsHeldMovesWithTheEntries) {
+  auto pool = PagePool::create({.key_dim = 4, .value_dim = 4});
+  Cache freed(pool, 2, 1, test_ropes(2, 2));
+  freed.append(range(0, 300));
+  freed.free_before(0, 150);  // held from 128 on
+  const auto after = [&](Span gap, int delta) {
+    Cache cache = freed.fork();
+    cache.remove(gap);
+    cache.shift(gap.end, delta);
+    return cache.held_from();
+  };
+  EXPECT_EQ(after({10, 20}, -10), 118) << "before it";
+  EXPECT_EQ(after({118, 128}, -10), 118) << "up to it";
+  EXPECT_EQ(after({120, 140}, -20), 120) << "across it: all behind the gap is held";
+  EXPECT_EQ(after({128, 140}, -12), 128);
+  EXPECT_EQ(after({200, 210}, -10), 128) << "behind it";
+  EXPECT_EQ(after({50, 50}, 10), 138) << "what was freed moves up too";
+  EXPECT_EQ(after({128, 128}, 10), 128) << "a gap before the first that is held";
+  EXPECT_EQ(after({200, 200}, 10), 128);
+  Cache empty = freed.fork();
+  empty.remove({0, 1000});
+  EXPECT_EQ(empty.held_from(), 0);
+}
+
 }  // namespace
 }  // namespace kvedit

@@ -79,6 +79,21 @@ void Cache::remove(Span positions) {
     pages.erase(first, first + plans[i].dropped_pages);
     lanes_[i].size_ -= plans[i].dropped_entries;
   }
+  if (entries() == 0) held_from_ = 0;
+}
+
+void Cache::free_before(int layer, Position before) noexcept {
+  for (int head = 0; head < kv_heads_; head++) {
+    Lane& lane = lanes_[layer * kv_heads_ + head];
+    auto end = lane.pages_.begin();
+    for (; end != lane.pages_.end(); ++end) {
+      const Position last = (*end)->positions[(*end)->count - 1];
+      if (last >= before) break;
+      lane.size_ -= (*end)->count;
+      held_from_ = std::max(held_from_, last + 1);
+    }
+    lane.pages_.erase(lane.pages_.begin(), end);
+  }
 }
 
 }  // namespace kvedit

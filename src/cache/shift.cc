@@ -49,6 +49,13 @@ void move_positions(const Page& from, Page& to, int begin, int delta) noexcept {
   for (int i = begin; i < from.count; i++) to.positions[i] = from.positions[i] + delta;
 }
 
+// Everything from `held` on is held: from where on, after the shift? A gap that closes holds nothing; one
+// that opens before entries which are all held does not either.
+Position moved(Position held, Position from, int delta) {
+  if (held > from || (held == from && delta < 0)) return std::max(0, held + delta);
+  return std::max(0, std::min(held, from + std::min(delta, 0)));
+}
+
 // A shared page's turned twin: keys are read once and written turned, not copied first.
 void turn_into(const PageShape& shape, const Page& from, Page& to, int begin, int delta, const Rope& rope,
                const Turn& turn) noexcept {
@@ -107,6 +114,7 @@ void Cache::shift(Position from, int delta) {
       }
     }
   }
+  held_from_ = moved(held_from_, from, delta);
 }
 
 }  // namespace kvedit

@@ -17,7 +17,7 @@
 
 namespace kvedit {
 
-inline constexpr uint32_t kSnapshotVersion = 1;
+inline constexpr uint32_t kSnapshotVersion = 2;
 
 class SnapshotWriter {
  public:
@@ -73,7 +73,7 @@ class SnapshotReader {
   std::vector<Section> sections_;
 };
 
-/// Writes sections "cache.layout" and "cache.lanes".
+/// Writes sections "cache.layout", "cache.lanes" and, where entries were freed, "cache.held".
 void save_cache(SnapshotWriter& writer, const Cache& cache);
 
 /// The cache they describe: the same entries bit for bit, in packed pages. Throws Error(unsupported)

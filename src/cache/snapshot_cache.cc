@@ -1,4 +1,5 @@
-// The sections of a cache: "cache.layout" says how many entries each lane has, "cache.lanes" has them.
+// The sections of a cache: "cache.layout" says how many entries each lane has, "cache.lanes" has them;
+// "cache.held" says what sliding-window layers still hold.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -96,6 +97,14 @@ class LaneLoader {
   LaneLoader(Cache& cache, int layer, int head)
       : pool_(*cache.pool_), shape_(pool_.shape()), lane_(cache.checked_lane(layer, head)) {}
 
+  static void set_held_from(Cache& cache, Position from) {
+    if (from < 1 || from > cache.last_position() + 1) {
+      fail(ErrorCode::corrupt, "snapshot", "entries are held from position ", from, " on; the last is ",
+           cache.last_position());
+    }
+    cache.held_from_ = from;
+  }
+
   void load(ByteReader& in, const LaneLayout& layout) {
     lane_.pages_.reserve((layout.entries + kPageEntries - 1) / kPageEntries);
     for (uint32_t i = 0; i < layout.pages; i++) load_page(in);
@@ -174,6 +183,10 @@ void save_cache(SnapshotWriter& writer, const Cache& cache) {
     }
   });
   writer.end_section();
+  if (cache.held_from() == 0) return;
+  out.clear();
+  out.put(int32_t{cache.held_from()});
+  writer.section("cache.held", out.bytes());
 }
 
 Cache load_cache(const SnapshotReader& reader, std::shared_ptr<PagePool> pool, int layers, int kv_heads,
@@ -190,6 +203,11 @@ Cache load_cache(const SnapshotReader& reader, std::shared_ptr<PagePool> pool, i
     LaneLoader(cache, lane / kv_heads, lane % kv_heads).load(in, layout.lanes[i]);
   }
   in.expect_end();
+  if (reader.has("cache.held")) {
+    ByteReader held = reader.read("cache.held");
+    LaneLoader::set_held_from(cache, held.get<int32_t>());
+    held.expect_end();
+  }
   return cache;
 }
 

@@ -162,6 +162,25 @@ TEST_F(SnapshotTest, ForeignFilesAreRefused) {
   EXPECT_EQ(error_of([&] { SnapshotReader reader(path); }).first, ErrorCode::corrupt);
 }
 
+TEST_F(SnapshotTest, WhatIsHeldComesBack) {
+  auto pool = PagePool::create({.key_dim = 5, .value_dim = 7});
+  Cache cache = small_cache(pool, 300);
+  save(cache);
+  EXPECT_FALSE(SnapshotReader(path).has("cache.held"));
+  cache.free_before(1, 100);
+  save(cache);
+  const Cache loaded = load(pool);
+  EXPECT_EQ(loaded.held_from(), 67);
+  EXPECT_EQ(read_all(loaded), read_all(cache));
+  for (const Position from : {-1, 0, 304}) {
+    SnapshotWriter writer(path);
+    save_cache(writer, small_cache(pool, 300));
+    writer.section("cache.held", std::as_bytes(std::span(&from, 1)));
+    writer.commit();
+    EXPECT_EQ(error_of([&] { load(pool); }).first, ErrorCode::corrupt) << from;
+  }
+}
+
 TEST_F(SnapshotTest, NewerVersionsAreRefusedByName) {
   save(small_cache(PagePool::create({.key_dim = 4, .value_dim = 1}), 3));
   std::string file = bytes_of(path);
