@@ -42,6 +42,14 @@ class EraseMatrixTest : public testing::TestWithParam<std::tuple<std::string, st
   EraseOptions options() const {
     return {.method = std::get<1>(GetParam()), .repair_window = 24, .adapter = eraser_};
   }
+  // Sliding-window layers hold positions 192.. only. What it cannot do: swa_test.cc.
+  Session windowed() const {
+    SessionOptions options;
+    options.swa = SlidingWindow::window;
+    Session session(model_, options);
+    session.append_tokens(random_tokens(2 * kTokens, 1));
+    return session;
+  }
   Session session(bool evicted) const {
     Session session = filled(model_, kTokens);
     if (evicted) session.evict("random:recent=8", Budget::fraction(0.5));
@@ -124,10 +132,14 @@ int fail_everywhere(const Session& before, ErrorCode expected, Erase erase) {
 
 TEST_P(EraseMatrixTest, AFailureAtAnyStepChangesNothing) {
   auto& pool = *dynamic_cast<ModelImpl&>(*model_).page_pool();
-  const std::vector<Span> spans = {{3, 9}, {60, 90}, {150, 151}};
-  for (const bool evicted : {false, true}) {
-    SCOPED_TRACE(evicted);
-    const Session before = session(evicted);
+  enum class Kind { full, evicted, windowed };
+  std::vector<Kind> kinds = {Kind::full, Kind::evicted};
+  if (model_->info().window > 0) kinds.push_back(Kind::windowed);
+  for (const Kind kind : kinds) {
+    SCOPED_TRACE(static_cast<int>(kind));
+    std::vector<Span> spans = {{3, 9}, {60, 90}, {150, 151}};
+    if (kind == Kind::windowed) spans = {{250, 256}, {300, 320}, {350, 351}};
+    const Session before = kind == Kind::windowed ? windowed() : session(kind == Kind::evicted);
     EraseOptions with = options();
     const int cancels = fail_everywhere(before, ErrorCode::cancelled, [&](Session& session, int step) {
       int calls = 0;

@@ -27,10 +27,16 @@
 
 namespace kvedit {
 
+/// Entries of sliding-window layers that no later query can reach: kept for edits (full), or freed as the
+/// text grows (window). Results are the same. An edit that would need what is freed recomputes from the
+/// text's start, or throws Error(unsupported) and changes nothing: see docs/design.md.
+enum class SlidingWindow { full, window };
+
 struct SessionOptions {
   size_t byte_limit = 0;   // of this session's cache; 0: none. Passing it is Error(no_memory).
   int undo_depth = 8;      // edits that undo() can take back
   double verify_rate = 0;  // share of the erases that are verified without being asked to
+  SlidingWindow swa = SlidingWindow::full;
 };
 
 struct AppendReport {
@@ -94,6 +100,7 @@ struct SessionStats {
   double cap_ms = 0;       // spent on them
   int exact_tokens = 0;    // of the transcript's beginning, with the entries of a fresh prefill
   int steered_tokens = 0;  // erased ones that steering states stand for
+  Position held_from = 0;  // sliding-window layers hold positions from here on; 0: all
   PoolStats pool;
 };
 

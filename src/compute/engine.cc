@@ -66,6 +66,7 @@ Engine::~Engine() = default;
 
 const Network& Engine::network() const { return *state_->network; }
 int Engine::threads() const { return state_->threads; }
+int Engine::block_tokens() const { return state_->block_tokens; }
 
 size_t Engine::buffer_bytes() const {
   return (state_->prefill ? state_->prefill->buffer_bytes() : 0) +

@@ -69,6 +69,7 @@ class Engine {
 
   const Network& network() const;
   int threads() const;
+  int block_tokens() const;
   size_t buffer_bytes() const;  // of activations
 
  private:

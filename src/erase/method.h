@@ -44,8 +44,10 @@ struct EraseWork {
   const EraseOptions& options;
   std::shared_ptr<const Lora> adapter;  // of the options; may be null
   Engine& engine;
-  bool evicted = false;  // lanes lack entries
+  bool evicted = false;       // lanes lack entries
+  bool free_windows = false;  // while the text is read again
   // set by the method
+  std::string note;
   int tokens_recomputed = 0;
   double forward_ms = 0;
 };
@@ -70,12 +72,14 @@ void remove_spans(EraseWork& work, std::span<const Span> spans);
 /// Removes the spans and moves what follows down, keys turned; returns where each span stood, in
 /// indices of the transcript that is left.
 std::vector<int> remove_and_shift(EraseWork& work);
-/// Keeps the entries of the first `exact` tokens and forwards the rest again, at positions without gaps.
+/// Keeps the entries of the first `exact` tokens and forwards the rest again, at positions without gaps; all
+/// of the text where sliding-window layers no longer hold what the rest needs, as the note says then.
 void rebuild(EraseWork& work, int exact);
 /// The entry of the transcript's last token goes: it is pending.
 void leave_last_pending(EraseWork& work);
 /// Forwards transcript tokens again at their positions, in one pass, with an adapter if one is given. On
-/// an evicted cache they all see each other, and each lane keeps those it held.
+/// an evicted cache they all see each other, and each lane keeps those it held. Throws Error(unsupported)
+/// where sliding-window layers no longer hold what they see.
 void forward_again(EraseWork& work, std::span<const Span> tokens,
                    std::shared_ptr<const Lora> adapter = nullptr);
 

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/check.h"
 #include "base/stopwatch.h"
+#include "compute/windows.h"
 #include "erase/method.h"
 
 namespace kvedit {
@@ -105,17 +107,29 @@ std::vector<int> remove_and_shift(EraseWork& work) {
 
 void rebuild(EraseWork& work, int exact) {
   Transcript& t = work.transcript;
-  const int start = std::min(exact, t.size() - 1);  // the last one is pending
+  const Hparams& h = work.engine.network().hparams();
+  int start = std::min(exact, t.size() - 1);  // the last one is pending
   Position next = start > 0 ? t.positions[start - 1] + 1 : 0;
+  if (start > 0 && !window_held(work.cache, h, next - kWindowReserve)) {
+    work.note = cat("read again from the start, not from token ", start,
+                    ": sliding-window layers hold positions ", work.cache.held_from(), ".. only");
+    start = next = 0;
+  }
   const Span behind{next, kLast};
   work.cache.remove(behind);
   t.forget_steered(behind);
   for (int i = start; i < t.size(); i++) t.positions[i] = next++;
   const Span again{start, t.size() - 1};
   if (again.size() > 0) {
-    work.cache.append(std::span(t.positions).subspan(again.begin, again.size()));
     work.evicted = false;
-    forward_again(work, {&again, 1});
+    Run run;
+    run.cache = &work.cache;
+    run.tokens = std::span<const Token>(t.tokens).subspan(again.begin, again.size());
+    run.positions = std::span<const Position>(t.positions).subspan(again.begin, again.size());
+    const Stopwatch watch;
+    read_tokens(work.engine, run, {.free_windows = work.free_windows, .progress = work.options.progress});
+    work.forward_ms += watch.ms();
+    work.tokens_recomputed += again.size();
   }
   t.exact = t.size();
 }
@@ -129,6 +143,7 @@ void forward_again(EraseWork& work, std::span<const Span> spans, std::shared_ptr
     positions.insert(positions.end(), t.positions.begin() + span.begin, t.positions.begin() + span.end);
   }
   if (tokens.empty()) return;
+  require_window(work.cache, work.engine.network().hparams(), positions.front(), "erase", "reading again");
   std::vector<std::vector<Position>> before;
   if (work.evicted) {
     before = held(work.cache, positions);

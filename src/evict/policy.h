@@ -46,6 +46,7 @@ struct Needs {
   bool similarity = false;     // of the hidden states around attention, over the window
 
   Needs operator|(const Needs& other) const;  // both
+  bool all_queries() const { return attention_mass || query_statistics; }
 };
 
 struct LayerView {
@@ -135,6 +136,11 @@ struct Policy {
 
   Needs needs() const { return selector->needs(); }
 };
+
+/// Whether it forwards at most the last `tokens` tokens again.
+inline bool needs_within(const Policy& policy, int tokens) {
+  return !policy.needs().all_queries() && policy.needs().window_queries <= tokens;
+}
 
 /// "name", "scorer+allocator" or "combinator(policy;...)", each with ":key=value,..." behind it; a policy
 /// inside parentheses may be any of these. Throws Error(not_found) listing the names.

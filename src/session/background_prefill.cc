@@ -5,12 +5,15 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "compute/windows.h"
 
 namespace kvedit {
 
 BackgroundPrefill::BackgroundPrefill(std::shared_ptr<ModelImpl> model, Cache exact, int done,
-                                     std::span<const Token> tokens, const UpgradeOptions& options)
+                                     std::span<const Token> tokens, bool free_windows,
+                                     const UpgradeOptions& options)
     : model_(std::move(model)),
+      free_windows_(free_windows),
       options_(options),
       cache_(std::move(exact)),
       done_(tokens.begin(), tokens.begin() + done),
@@ -72,16 +75,22 @@ void BackgroundPrefill::wait_for(std::chrono::milliseconds time) {
   changed_.wait_for(lock, time, [&] { return error_ || missing_locked() < options_.block_tokens; });
 }
 
+// To the first `common` tokens, or to the start where windows that the next ones need were freed.
+void BackgroundPrefill::go_back(int common) {
+  if (!window_held(cache_, model_->network().hparams(), common - kWindowReserve)) common = 0;
+  cache_.remove({common, std::numeric_limits<Position>::max()});
+  done_.resize(common);
+}
+
 void BackgroundPrefill::forward_block(Engine& engine, std::span<const Token> block) {
   std::vector<Position> positions(block.size());
   std::iota(positions.begin(), positions.end(), static_cast<Position>(done_.size()));
-  cache_.append(positions);
   Run run;
   run.cache = &cache_;
   run.tokens = block;
   run.positions = positions;
   try {
-    engine.forward({&run, 1}, {.cancel = &stop_});
+    read_tokens(engine, run, {.free_windows = free_windows_, .cancel = &stop_});
   } catch (...) {
     cache_.rollback(positions);
     throw;
@@ -102,11 +111,9 @@ void BackgroundPrefill::run() {
         changed_.wait(lock, [&] { return stop_ || missing_locked() >= options_.block_tokens; });
         if (stop_) return;
         const auto common = static_cast<int>(target_.size()) - 1 - missing_locked();
-        if (common < static_cast<int>(done_.size())) {  // it was edited
-          cache_.remove({common, std::numeric_limits<Position>::max()});
-          done_.resize(common);
-        }
-        block.assign(target_.begin() + common, target_.begin() + common + options_.block_tokens);
+        if (common < static_cast<int>(done_.size())) go_back(common);  // it was edited
+        const auto next = target_.begin() + static_cast<ptrdiff_t>(done_.size());
+        block.assign(next, next + options_.block_tokens);
       }
       forward_block(engine, block);
       changed_.notify_all();

@@ -19,7 +19,7 @@ class BackgroundPrefill {
  public:
   /// exact: a cache with the exact entries of the first `done` of `tokens`, at positions from 0.
   BackgroundPrefill(std::shared_ptr<ModelImpl> model, Cache exact, int done, std::span<const Token> tokens,
-                    const UpgradeOptions& options);
+                    bool free_windows, const UpgradeOptions& options);
   /// Stops between two nodes of the graph.
   ~BackgroundPrefill();
   BackgroundPrefill(const BackgroundPrefill&) = delete;
@@ -44,10 +44,12 @@ class BackgroundPrefill {
  private:
   void run();
   int missing_locked() const;
+  void go_back(int common);
   void forward_block(Engine& engine, std::span<const Token> block);
   void stop();
 
   std::shared_ptr<ModelImpl> model_;
+  bool free_windows_;
   UpgradeOptions options_;
   Stopwatch watch_;
   Cache cache_;              // the thread's

@@ -1,6 +1,7 @@
 // A cap: the cache is held at a budget by evicting in blocks, while reading and while generating.
 #include <algorithm>
 
+#include "compute/windows.h"
 #include "evict/policy.h"
 #include "session/state.h"
 
@@ -50,6 +51,11 @@ void Session::set_cap(std::string_view policy, const Budget& budget, const Evict
   if (budget.kind == Budget::Kind::tokens && budget.amount < least) {
     fail(ErrorCode::out_of_range, "session", "a cap of ", budget.amount, " tokens a lane is below the ",
          least, " always kept (sinks=", made.sinks, ", recent=", made.recent, ")");
+  }
+  const bool frees = state_->frees_windows() || state_->content.cache.held_from() > 0;
+  if (frees && !needs_within(made, kWindowReserve)) {
+    fail(ErrorCode::unsupported, "session", "a cap by ", policy, " reads more than the last ", kWindowReserve,
+         " tokens again each time, and swa=window frees what they need of sliding-window layers");
   }
   const Cap before = state_->cap;
   state_->cap = {std::string(policy), budget, options};

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "compute/windows.h"
 #include "evict/apply.h"
 #include "evict/held_tail.h"
 #include "evict/policy.h"
@@ -48,6 +49,7 @@ std::vector<Span> checked(std::span<const Span> spans, int size) {
 
 void Session::State::replace(Content edited) {
   content = std::move(edited);
+  free_windows();
   publish();
   model->page_pool()->trim();
 }
@@ -97,16 +99,19 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& opti
   report.plan_ms = watch.ms();
   {
     const ModelImpl::Lease engine(*state_->model);
-    EraseWork work{edited.cache, edited.transcript, report.spans, options, adapter, *engine, content.evicted};
+    EraseWork work{edited.cache, edited.transcript, report.spans,    options,
+                   adapter,      *engine,           content.evicted, state_->frees_windows(content)};
     method.apply(work);
+    report.note = work.note;
     report.tokens_recomputed = work.tokens_recomputed;
     report.forward_ms = work.forward_ms;
   }
   if (content.evicted && method.rebuilds()) {
     const Stopwatch evicting;
-    report.note = state_->evict_again(edited);
+    add_note(report.note, state_->evict_again(edited));
     report.evict_ms = evicting.ms();
   }
+  state_->require_windows(edited, "erase");
   state_->check_limit(edited);
   report.bytes_after = edited.cache.bytes();
   if (method.info().needs_adapter) report.adapter = adapter->info().name;
@@ -173,11 +178,16 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
   captures.query_statistics = needs.query_statistics;
   captures.similarity = needs.similarity;
   captures.first_counted = needs.first_counted;
+  const Hparams& h = model->network().hparams();
   int again = std::min(needs.window_queries, t.size());
-  if (needs.attention_mass || needs.query_statistics) {
+  if (needs.all_queries()) {
     again = std::max(again, 1 + held_tail(edited.cache, std::span(t.positions).first(cached)));
+    // A tail that ends where windows were freed would be longer.
+    if (again < t.size())
+      require_window(edited.cache, h, t.positions[t.size() - again - 1] + h.window - 1, "evict", name);
   }
   const auto positions = std::span<const Position>(t.positions).last(again);
+  if (again > 0) require_window(edited.cache, h, positions.front(), "evict", name);
   std::vector<std::vector<int>> kept;
   {
     const Loan pending(edited.cache, positions.last(std::min(again, 1)));

@@ -92,6 +92,7 @@ Generation Session::generate(const GenerateOptions& options) {
   Generation made;
   const ModelImpl::Lease engine(*state_->model);
   const Position limit = state_->model->network().hparams().context_length;
+  const Position held = content.cache.held_from();
   made.stop = StopReason::max_tokens;
   while (static_cast<int>(made.tokens.size()) < options.max_tokens) {
     if (content.next_position() >= limit) {
@@ -114,6 +115,7 @@ Generation Session::generate(const GenerateOptions& options) {
     if (t.exact == t.size() && !content.evicted) t.exact++;
     t.tokens.push_back(token);
     t.positions.push_back(t.positions.back() + 1);
+    state_->free_windows();
     state_->hold_cap(kSlack);
     state_->publish();
     made.tokens.push_back(token);
@@ -132,6 +134,7 @@ Generation Session::generate(const GenerateOptions& options) {
       break;
     }
   }
+  if (content.cache.held_from() > held) state_->model->page_pool()->trim();
   made.text = output.finish();
   made.ms = watch.ms();
   return made;

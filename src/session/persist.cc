@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cache/snapshot.h"
+#include "compute/windows.h"
 #include "session/state.h"
 
 namespace kvedit {
@@ -38,6 +39,11 @@ void check_transcript(const Transcript& t, const Cache& cache, const Hparams& h)
   const bool twice = std::adjacent_find(cached.begin(), cached.end()) != cached.end();
   if (twice || (!cached.empty() && (cached.front() < 0 || cached.back() >= t.positions.back()))) {
     corrupt("steering states at positions of tokens, or outside of the transcript");
+  }
+  if (cache.held_from() > 0 &&
+      (h.window == 0 || t.size() == 0 || !window_held(cache, h, t.positions.back() - kWindowReserve))) {
+    corrupt("sliding-window layers of ", h.window, " tokens hold positions ", cache.held_from(),
+            ".. only, which is less than later queries read");
   }
   for (int layer = 0; layer < cache.layers(); layer++) {
     for (int head = 0; head < cache.kv_heads(); head++) {
@@ -143,6 +149,8 @@ Session Session::load(std::shared_ptr<Model> model, const std::string& path, con
   check_transcript(content.transcript, content.cache, h);
   state.check_limit(content);
   state.content = std::move(content);
+  state.free_windows();
+  state.model->page_pool()->trim();
   return session;
 }
 

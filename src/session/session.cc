@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "compute/windows.h"
+#include "evict/policy.h"
 #include "session/conversation.h"
 #include "session/state.h"
 
@@ -29,6 +31,20 @@ void Session::State::check_limit(const Content& edited) const {
     fail(ErrorCode::no_memory, "session", "the cache would hold ", edited.cache.bytes(),
          " bytes, the limit is ", options.byte_limit);
   }
+}
+
+bool Session::State::frees_windows(const Content& c) const {
+  return frees_windows() && (!c.evicted || needs_within(make_policy(c.policy), kWindowReserve));
+}
+
+void Session::State::free_windows() noexcept {
+  if (!frees_windows() || content.transcript.size() == 0) return;
+  kvedit::free_windows(content.cache, model->network().hparams(), content.transcript.positions.back());
+}
+
+void Session::State::require_windows(const Content& edited, std::string_view where) const {
+  require_window(edited.cache, model->network().hparams(),
+                 edited.transcript.positions.back() - kWindowReserve, where, "what comes after this edit");
 }
 
 void Session::State::check_context(size_t n) const {
@@ -79,27 +95,36 @@ void Session::State::append_block(std::span<const Token> tokens, const Progress&
   t.positions.insert(t.positions.end(), positions.begin(), positions.end());
   const Span forwarded{pending, t.size() - 1};
   const auto where = std::span<const Position>(t.positions).subspan(forwarded.begin, forwarded.size());
-  bool placed = false;
+  const bool freeing = frees_windows();
+  const bool several = freeing && forwarded.size() > model->options().block_tokens;
+  const Position held = content.cache.held_from();
+  std::optional<Cache> untouched;  // windows are freed between blocks
+  if (several) untouched = content.cache.fork();
   try {
     if (forwarded.size() > 0) {
-      content.cache.append(where);
-      placed = true;
-      check_limit(content);
       Run run;
       run.cache = &content.cache;
       run.tokens = std::span<const Token>(t.tokens).subspan(forwarded.begin, forwarded.size());
       run.positions = where;
       const ModelImpl::Lease engine(*model);
-      engine->forward({&run, 1}, {.progress = progress});
+      read_tokens(*engine, run,
+                  {.free_windows = freeing, .progress = progress, .placed = [&] { check_limit(content); }});
     }
   } catch (...) {
-    if (placed) content.cache.rollback(where);
+    if (untouched) {
+      content.cache = std::move(*untouched);
+    } else {
+      content.cache.rollback(where);
+    }
     t.tokens.resize(before);
     t.positions.resize(before);
     throw;
   }
   ahead.clear();
   if (t.exact == before && !content.evicted) t.exact = t.size();
+  untouched.reset();
+  // What a few tokens free, the next few take.
+  if (forwarded.size() >= kPageEntries && content.cache.held_from() > held) model->page_pool()->trim();
   publish();
 }
 
@@ -188,6 +213,7 @@ SessionStats Session::stats() const {
   stats.cap_evictions = state_->cap.evictions;
   stats.cap_ms = state_->cap.ms;
   stats.exact_tokens = c.transcript.exact;
+  stats.held_from = c.cache.held_from();
   stats.evicted = c.evicted;
   stats.policy = c.policy;
   stats.pool = state_->model->pool();

@@ -74,6 +74,16 @@ struct Session::State {
   void commit(Content edited, std::string what);
   /// Throws Error(no_memory) when the content passes the session's byte limit.
   void check_limit(const Content& edited) const;
+  /// Whether this session frees what is out of reach of the model's sliding windows.
+  bool frees_windows() const {
+    return options.swa == SlidingWindow::window && model->network().hparams().window > 0;
+  }
+  /// Whether windows are freed while this content is read again: not where a policy comes after that which
+  /// reads more of it once more.
+  bool frees_windows(const Content& c) const;
+  void free_windows() noexcept;
+  /// Throws Error(unsupported) where later queries would read what was freed.
+  void require_windows(const Content& edited, std::string_view where) const;
   /// Room for n more tokens in the model's context.
   void check_context(size_t n) const;
   void append(std::span<const Token> tokens, const Progress& progress);
@@ -99,6 +109,11 @@ struct Session::State {
 
 /// Logits after each of `tokens`, the first of which is the pending one, on a fork: [tokens][vocabulary].
 std::vector<float> look_ahead(const Content& content, Engine& engine, std::span<const Token> tokens);
+
+/// Notes of a report, one after the other.
+inline void add_note(std::string& notes, std::string_view note) {
+  notes.append(notes.empty() || note.empty() ? "" : "; ").append(note);
+}
 
 /// Holds a session for the time of a call; a second caller gets Error(busy).
 class InUse {

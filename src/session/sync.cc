@@ -185,6 +185,7 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
     const ModelImpl::Lease engine(*state_->model);
     const EraseOptions erase_options{.progress = options.progress};
     EraseWork work{edited.cache, edited.transcript, {}, erase_options, adapter, *engine, content.evicted};
+    work.free_windows = state_->frees_windows(content);
     if (exactly || content.transcript.size() == 0) {
       const int before = content.transcript.size();
       sync_exactly(work, want, report, h);
@@ -193,9 +194,11 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
       sync_in_place(work, find_erase_method(options.policy), want, report, h);
     }
     report.read = work.tokens_recomputed - report.steered;
+    report.note = work.note;
   }
   edited.transcript.messages = want.messages;
-  if (rebuilt) report.note = state_->evict_again(edited);
+  if (rebuilt) add_note(report.note, state_->evict_again(edited));
+  state_->require_windows(edited, "sync");
   state_->check_limit(edited);
   report.reused = std::max(0, report.tokens - 1 - report.read);
   const bool all_exact = edited.transcript.exact == edited.transcript.size();

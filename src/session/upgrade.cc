@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "compute/windows.h"
 #include "session/state.h"
 
 namespace kvedit {
@@ -47,12 +48,14 @@ void Session::State::finish_upgrade() {
     {
       const ModelImpl::Lease engine(*model);
       EraseWork work{edited.cache, t, {}, {}, nullptr, *engine};
+      work.free_windows = frees_windows(content);
       rebuild(work, common);
       status.tokens_caught_up = work.tokens_recomputed;
     }
     if (content.evicted) evict_again(edited);
     check_limit(edited);
     content = std::move(edited);
+    free_windows();
     status.state = UpgradeState::done;
     status.tokens_total = content.transcript.size();
     status.tokens_done = status.tokens_total;
@@ -77,13 +80,15 @@ void Session::upgrade(const UpgradeOptions& options) {
   const Transcript& t = content.transcript;
   if (t.size() == 0) fail(ErrorCode::invalid_argument, "upgrade", "the session is empty");
   // The entries of an evicted cache's exact prefix may be gone.
-  const int exact = content.evicted ? 0 : std::min(t.exact, t.size() - 1);
+  int exact = content.evicted ? 0 : std::min(t.exact, t.size() - 1);
+  const Hparams& h = state_->model->network().hparams();
+  if (exact > 0 && !window_held(content.cache, h, t.positions[exact - 1] + 1 - kWindowReserve)) exact = 0;
   Cache cache = exact > 0 ? content.cache.fork() : state_->model->new_cache();
   if (exact > 0) cache.remove({t.positions[exact - 1] + 1, std::numeric_limits<Position>::max()});
   state_->upgrade.reset();
   state_->last_upgrade = {};
-  state_->upgrade =
-      std::make_unique<BackgroundPrefill>(state_->model, std::move(cache), exact, t.tokens, options);
+  state_->upgrade = std::make_unique<BackgroundPrefill>(state_->model, std::move(cache), exact, t.tokens,
+                                                        state_->frees_windows(content), options);
 }
 
 UpgradeStatus Session::upgrade_status() const {

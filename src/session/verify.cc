@@ -100,10 +100,12 @@ VerifyReport Session::State::verify(const Content& now, const VerifyOptions& ver
     const ModelImpl::Lease engine(*model);
     const EraseOptions erase_options{.progress = verify_options.progress};
     EraseWork work{exact.cache, exact.transcript, {}, erase_options, nullptr, *engine};
+    work.free_windows = frees_windows(now);
     rebuild(work, now.evicted ? 0 : now.transcript.exact);
     report.tokens_recomputed = work.tokens_recomputed;
+    report.note = work.note;
   }
-  if (now.evicted) report.note = "for comparison, " + evict_again(exact);
+  if (now.evicted) add_note(report.note, "for comparison, " + evict_again(exact));
   const ModelImpl::Lease engine(*model);
   Comparison comparison(*model, *engine, now, exact);
   report.probes = static_cast<int>(probes.size());
