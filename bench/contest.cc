@@ -15,7 +15,7 @@ Contest::Contest(const std::shared_ptr<Model>& model, const ContestOptions& opti
          " tokens is needed (length and tokens to decode), the model's limit is ", info.context_length);
   }
   const std::vector<Token> text = prose_tokens(model, std::max(options.capacity, 4));
-  ours_ = std::make_unique<Ours>(model, text, options.progress);
+  ours_ = std::make_unique<Ours>(model, options.session, text, options.progress);
   ours_->warm_up();
   if (!options.peer) return;
   peer_ = std::make_unique<LlamaPeer>(info.path, text, info.threads, static_cast<int>(text.size()),

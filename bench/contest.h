@@ -19,6 +19,7 @@ struct ContestOptions {
   int repeat = 3;
   bool peer = true;
   int capacity = 0;  // tokens of the longest context that any row needs
+  SessionOptions session = {};
   ProgressMaker progress;
 };
 

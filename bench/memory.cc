@@ -49,7 +49,7 @@ Memory do_memory_job(const MemoryJob& job) {
   }
   if (job.side != "ours")
     fail(ErrorCode::not_found, "bench", "no side '", job.side, "'; there are ours, peer");
-  Session session(Model::load(job.model, job.load));
+  Session session(Model::load(job.model, job.load), job.session);
   session.append_tokens(std::span<const Token>(text).first(job.length));
   session.logits();
   if (!job.policy.empty()) session.evict(job.policy, Budget::parse(job.keep));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kvedit/model.h"
+#include "kvedit/session.h"
 
 namespace kvedit::bench {
 
@@ -17,6 +18,7 @@ struct MemoryJob {
   std::string side;  // "ours" or "peer"
   std::string model;
   ModelOptions load;
+  SessionOptions session;
   int length = 0;
   int tokens = 0;
   std::string policy;

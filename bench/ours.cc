@@ -19,7 +19,7 @@ void Ours::drop() {
 
 void Ours::read(std::span<const Token> tokens, const Progress& progress) {
   drop();
-  base_.emplace(model_);
+  base_.emplace(model_, options_);
   base_->append_tokens(tokens, progress);
   base_->logits();
 }
@@ -43,7 +43,7 @@ Session Ours::alone(int tokens) {
     snapshot_tokens_ = tokens;
   }
   drop();
-  return Session::load(model_, snapshot_->path());
+  return Session::load(model_, snapshot_->path(), options_);
 }
 
 }  // namespace kvedit::bench

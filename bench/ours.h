@@ -16,8 +16,9 @@ Step session_step(Session& session, Token token);
 
 class Ours final : public Side {
  public:
-  Ours(std::shared_ptr<Model> model, std::vector<Token> text, ProgressMaker progress)
-      : Side("kvedit", std::move(text), std::move(progress)), model_(std::move(model)) {}
+  Ours(std::shared_ptr<Model> model, const SessionOptions& options, std::vector<Token> text,
+       ProgressMaker progress)
+      : Side("kvedit", std::move(text), std::move(progress)), model_(std::move(model)), options_(options) {}
 
   const std::shared_ptr<Model>& model() const { return model_; }
   /// The session that hold() prepared, shared by nobody's edits: fork it.
@@ -35,6 +36,7 @@ class Ours final : public Side {
 
  private:
   std::shared_ptr<Model> model_;
+  SessionOptions options_;
   std::optional<Session> base_;
   std::optional<Session> work_;  // a fork of it, for decoding
   std::unique_ptr<TemporaryFile> snapshot_;

@@ -30,6 +30,7 @@ const char* const footer =
 
 struct BenchOptions {
   CommonOptions common;
+  SessionOptions session;
   std::string peer = "llama.cpp";
   int repeat = 3;
   int tokens = 64;
@@ -68,10 +69,13 @@ void compare(const BenchOptions& options, int capacity,
   const auto model = load_model(common);
   const ModelInfo info = model->info();
   std::vector<std::string> child = bench::load_words(info, common.load);
+  if (options.session.swa == SlidingWindow::window) child.insert(child.end(), {"--swa", "window"});
   child.emplace_back("--json");
   bench::MemoryMeter memory(options.no_memory ? "" : "/proc/self/exe", child);
-  Contest contest(model, {options.repeat, peer, capacity, progress_lines()}, std::move(memory));
-  const bench::Setting setting = bench::make_setting(info, common.load, options.repeat, peer);
+  Contest contest(model, {options.repeat, peer, capacity, options.session, progress_lines()},
+                  std::move(memory));
+  bench::Setting setting = bench::make_setting(info, common.load, options.repeat, peer);
+  if (options.session.swa == SlidingWindow::window) setting.words += " --swa window";
   if (!common.json) std::cout << bench::table_header(setting) << std::endl;
   work(contest, setting, [&](const Row& row) {
     if (common.json) return print_json(bench::to_json(row, setting), -1);
@@ -190,7 +194,8 @@ void run_report(const BenchOptions& given) {
 }
 
 void run_memory(const BenchOptions& o) {
-  bench::MemoryJob job{o.side, o.common.model, o.common.load, o.length, o.tokens, o.policy, o.keep};
+  bench::MemoryJob job{o.side,   o.common.model, o.common.load, o.session,
+                       o.length, o.tokens,       o.policy,      o.keep};
   if (job.model.empty()) job.model = default_model();
   const bench::Memory memory = do_memory_job(job);
   print_json({{"peak_memory_bytes", memory.peak}, {"resident_bytes", memory.resident}}, -1);
@@ -208,6 +213,7 @@ CLI::App* add_kind(CLI::App& bench, const std::string& name, const std::string& 
       ->type_name("")
       ->capture_default_str();
   sub->add_flag("--no-memory", o->no_memory, "Do not measure peak memory (it runs each work once more)");
+  add_swa(*sub, o->session.swa);
   add_common(*sub, o->common);
   sub->callback([o, run] { run(*o); });
   return sub;

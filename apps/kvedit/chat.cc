@@ -31,6 +31,7 @@ struct ChatCommand {
   std::string session;
   std::string adapter;
   CapOptions cap;
+  SessionOptions options;
 };
 
 /// Lines with editing and history on a terminal, plain ones from a pipe.
@@ -73,12 +74,14 @@ ChatState start(const ChatCommand& command) {
                     "template with --chat-template");
   }
   const bool resume = !command.session.empty() && file_exists(command.session);
-  ChatState chat{Prompt(*model, false),
-                 resume ? Session::load(model, command.session) : Session(model),
-                 {},
-                 command.session,
-                 command.generate,
-                 nullptr};
+  ChatState chat{
+      Prompt(*model, false),
+      resume ? Session::load(model, command.session, command.options) : Session(model, command.options),
+      {},
+      command.session,
+      command.generate,
+      nullptr,
+      command.options};
   set_cap(chat.session, command.cap);
   if (!command.adapter.empty()) chat.adapter = model->load_adapter(command.adapter);
   if (resume && !command.system.empty()) {
@@ -156,6 +159,7 @@ void add_chat(CLI::App& app) {
   sub->add_option("--adapter", command->adapter, "The eraser for steer: a LoRA GGUF or a PEFT folder")
       ->type_name("PATH");
   add_cap(*sub, command->cap);
+  add_swa(*sub, command->options.swa);
   add_sampling(*sub, command->generate);
   add_common(*sub, command->common);
   sub->footer(footer);

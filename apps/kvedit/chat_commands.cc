@@ -67,6 +67,7 @@ void erase(ChatState& chat, const std::string& arguments) {
     std::cout << "still said at tokens " << place.tokens.begin << ".." << place.tokens.end << ": \""
               << one_line(place.text) << "\"\n";
   }
+  if (!r.note.empty()) std::cout << r.note << "\n";
   if (r.exactness != Exactness::exact)
     std::cout << "/verify measures what is left, /upgrade makes it exact\n";
 }
@@ -174,7 +175,8 @@ void save(ChatState& chat, const std::string& arguments) {
 }
 
 void load(ChatState& chat, const std::string& arguments) {
-  Session loaded = Session::load(chat.session.model(), arguments.empty() ? named(chat, "") : arguments);
+  Session loaded =
+      Session::load(chat.session.model(), arguments.empty() ? named(chat, "") : arguments, chat.options);
   chat.session = std::move(loaded);
   named(chat, arguments);
   std::cout << "loaded " << chat.session.stats().tokens << " tokens from " << chat.file << "\n";
@@ -185,6 +187,7 @@ void stats(ChatState& chat, const std::string&) {
   Table table({"what", ">value"});
   table.add({"tokens", grouped(s.tokens) + " of " + grouped(s.context_length)});
   table.add({"cache entries", grouped(s.entries) + " of " + grouped(s.full_entries)});
+  if (s.held_from > 0) table.add({"sliding-window layers from position", grouped(s.held_from)});
   table.add({"cache MiB", mebibytes(s.bytes)});
   table.add({"shared with forks and history, MiB", mebibytes(s.shared_bytes)});
   table.add({"held by history besides, MiB", mebibytes(s.pinned_bytes)});

@@ -16,6 +16,7 @@ struct ChatState {
   std::string file;            // of /save and /load without a name
   GenerateOptions generate;
   std::shared_ptr<const Adapter> adapter;  // of steer, or null
+  SessionOptions options = {};             // of /load
 };
 
 /// Runs one "/command arguments" and prints what it did; false ends the chat. Throws Error.

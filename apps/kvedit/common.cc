@@ -27,6 +27,8 @@ const std::map<std::string, LinearKernel> linear_kernels = {
     {"f32", LinearKernel::f32},        {"f32-dense", LinearKernel::f32_dense},
     {"bf16", LinearKernel::bf16},      {"int8-dense", LinearKernel::int8_dense}};
 const std::map<std::string, CacheType> cache_types = {{"f16", CacheType::f16}, {"f32", CacheType::f32}};
+const std::map<std::string, SlidingWindow> sliding_windows = {{"full", SlidingWindow::full},
+                                                              {"window", SlidingWindow::window}};
 
 /// A named value; unlike CLI::CheckedTransformer it refuses the enumeration's bare numbers.
 template <typename Value>
@@ -42,6 +44,11 @@ void add_choice(CLI::App& command, const std::string& flag, Value& value,
 }
 
 }  // namespace
+
+void add_swa(CLI::App& command, SlidingWindow& swa) {
+  add_choice(command, "--swa", swa, sliding_windows,
+             "Sliding-window layers keep everything for edits (full, default), or what is in reach (window)");
+}
 
 void add_cap(CLI::App& command, CapOptions& options) {
   command

@@ -31,6 +31,9 @@ struct CommonOptions {
 void add_common(CLI::App& command, CommonOptions& options);
 void add_json(CLI::App& command, bool& json);
 
+/// --swa full|window
+void add_swa(CLI::App& command, SlidingWindow& swa);
+
 /// --cap BUDGET and --cap-policy: the cache never holds more.
 struct CapOptions {
   std::string budget;

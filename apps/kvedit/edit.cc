@@ -62,6 +62,7 @@ void add_edit_options(CLI::App& command, EditOptions& options) {
       ->capture_default_str()
       ->type_name("N");
   add_cap(command, options.cap);
+  add_swa(command, options.swa);
   add_common(command, options.common);
 }
 
@@ -81,6 +82,7 @@ Prepared prepare(const EditOptions& options) {
   std::shared_ptr<Model> model = load_model(options.common);
   Prompt prompt(*model, options.raw);
   SessionOptions session_options;
+  session_options.swa = options.swa;
   session_options.undo_depth = 0;  // nobody undoes here, and history would pin what an edit frees
   const Stopwatch watch;
   Session session =

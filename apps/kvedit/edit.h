@@ -23,6 +23,7 @@ struct EditOptions {
   std::string keep;
   uint64_t seed = 0;
   CapOptions cap;
+  SlidingWindow swa = SlidingWindow::full;
 };
 
 void add_edit_options(CLI::App& command, EditOptions& options);

@@ -24,6 +24,7 @@ struct RunCommand {
   CommonOptions common;
   GenerateOptions generate;
   CapOptions cap;
+  SessionOptions options;
   std::string file;
   std::string prompt;
   std::string session;
@@ -79,7 +80,8 @@ void run(RunCommand& command) {
     throw Error(ErrorCode::unsupported, "run",
                 "this model has no chat template: leave --chat out, or name one with --chat-template");
   }
-  Session session = command.session.empty() ? Session(model) : Session::load(model, command.session);
+  Session session = command.session.empty() ? Session(model, command.options)
+                                            : Session::load(model, command.session, command.options);
   set_cap(session, command.cap);
   const Stopwatch prefill;
   const int prompt_tokens = input ? append_input(command, text, session) : 0;
@@ -120,6 +122,7 @@ void add_run(CLI::App& app) {
   sub->add_option("--session", command->session, "Start from this session")->type_name("FILE");
   sub->add_option("--save", command->save, "Save the session afterwards")->type_name("FILE");
   add_cap(*sub, command->cap);
+  add_swa(*sub, command->options.swa);
   add_sampling(*sub, command->generate);
   add_common(*sub, command->common);
   sub->footer(footer);
