@@ -111,7 +111,8 @@ class Session {
   Session(Session&& other) noexcept;
   Session& operator=(Session&& other) noexcept;
 
-  /// O(pages): pages are shared until one side writes. Undo history stays with the parent; a cap is inherited.
+  /// O(pages): pages are shared until one side writes. Undo history stays with the parent; a cap is
+  /// inherited.
   Session fork() const;
 
   /// Appends text (the model's begin token first, when it is the first text of all); special: control
