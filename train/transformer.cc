@@ -1,11 +1,12 @@
 #include "train/transformer.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <memory>
 
-#include "base/check.h"
+#include "train/checkpoint.h"
 
 namespace kvedit::train {
 namespace {
@@ -60,22 +61,38 @@ Tensor visibility(const Batch& batch, const Tensor& positions, const Tensor& own
       .unsqueeze(1);
 }
 
+// What a layer reads beside its input.
+struct LayerInputs {
+  std::vector<LayerEntries> context;
+  std::array<LowRankTensors, kLoraTargets.size()> lora;
+
+  // Those that take a gradient, to be read and to be replaced.
+  std::vector<Tensor*> leaves() {
+    std::vector<Tensor*> all;
+    const auto add = [&](Tensor& t) {
+      if (t.defined() && t.requires_grad()) all.push_back(&t);
+    };
+    for (LayerEntries& entries : context) {
+      for (Tensor* t : {&entries.keys, &entries.values, &entries.bias}) add(*t);
+    }
+    for (LowRankTensors& update : lora) {
+      for (Tensor* t : {&update.a, &update.b}) add(*t);
+    }
+    return all;
+  }
+};
+
 // What all layers of a pass share.
 class Pass {
  public:
-  Pass(const Weights& weights, const Batch& batch, std::span<const Entries* const> context,
-       const PassOptions& options)
-      : weights_(weights),
-        batch_(batch),
-        context_(context),
-        options_(options),
-        own_positions_(batch.positions.unsqueeze(0)) {}
+  Pass(const Weights& weights, const Batch& batch, const PassOptions& options)
+      : weights_(weights), batch_(batch), options_(options), own_positions_(batch.positions.unsqueeze(0)) {}
 
   // The layer's input x [n, d_model]; its output, or nothing where the pass ends with keys and values.
   struct Step {
     Tensor x, keys, values;
   };
-  Step layer(int index, const Tensor& x) {
+  Step layer(int index, const Tensor& x, const LayerInputs& inputs) {
     const Hparams& h = weights_.hparams();
     const LayerTensors& w = weights_.layers[index];
     const int64_t n = x.size(0);
@@ -84,7 +101,7 @@ class Pass {
     const auto& [cosines, sines] = angles_of(rope);
     const auto heads_of = [&](size_t target, const Tensor& weight, const Tensor& bias,
                               const Tensor& head_norm, int heads, int dim) {
-      Tensor y = project(index, target, input, weight);
+      Tensor y = project(inputs.lora[target], input, weight);
       if (bias.defined()) y = y + bias;
       y = y.view({n, heads, dim}).transpose(0, 1);  // [heads, n, dim]
       return head_norm.defined() ? norm(y, head_norm, h.norm_epsilon) : y;
@@ -97,32 +114,16 @@ class Pass {
     const Tensor queries =
         turned(heads_of(kQ, w.wq, w.bq, w.q_norm, h.heads, h.key_dim), cosines, sines, rope) *
         h.attention_scale;
-    Tensor y = project(index, kO, attention(index, queries, step), w.wo);
+    Tensor y = project(inputs.lora[kO], attention(index, queries, step, inputs.context), w.wo);
     if (w.post_attention_norm.defined()) y = norm(y, w.post_attention_norm, h.norm_epsilon);
     const Tensor middle = x + y;
     const Tensor inner = norm(middle, w.ffn_norm, h.norm_epsilon);
-    const Tensor gate = project(index, kGate, inner, w.gate);
+    const Tensor gate = project(inputs.lora[kGate], inner, w.gate);
     const Tensor active = h.activation == Activation::silu ? torch::silu(gate) : gelu(gate);
-    y = project(index, kDown, active * project(index, kUp, inner, w.up), w.down);
+    y = project(inputs.lora[kDown], active * project(inputs.lora[kUp], inner, w.up), w.down);
     if (w.post_ffn_norm.defined()) y = norm(y, w.post_ffn_norm, h.norm_epsilon);
     step.x = middle + y;
     return step;
-  }
-
-  // Whatever layer() reads that may take a gradient.
-  std::vector<Tensor> leaves(int index) const {
-    std::vector<Tensor> all;
-    for (const Entries* segment : context_) {
-      const LayerEntries& entries = (*segment)[index];
-      for (const Tensor& t : {entries.keys, entries.values, entries.bias}) {
-        if (t.defined() && t.requires_grad()) all.push_back(t);
-      }
-    }
-    if (options_.lora == nullptr) return all;
-    for (const LowRankTensors& update : options_.lora->layers[index]) {
-      if (update.a.defined() && update.a.requires_grad()) all.insert(all.end(), {update.a, update.b});
-    }
-    return all;
   }
 
  private:
@@ -132,16 +133,15 @@ class Pass {
     return 0.5 * x * (1 + torch::tanh(kRoot * (x + 0.044715 * x * x * x)));
   }
 
-  Tensor project(int layer, size_t target, const Tensor& x, const Tensor& weight) const {
-    Tensor y = torch::matmul(x.to(weights_.products), weight.t()).to(torch::kFloat32);
-    if (options_.lora == nullptr) return y;
-    const LowRankTensors& update = options_.lora->layers[layer][target];
+  Tensor project(const LowRankTensors& update, const Tensor& x, const Tensor& weight) const {
+    const Tensor y = torch::matmul(x.to(weights_.products), weight.t()).to(torch::kFloat32);
     if (!update.a.defined()) return y;
     return y + torch::matmul(torch::matmul(x, update.a.t()), update.b.t()) * options_.lora->scale();
   }
 
   // queries [heads, n, key_dim], scaled -> [n, heads * value_dim]
-  Tensor attention(int layer, const Tensor& queries, const Step& own) {
+  Tensor attention(int layer, const Tensor& queries, const Step& own,
+                   const std::vector<LayerEntries>& context) {
     const Hparams& h = weights_.hparams();
     const int64_t n = queries.size(1);
     const int window = h.window_of(layer);
@@ -156,8 +156,7 @@ class Pass {
       values.push_back(entries.values);
       sizes.push_back(s.size(-1));
     };
-    for (const Entries* segment : context_) {
-      const LayerEntries& entries = (*segment)[layer];
+    for (const LayerEntries& entries : context) {
       if (entries.keys.size(1) > 0) add(entries, mask_of(entries.positions, entries.owners, window));
     }
     add({own.keys, own.values, {}, {}, {}}, mask_of(own_positions_, batch_.owners, window));
@@ -188,25 +187,43 @@ class Pass {
   }
 
   const Weights& weights_;
-  const Batch& batch_;
-  std::span<const Entries* const> context_;
-  const PassOptions& options_;
+  const Batch batch_;
+  const PassOptions options_;
   Tensor own_positions_;
   std::vector<std::pair<const Rope*, std::pair<Tensor, Tensor>>> angles_;
   std::map<std::pair<const void*, int>, Tensor> masks_;
 };
+
+// The layer, its activations computed again for the gradient.
+Pass::Step again(const std::shared_ptr<Pass>& pass, int index, const Tensor& x, LayerInputs inputs) {
+  Tensors arguments = {x};
+  for (const Tensor* leaf : inputs.leaves()) arguments.push_back(*leaf);
+  const auto layer = [pass, index, inputs](const Tensors& now) {
+    LayerInputs replaced = inputs;
+    const std::vector<Tensor*> leaves = replaced.leaves();
+    for (size_t i = 0; i < leaves.size(); i++) *leaves[i] = now[i + 1];
+    const Pass::Step step = pass->layer(index, now[0], replaced);
+    return step.x.defined() ? Tensors{step.keys, step.values, step.x} : Tensors{step.keys, step.values};
+  };
+  const Tensors made = checkpointed(layer, arguments);
+  return {made.size() > 2 ? made[2] : Tensor(), made[0], made[1]};
+}
 
 }  // namespace
 
 PassResult forward(const Weights& weights, const Batch& batch, std::span<const Entries* const> context,
                    const PassOptions& options) {
   const Hparams& h = weights.hparams();
-  const auto pass = std::make_shared<Pass>(weights, batch, context, options);
+  const auto pass = std::make_shared<Pass>(weights, batch, options);
   const Tensor positions = batch.positions.unsqueeze(0);
   Tensor x = torch::embedding(weights.embedding, batch.tokens) * h.embedding_scale;
   PassResult result;
   for (int i = 0; i < h.layers; i++) {
-    Pass::Step step = pass->layer(i, x);
+    LayerInputs inputs;
+    for (const Entries* segment : context) inputs.context.push_back((*segment)[i]);
+    if (options.lora != nullptr) inputs.lora = options.lora->layers[i];
+    const Pass::Step step = options.checkpoint && torch::GradMode::is_enabled() ? again(pass, i, x, inputs)
+                                                                                : pass->layer(i, x, inputs);
     x = step.x;
     result.entries.push_back({step.keys, step.values, positions, {}, {}});
   }

@@ -200,6 +200,7 @@ class Session {
 
  private:
   struct State;
+  friend const class Cache& cache_in(const Session& session);  // src/session/inspect.h
   explicit Session(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -5,6 +5,7 @@
 #include "compute/windows.h"
 #include "evict/policy.h"
 #include "session/conversation.h"
+#include "session/inspect.h"
 #include "session/state.h"
 
 namespace kvedit {
@@ -20,6 +21,11 @@ Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Session::~Session() = default;
 Session::Session(Session&& other) noexcept = default;
 Session& Session::operator=(Session&& other) noexcept = default;
+
+const Cache& cache_in(const Session& session) {
+  const Settled use(*session.state_);
+  return session.state_->content.cache;
+}
 
 Session Session::fork() const {
   const Settled use(*state_);

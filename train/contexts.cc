@@ -1,0 +1,203 @@
+#include "train/contexts.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/check.h"
+#include "eval/task.h"
+
+namespace kvedit::train {
+namespace {
+
+using eval::Draws;
+
+constexpr std::string_view kPolicies[] = {"snapkv", "keydiff", "streaming-llm", "laprox"};
+constexpr size_t kMark = 1;  // a byte no template has
+
+// Small values as often as large ones.
+int log_uniform(int least, int most, Draws& draws) {
+  const double low = std::log(least), high = std::log(most + 1);
+  return std::min(most, static_cast<int>(std::exp(low + (high - low) * draws.unit())));
+}
+
+bool chance(double share, Draws& draws) { return draws.unit() < share; }
+
+void add(std::vector<Token>& to, const std::vector<Token>& tokens) {
+  to.insert(to.end(), tokens.begin(), tokens.end());
+}
+
+// Pieces that tokenise apart: each but the first begins with white space.
+std::vector<std::string> sentences(const std::string& text) {
+  std::vector<std::string> all;
+  size_t from = 0;
+  while (from < text.size()) {
+    const size_t stop = text.find(". ", from);
+    const size_t end = stop == std::string::npos ? text.size() : stop + 1;
+    all.push_back(text.substr(from, end - from));
+    from = end;
+  }
+  return all;
+}
+
+enum class Role { unique, conflicting, retained };
+constexpr std::string_view kRoleNames[] = {"unique", "conflicting", "retained"};
+
+// A sentence of a context under construction.
+struct Piece {
+  std::string text;
+  bool erased = false;
+};
+
+struct Planned {
+  Fact fact;
+  Role role;
+};
+
+}  // namespace
+
+ContextSource::ContextSource(const Model& model, Passages passages, const ContextSizes& sizes)
+    : model_(model), passages_(std::move(passages)), sizes_(sizes), facts_(passages_) {
+  for (const Passage& passage : passages_.all) tokens_.push_back(model.tokenize(passage.text));
+  gap_ = model.tokenize("\n\n");
+  if (!model.info().has_chat_template) return;
+  const Message message{"user", std::string(1, kMark)};
+  const std::string text = model.format({&message, 1}, true);
+  const size_t at = text.find(static_cast<char>(kMark));
+  chat_head_ = text.substr(0, at);
+  chat_tail_ = text.substr(at + 1);
+}
+
+std::vector<Token> ContextSource::stream(int tokens, Draws& draws) const {
+  std::vector<Token> all = eval::tokens_from_start(model_, "\n");
+  while (static_cast<int>(all.size()) < tokens) {
+    add(all, tokens_[draws.below(tokens_.size())]);
+    add(all, gap_);
+  }
+  all.resize(tokens);
+  return all;
+}
+
+void ContextSource::maybe_evict(Context& context, Draws& draws) const {
+  if (!chance(sizes_.evicted, draws)) return;
+  context.policy = kPolicies[draws.below(std::size(kPolicies))];
+  context.keep = 0.3 + 0.5 * draws.unit();
+}
+
+Context ContextSource::neighbours(Draws draws) const {
+  const int spans = chance(0.8, draws) ? 1 : 2;
+  const int stale =
+      chance(0.7, draws) ? 0 : log_uniform(8, 256, draws);  // read before the erase, behind the spans
+  const int behind = stale + sizes_.neighbours + 1;
+  std::vector<int> sizes, gaps;
+  int used = behind;
+  for (int i = 0; i < spans; i++) {
+    sizes.push_back(log_uniform(sizes_.span_min, sizes_.span_max, draws));
+    gaps.push_back(i == 0 ? 0 : log_uniform(8, 64, draws));
+    used += sizes[i] + gaps[i];
+  }
+  const int prefix = log_uniform(8, std::max(16, sizes_.tokens - used), draws);
+  std::vector<Token> all = stream(prefix + used, draws);
+
+  Context context;
+  int at = prefix;
+  for (int i = 0; i < spans; i++) {
+    at += gaps[i];
+    context.erased.push_back({at, at + sizes[i]});
+    at += sizes[i];
+  }
+  const int read = at + stale + 1;  // the last one is pending: no erase is needed behind nothing
+  Ask ask;
+  ask.kind = stale == 0 ? "neighbours" : "distant";
+  ask.forced.assign(all.begin() + read, all.begin() + read + sizes_.neighbours);
+  all.resize(read);
+  context.tokens = std::move(all);
+  if (prefix > 64) maybe_evict(context, draws);
+  context.asks = {std::move(ask)};
+  return context;
+}
+
+Context ContextSource::task(Draws draws) const {
+  // Facts: one or two that go, some that stay.
+  std::vector<Planned> planned;
+  const auto fact = [&] {
+    return !facts_.empty() && chance(0.5, draws) ? facts_.draw(draws) : invent_fact(draws);
+  };
+  const size_t gone = chance(0.75, draws) ? 1 : 2;
+  for (size_t i = 0; i < gone; i++)
+    planned.push_back({fact(), chance(0.5, draws) ? Role::unique : Role::conflicting});
+  const size_t kept = 1 + draws.below(2);
+  for (size_t i = 0; i < kept; i++) planned.push_back({fact(), Role::retained});
+
+  // Filler up to the length, then the statements at random sentences of it.
+  const bool chat = !chat_head_.empty() && chance(0.4, draws);
+  const int length = log_uniform(std::min(150, sizes_.tokens), sizes_.tokens, draws);
+  std::vector<Piece> pieces = {{chat ? "Read these notes." : "Notes."}};
+  for (int tokens = 0; tokens < length;) {
+    const size_t index = draws.below(passages_.all.size());
+    tokens += static_cast<int>(tokens_[index].size());
+    bool first = true;
+    for (std::string& sentence : sentences(passages_.all[index].text)) {
+      const std::string space = first ? "\n\n" : sentence.starts_with(' ') ? "" : " ";
+      pieces.push_back({space + sentence});
+      first = false;
+    }
+  }
+  const size_t most = static_cast<size_t>(length) / 12;
+  if (pieces.size() > most + 4)
+    pieces.resize(most + 4);  // about 25 tokens a sentence: half of it is room enough
+  const auto insert = [&](const std::string& statement, bool erased) {
+    const size_t at = 1 + draws.below(pieces.size());
+    pieces.insert(pieces.begin() + static_cast<ptrdiff_t>(at), {" " + statement, erased});
+  };
+  for (const Planned& plan : planned) {
+    insert(plan.role == Role::conflicting ? plan.fact.contradiction : plan.fact.statement,
+           plan.role != Role::retained);
+    if (plan.role == Role::conflicting) insert(plan.fact.statement, false);
+  }
+  if (chance(0.2, draws)) {  // a neighbouring sentence goes with it
+    const auto erased = std::find_if(pieces.begin(), pieces.end(), [](const Piece& p) { return p.erased; });
+    if (std::next(erased) != pieces.end()) std::next(erased)->erased = true;
+  }
+  if (pieces.back().erased) pieces.push_back({" That is all for today."});
+
+  Context context;
+  context.tokens = eval::tokens_from_start(model_, "");
+  if (chat) context.tokens = model_.tokenize(chat_head_, true);
+  for (const Piece& piece : pieces) {
+    const std::vector<Token> tokens = model_.tokenize(piece.text);
+    const auto begin = static_cast<int>(context.tokens.size());
+    add(context.tokens, tokens);
+    const auto end = static_cast<int>(context.tokens.size());
+    if (!piece.erased) continue;
+    if (!context.erased.empty() && context.erased.back().end == begin) {
+      context.erased.back().end = end;
+    } else {
+      context.erased.push_back({begin, end});
+    }
+  }
+  if (length > 200) maybe_evict(context, draws);
+
+  for (int i = 0; i < sizes_.questions; i++) {
+    const Planned& plan = planned[i < static_cast<int>(planned.size()) ? i : draws.below(planned.size())];
+    const bool stale = chance(0.6, draws);
+    std::vector<Token> question;
+    const bool opened = chance(0.5, draws);
+    if (chat) {
+      question = model_.tokenize("\n\n" + plan.fact.question);
+      add(question, model_.tokenize(chat_tail_, true));
+      if (opened) add(question, model_.tokenize(plan.fact.opening.substr(1)));
+    } else {
+      question = model_.tokenize(
+          cat("\n\nQuestion: ", plan.fact.question, "\nAnswer:", opened ? plan.fact.opening : ""));
+    }
+    Ask ask;
+    ask.kind = cat(stale ? "stale/" : "fresh/", kRoleNames[static_cast<size_t>(plan.role)]);
+    (stale ? ask.before : ask.after) = std::move(question);
+    if (stale && chance(0.3, draws)) ask.answer_before = 1 + static_cast<int>(draws.below(4));
+    context.asks.push_back(std::move(ask));
+  }
+  return context;
+}
+
+}  // namespace kvedit::train

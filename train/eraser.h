@@ -1,0 +1,61 @@
+// KVEraser (arXiv 2606.17034): a LoRA adapter that is active while an erased span is read again, trained so
+// that what follows reads as if the span had never been there.
+//   stage 1  KL to the model that never saw the span, on the tokens after it, in plain text
+//   stage 2  the same on answers to questions about facts, erased and retained ones, asked before and after
+//   the
+//            erase; a share of the steps stays stage 1
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "train/contexts.h"
+#include "train/loop.h"
+
+namespace kvedit::train {
+
+struct EraserConfig {
+  std::string model;
+  std::string texts;
+  std::string targets;  // comma-separated; empty: all seven
+  int rank = 16;
+  double alpha = 32;
+  double learning_rate_1 = 1e-3;
+  double learning_rate_2 = 5e-4;
+  int steps_1 = 600;
+  int steps_2 = 2400;
+  int batch = 2;  // contexts a step
+  int warm_up = 10;
+  double flat = 0.6;
+  double floor = 0.05;
+  double weight_decay = 0;
+  double neighbours_share = 0.3;  // of stage 2's contexts
+  ContextSizes sizes;
+  int checkpoint_span = 128;  // activations are computed again from this span length on
+  int held_out = 24;          // contexts, half of them stage 1's
+  int evaluate_every = 100;
+  int patience = 0;
+  double checkpoint_minutes = 5;
+  int seed = 1;
+  int threads = 1;
+  std::string device = "cpu";
+  std::string products = "f32";  // f32, bf16, f16
+
+  Settings settings();
+};
+
+/// What is needed beside the settings, and is no part of the result.
+struct EraserRun {
+  std::string folder;
+  bool resume = false;
+  const std::atomic<bool>* stop = nullptr;
+  std::function<void(const std::string& line)> say;
+};
+
+/// Leaves best.eraser.gguf, last.eraser.gguf, log.jsonl and checkpoint.pt in the folder. Throws what loading
+/// the model, the texts and run_loop() throw, Error(unsupported) for a device or type that is not there.
+LoopResult train_eraser(EraserConfig config, const EraserRun& run);
+
+}  // namespace kvedit::train

@@ -1,0 +1,266 @@
+// Training of the eraser on tiny models: what the loss is made of, that it learns, and that runs go on.
+#include "train/eraser.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "base/check.h"
+#include "session/model_impl.h"
+#include "session_testing.h"
+#include "train/example.h"
+#include "train/export.h"
+
+namespace kvedit::train {
+namespace {
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Passages in which the patterns find something.
+std::string write_passages(const std::string& name) {
+  Json all = Json::array();
+  std::mt19937 random(5);
+  for (int i = 0; i < 40; i++) {
+    std::string text = cat("Person ", i, " ( born ", 1 + random() % 28, " May ", 1900 + i, ") was a writer.");
+    for (int k = 0; k < 3; k++)
+      text += cat(" The number of house ", random() % 1000, " is ", random() % 1000, ".");
+    all.push_back({{"title", cat("Person ", i)}, {"text", text}});
+  }
+  const std::string path = temporary_path(name);
+  std::ofstream(path) << all;
+  return path;
+}
+
+class EraserTest : public testing::TestWithParam<std::string> {
+ protected:
+  EraserTest() {
+    model_ = kvedit::load(spec_of(GetParam()), exact_options());
+    const auto& served = dynamic_cast<const ModelImpl&>(*model_);
+    weights_ = load_weights(served.shared_network());
+  }
+
+  // Contexts of tokens at random, of every kind of ask.
+  Context context(uint32_t seed, bool evicted = false) const {
+    Context made;
+    made.tokens = random_tokens(90, seed);
+    made.erased = {{30, 42}, {50, 55}};
+    made.asks = {
+        {.kind = "fresh", .after = random_tokens(6, seed + 1), .forced = random_tokens(5, seed + 2)},
+        {.kind = "stale", .before = random_tokens(7, seed + 3), .forced = random_tokens(4, seed + 4)},
+        {.kind = "neighbours", .forced = random_tokens(6, seed + 5)},
+        {.kind = "answer", .before = random_tokens(5, seed + 6), .answer_tokens = 6, .answer_before = 2}};
+    if (evicted) {
+      made.policy = "snapkv:window=8";
+      made.keep = 0.6;
+    }
+    return made;
+  }
+
+  // With random numbers in place of zeros, as f16 holds them.
+  LoraTensors random_lora() const {
+    LoraTensors lora = new_lora(weights_, 4, 8, {}, 3);
+    const torch::NoGradGuard no_grad;
+    torch::manual_seed(1);
+    for (const Tensor& p : lora.parameters()) p.copy_((0.2 * torch::randn_like(p)).to(torch::kFloat16));
+    return lora;
+  }
+
+  std::shared_ptr<Model> model_;
+  Weights weights_;
+};
+
+// What is trained is what is served: the loss of an example is the divergence of a session that steers.
+TEST_P(EraserTest, TheLossIsTheServedDivergence) {
+  const LoraTensors lora = random_lora();
+  const std::string path = temporary_path("served.eraser.gguf");
+  write_adapter(lora, *weights_.network, {}, path);
+  for (const bool evicted : {false, true}) {
+    const Context made = context(10, evicted);
+    const Tensor ours = divergences(weights_, make_example(model_, weights_, made), &lora);
+    const std::vector<double> served = served_divergences(model_, made, "steer", model_->load_adapter(path));
+    ASSERT_EQ(ours.numel(), static_cast<int64_t>(served.size()));
+    for (size_t i = 0; i < served.size(); i++) {
+      EXPECT_NEAR(ours[static_cast<int64_t>(i)].item<double>(), served[i], 0.01 * served[i] + 1e-4)
+          << made.asks[i].kind << (evicted ? " evicted" : "");
+      EXPECT_GT(served[i], 1e-4);
+    }
+  }
+}
+
+TEST_P(EraserTest, WithoutAnAdapterTheLossIsThatOfDrop) {
+  const Context made = context(11);
+  const Tensor ours = divergences(weights_, make_example(model_, weights_, made), nullptr);
+  const std::vector<double> served = served_divergences(model_, made, "drop");
+  for (size_t i = 0; i < served.size(); i++)
+    EXPECT_NEAR(ours[static_cast<int64_t>(i)].item<double>(), served[i], 0.01 * served[i] + 1e-4);
+}
+
+TEST_P(EraserTest, AnUntrainedAdapterErasesNothing) {
+  const Context made = context(12);
+  const Example example = make_example(model_, weights_, made);
+  const LoraTensors zero = new_lora(weights_, 4, 8, {}, 1);
+  const Entries* const before[] = {&example.before};
+  const Entries with = forward(weights_, example.span, before, {.lora = &zero, .entries_only = true}).entries;
+  const Entries without = forward(weights_, example.span, before, {.entries_only = true}).entries;
+  for (size_t layer = 0; layer < with.size(); layer++) {
+    EXPECT_TRUE(torch::equal(with[layer].keys, without[layer].keys));
+    EXPECT_TRUE(torch::equal(with[layer].values, without[layer].values));
+  }
+  const Tensor ours = divergences(weights_, example, &zero);
+  const std::vector<double> none = served_divergences(model_, made, "none");
+  for (size_t i = 0; i < none.size(); i++)
+    EXPECT_NEAR(ours[static_cast<int64_t>(i)].item<double>(), none[i], 0.01 * none[i] + 1e-4);
+}
+
+// Adapters that reach no key or value are left out; all others learn.
+TEST_P(EraserTest, EveryParameterHasAGradient) {
+  const LoraTensors lora = random_lora();
+  divergences(weights_, make_example(model_, weights_, context(13)), &lora).mean().backward();
+  for (const Tensor& p : lora.parameters()) {
+    ASSERT_TRUE(p.grad().defined());
+    EXPECT_GT(p.grad().abs().max().item<double>(), 0);
+  }
+  for (size_t i = 0; i < kLoraTargets.size(); i++) {
+    const bool cached = kLoraTargets[i].gguf == "attn_k" || kLoraTargets[i].gguf == "attn_v";
+    EXPECT_EQ(lora.layers.back()[i].a.defined(), cached) << kLoraTargets[i].gguf;
+  }
+}
+
+TEST_P(EraserTest, CheckpointedGradientsAreTheSame) {
+  const LoraTensors lora = random_lora();
+  const Example example = make_example(model_, weights_, context(14));
+  std::vector<Tensor> kept;
+  for (const bool again : {false, true}) {
+    divergences(weights_, example, &lora, again).mean().backward();
+    for (size_t i = 0; i < lora.parameters().size(); i++) {
+      const Tensor p = lora.parameters()[i];
+      if (again) {
+        EXPECT_TRUE(torch::allclose(kept[i], p.grad(), 1e-4, 1e-7));
+      } else {
+        kept.push_back(p.grad().clone());
+      }
+      p.mutable_grad() = Tensor();
+    }
+  }
+}
+
+TEST_P(EraserTest, BothFormatsHoldWhatWasTrained) {
+  const LoraTensors lora = random_lora();
+  const std::string file = temporary_path("round.eraser.gguf");
+  const std::string folder = temporary_path("round.peft");
+  write_adapter(lora, *weights_.network, {{"seed", 1}}, file);
+  write_peft_folder(lora, *weights_.network, folder);
+  for (const std::string& path : {file, folder}) {
+    const LoraTensors again = lora_tensors(*Lora::load(path, *weights_.network));
+    for (size_t layer = 0; layer < lora.layers.size(); layer++) {
+      for (size_t i = 0; i < kLoraTargets.size(); i++) {
+        const LowRankTensors& was = lora.layers[layer][i];
+        const LowRankTensors& is = again.layers[layer][i];
+        ASSERT_EQ(was.a.defined(), is.a.defined());
+        if (!was.a.defined()) continue;
+        EXPECT_TRUE(torch::equal(was.a, is.a));
+        EXPECT_TRUE(torch::allclose(was.b * lora.scale(), is.b));
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, EraserTest, testing::Values("llama", "qwen2", "qwen3", "gemma3"),
+                         [](const auto& info) { return info.param; });
+
+class EraserRunTest : public testing::Test {
+ protected:
+  EraserRunTest() {
+    config_.model = write_tiny_model(spec_of("llama"), temporary_path("run.gguf"));
+    config_.texts = write_passages("run.json");
+    config_.rank = 4;
+    config_.steps_1 = 3;
+    config_.steps_2 = 3;
+    config_.batch = 1;
+    config_.held_out = 2;
+    config_.evaluate_every = 2;
+    config_.sizes = {.tokens = 200, .span_max = 16, .neighbours = 8, .questions = 2};
+  }
+  EraserConfig config_;
+};
+
+TEST_F(EraserRunTest, AResumedRunIsTheUninterruptedOne) {
+  const std::string whole = temporary_path("whole"), parts = temporary_path("parts");
+  EXPECT_TRUE(train_eraser(config_, {.folder = whole}).finished);
+  std::atomic<bool> stop = false;
+  const LoopResult first =
+      train_eraser(config_, {.folder = parts, .stop = &stop, .say = [&](const std::string& line) {
+                               if (line.starts_with("step 3/")) stop = true;
+                             }});
+  EXPECT_FALSE(first.finished);
+  EXPECT_EQ(first.steps, 3);
+  EXPECT_TRUE(train_eraser(config_, {.folder = parts, .resume = true}).finished);
+  for (const char* file : {"last.eraser.gguf", "best.eraser.gguf", "log.jsonl"})
+    EXPECT_EQ(contents(whole + "/" + file), contents(parts + "/" + file)) << file;
+}
+
+TEST_F(EraserRunTest, ARunGoesOnOnlyWithItsOwnSettings) {
+  const std::string folder = temporary_path("settings");
+  EXPECT_EQ(code_of([&] { train_eraser(config_, {.folder = folder, .resume = true}); }),
+            ErrorCode::not_found);
+  config_.steps_2 = 0;
+  train_eraser(config_, {.folder = folder});
+  config_.seed = 2;
+  EXPECT_EQ(code_of([&] { train_eraser(config_, {.folder = folder, .resume = true}); }),
+            ErrorCode::invalid_argument);
+  std::ofstream(folder + "/checkpoint.pt") << "no checkpoint";
+  EXPECT_EQ(code_of([&] { train_eraser(config_, {.folder = folder, .resume = true}); }), ErrorCode::corrupt);
+}
+
+TEST_F(EraserRunTest, SettingsAreChecked) {
+  config_.rank = 0;
+  EXPECT_EQ(code_of([&] { train_eraser(config_, {.folder = temporary_path("never")}); }),
+            ErrorCode::out_of_range);
+  const Settings settings = config_.settings();
+  EXPECT_EQ(code_of([&] { read_json(settings, {{"no-such", 1}}); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { read_json(settings, {{"rank", "many"}}); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(code_of([&] { read_json(settings, {{"batch", 0}}); }), ErrorCode::out_of_range);
+  read_json(settings, {{"rank", 7}});
+  EXPECT_EQ(config_.rank, 7);
+}
+
+// Four examples by heart.
+TEST_F(EraserRunTest, LearnsToErase) {
+  const auto model = kvedit::load(spec_of("llama"), exact_options());
+  const auto& served = dynamic_cast<const ModelImpl&>(*model);
+  const Weights weights = load_weights(served.shared_network());
+  std::vector<Example> examples;
+  double drop = 0;
+  for (uint32_t i = 0; i < 4; i++) {
+    Context context;
+    context.tokens = random_tokens(41, 20 + i);
+    context.erased = {{24, 40}};
+    context.asks = {{.kind = "neighbours", .forced = random_tokens(8, 30 + i)}};
+    examples.push_back(make_example(model, weights, context));
+    drop += divergences(weights, examples.back(), nullptr).mean().item<double>() / 4;
+  }
+  LoraTensors lora = new_lora(weights, 16, 32, {}, 1);
+  double loss = 0;
+  Trainee trainee;
+  trainee.parameters = lora.parameters();
+  trainee.learning_rate = [](int step) { return scheduled(step, 250, 1e-2, 5, 0.5, 0.02); };
+  trainee.backward = [&](int) {
+    Tensor sum = torch::zeros({});
+    for (const Example& example : examples) sum = sum + divergences(weights, example, &lora).mean() / 4;
+    sum.backward();
+    return loss = sum.item<double>();
+  };
+  trainee.save = [](const std::string&, const Json&) {};
+  run_loop(trainee, {.folder = temporary_path("overfit"), .steps = 250});
+  EXPECT_LT(loss, 0.05 * drop) << "drop " << drop;
+}
+
+}  // namespace
+}  // namespace kvedit::train

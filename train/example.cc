@@ -1,0 +1,203 @@
+#include "train/example.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "session/inspect.h"
+
+namespace kvedit::train {
+namespace {
+
+Session with(const Session& session, std::span<const Token> tokens) {
+  Session longer = session.fork();
+  if (!tokens.empty()) longer.append_tokens(tokens);
+  return longer;
+}
+
+Session read(const std::shared_ptr<Model>& model, const Context& context) {
+  Session session(model, {.undo_depth = 0});
+  session.append_tokens(context.tokens);
+  if (!context.policy.empty()) session.evict(context.policy, Budget::fraction(context.keep));
+  return session;
+}
+
+std::vector<Token> joined(std::vector<Token> a, std::span<const Token> b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// An ask whose answer is known: what is read before and after the erase, and what is forced then.
+struct Forced {
+  std::vector<Token> before, after, tokens;
+};
+
+Forced force(const Ask& ask, const Session& exact) {
+  if (!ask.forced.empty()) return {ask.before, ask.after, ask.forced};
+  Session session = with(with(exact, ask.before), ask.after);
+  GenerateOptions options;
+  options.max_tokens = ask.answer_tokens;
+  std::vector<Token> answer = session.generate(options).tokens;
+  if (answer.empty()) fail(ErrorCode::unsupported, "train", "the model gave no answer");
+  const auto early = std::min<size_t>(ask.answer_before, answer.size() - 1);
+  return {
+      joined(ask.before, std::span(answer).first(early)), ask.after, {answer.begin() + early, answer.end()}};
+}
+
+// Log-probabilities [forced][vocabulary].
+Tensor forced_logs(const Session& session, const Forced& ask) {
+  const Session ready = with(session, ask.after);
+  const std::vector<float> logits = ready.logits_after(std::span(ask.tokens).first(ask.tokens.size() - 1));
+  const auto rows = static_cast<int64_t>(ask.tokens.size());
+  const Tensor all =
+      torch::from_blob(const_cast<float*>(logits.data()), {rows, static_cast<int64_t>(logits.size()) / rows});
+  return torch::log_softmax(all, -1);
+}
+
+// -inf where a lane does not hold one of `positions`; empty where all hold them all.
+Entries held_entries(const Cache& cache, std::span<const Position> positions, torch::Device device) {
+  Entries all;
+  bool complete = true;
+  for (int layer = 0; layer < cache.layers(); layer++) {
+    Tensor bias = torch::zeros({cache.kv_heads(), static_cast<int64_t>(positions.size())});
+    for (int head = 0; head < cache.kv_heads(); head++) {
+      for (size_t i = 0; i < positions.size(); i++) {
+        if (cache.lane(layer, head).find(positions[i])) continue;
+        bias[head][static_cast<int64_t>(i)] = -std::numeric_limits<float>::infinity();
+        complete = false;
+      }
+    }
+    all.push_back({{}, {}, {}, bias.to(device)});
+  }
+  return complete ? Entries() : all;
+}
+
+void append(Entries& to, const Entries& more, int64_t owner) {
+  for (size_t layer = 0; layer < more.size(); layer++) {
+    LayerEntries added = more[layer];
+    added.owners = torch::full({added.keys.size(1)}, owner, torch::kInt64);
+    if (to.size() <= layer) {
+      to.push_back(std::move(added));
+      continue;
+    }
+    LayerEntries& all = to[layer];
+    all.keys = torch::cat({all.keys, added.keys}, 1);
+    all.values = torch::cat({all.values, added.values}, 1);
+    all.positions = torch::cat({all.positions, added.positions}, 1);
+    all.owners = torch::cat({all.owners, added.owners});
+  }
+  for (size_t layer = 1; layer < to.size(); layer++) {  // one mask for all
+    if (!torch::equal(to[layer].positions, to[0].positions)) continue;
+    to[layer].positions = to[0].positions;
+    to[layer].owners = to[0].owners;
+  }
+}
+
+Tensor mean_by_ask(const Tensor& values, const Example& example) {
+  const auto asks = static_cast<int64_t>(example.kinds.size());
+  const Tensor at = example.question.to(values.device());
+  const Tensor counts =
+      torch::zeros({asks}, values.options()).index_add(0, at, torch::ones_like(values).detach());
+  return torch::zeros({asks}, values.options()).index_add(0, at, values) / counts;
+}
+
+}  // namespace
+
+Example make_example(const std::shared_ptr<Model>& model, const Weights& weights, const Context& context) {
+  const torch::NoGradGuard no_grad;
+  const torch::Device device = weights.device();
+  const Session session = read(model, context);
+  Session exact = session.fork();
+  exact.erase(context.erased, {.method = "recompute"});
+
+  Example example;
+  const std::vector<Position> positions = session.positions();
+  const std::vector<Token> tokens = session.tokens();
+  std::vector<Token> span_tokens;
+  std::vector<Position> span_positions;
+  for (const Span span : context.erased) {
+    span_tokens.insert(span_tokens.end(), tokens.begin() + span.begin, tokens.begin() + span.end);
+    span_positions.insert(span_positions.end(), positions.begin() + span.begin, positions.begin() + span.end);
+  }
+  example.span = make_batch(span_tokens, span_positions, device);
+  if (!context.policy.empty()) example.held = held_entries(cache_in(session), span_positions, device);
+  Cache left = cache_in(session).fork();
+  for (const Span span : context.erased) left.remove({positions[span.begin], positions[span.end - 1] + 1});
+  const Position seam = span_positions.back() + 1;
+  example.before = entries_of(left, {0, seam}, device);
+  example.behind = entries_of(left, {seam, positions.back()}, device);
+
+  std::vector<Token> asked;
+  std::vector<Position> asked_positions;
+  std::vector<int64_t> owners, rows, questions;
+  std::vector<Tensor> teacher;
+  for (size_t i = 0; i < context.asks.size(); i++) {
+    const auto owner = static_cast<int64_t>(i);
+    const Forced ask = force(context.asks[i], exact);
+    const Session stale = with(session, ask.before);
+    const Position pending = stale.positions().back();
+    if (pending > positions.back())
+      append(example.stale, entries_of(cache_in(stale), {positions.back(), pending}, device), owner);
+    std::vector<Token> read = {stale.tokens().back()};
+    read.insert(read.end(), ask.after.begin(), ask.after.end());
+    read.insert(read.end(), ask.tokens.begin(), ask.tokens.end() - 1);
+    for (size_t k = 0; k < read.size(); k++) {
+      if (k + ask.tokens.size() >= read.size()) {
+        rows.push_back(static_cast<int64_t>(asked.size()));
+        questions.push_back(owner);
+      }
+      asked.push_back(read[k]);
+      asked_positions.push_back(pending + static_cast<Position>(k));
+      owners.push_back(owner);
+    }
+    teacher.push_back(forced_logs(with(exact, ask.before), ask));
+    example.kinds.push_back(context.asks[i].kind);
+  }
+  example.asked = make_batch(asked, asked_positions, device);
+  example.asked.owners = torch::tensor(owners, torch::kInt64);
+  example.rows = torch::tensor(rows, torch::kInt64).to(device);
+  example.question = torch::tensor(questions, torch::kInt64);
+  example.teacher = torch::cat(teacher).to(device);
+  return example;
+}
+
+Tensor divergences(const Weights& weights, const Example& example, const LoraTensors* lora, bool checkpoint) {
+  Entries steered;
+  std::vector<const Entries*> context = {&example.before};
+  if (lora != nullptr) {
+    const Entries* const before[] = {&example.before};
+    steered =
+        forward(weights, example.span, before, {.lora = lora, .entries_only = true, .checkpoint = checkpoint})
+            .entries;
+    for (size_t i = 0; i < example.held.size(); i++) steered[i].bias = example.held[i].bias;
+    context.push_back(&steered);
+  }
+  for (const Entries* more : {&example.behind, &example.stale}) {
+    if (!more->empty()) context.push_back(more);
+  }
+  const Tensor hidden = forward(weights, example.asked, context, {.checkpoint = checkpoint}).hidden;
+  const Tensor logs = torch::log_softmax(logits(weights, hidden.index_select(0, example.rows)), -1);
+  const Tensor rows = (example.teacher.exp() * (example.teacher - logs)).sum(-1);
+  return mean_by_ask(rows, example);
+}
+
+std::vector<double> served_divergences(const std::shared_ptr<Model>& model, const Context& context,
+                                       const std::string& method,
+                                       const std::shared_ptr<const Adapter>& adapter) {
+  const torch::NoGradGuard no_grad;
+  const Session session = read(model, context);
+  Session exact = session.fork();
+  exact.erase(context.erased, {.method = "recompute"});
+  std::vector<double> all;
+  for (const Ask& asked : context.asks) {
+    const Forced ask = force(asked, exact);
+    Session edited = with(session, ask.before);
+    if (method != "none") edited.erase(context.erased, {.method = method, .adapter = adapter});
+    const Tensor teacher = forced_logs(with(exact, ask.before), ask);
+    const Tensor ours = forced_logs(edited, ask);
+    all.push_back((teacher.exp() * (teacher - ours)).sum(-1).mean().item<double>());
+  }
+  return all;
+}
+
+}  // namespace kvedit::train

@@ -1,0 +1,147 @@
+#include "train/facts.h"
+
+#include <array>
+#include <regex>
+#include <string_view>
+
+#include "base/check.h"
+
+namespace kvedit::train {
+namespace {
+
+using eval::Draws;
+
+constexpr std::array<std::string_view, 32> kThings = {
+    "the boiler room",    "the old archive",   "the north tower",   "the wine cellar",  "the city museum",
+    "the ferry office",   "the greenhouse",    "the tram depot",    "the grain store",  "the signal hut",
+    "the music school",   "the paper mill",    "the water works",   "the seed bank",    "the observatory",
+    "the print shop",     "the rowing club",   "the salt mine",     "the clock tower",  "the flower market",
+    "the stone quarry",   "the parish hall",   "the ski lodge",     "the oil terminal", "the bird reserve",
+    "the chess club",     "the glass factory", "the night shelter", "the toll bridge",  "the apple orchard",
+    "the mountain hotel", "the fire station"};
+constexpr std::array<std::string_view, 12> kNumbers = {
+    "access code", "serial number", "registration number", "magic number",   "room number", "phone extension",
+    "postal code", "budget line",   "locker number",       "account number", "case number", "PIN"};
+constexpr std::array<std::string_view, 6> kPersons = {"manager",   "owner",    "caretaker",
+                                                      "architect", "director", "treasurer"};
+constexpr std::array<std::string_view, 24> kFirstNames = {
+    "Anna",  "Boris", "Clara", "David",  "Elena", "Frank",  "Greta",  "Hugo",
+    "Irene", "Jonas", "Karin", "Louis",  "Maria", "Nils",   "Olga",   "Peter",
+    "Rosa",  "Simon", "Tessa", "Ulrich", "Vera",  "Walter", "Yvonne", "Zoltan"};
+constexpr std::array<std::string_view, 24> kLastNames = {
+    "Abbott", "Berger", "Castillo", "Dumont",    "Eriksen", "Fischer", "Garner", "Holm",
+    "Ivanov", "Jansen", "Keller",   "Lindqvist", "Moretti", "Novak",   "Okafor", "Palmer",
+    "Quinn",  "Rossi",  "Sato",     "Tanner",    "Urban",   "Vogel",   "Weber",  "Young"};
+constexpr std::array<std::string_view, 16> kColours = {
+    "red",   "blue", "green", "yellow", "orange", "purple", "brown",  "black",
+    "white", "grey", "pink",  "silver", "gold",   "beige",  "violet", "turquoise"};
+
+template <size_t N>
+std::string one_of(const std::array<std::string_view, N>& words, Draws& draws) {
+  return std::string(words[draws.below(N)]);
+}
+
+std::string number(Draws& draws) {
+  constexpr std::array<std::pair<int, int>, 3> kRanges = {{{100, 900}, {1000, 9000}, {10000, 90000}}};
+  const auto [least, count] = kRanges[draws.below(kRanges.size())];
+  return std::to_string(least + draws.below(count));
+}
+
+std::string person(Draws& draws) { return one_of(kFirstNames, draws) + " " + one_of(kLastNames, draws); }
+
+Fact stated(const std::string& subject, const std::string& value, const std::string& other,
+            const std::string& word) {
+  std::string capital = subject;
+  capital[0] = 'T';
+  Fact fact{.statement = cat(capital, " is ", value, "."),
+            .question = cat(word, " is ", subject, "?"),
+            .opening = cat(" ", capital, " is"),
+            .value = value,
+            .contradiction = cat(capital, " is ", other, ".")};
+  return fact;
+}
+
+constexpr const char* kDate =
+    "(?:[0-9]{1,2} "
+    ")?(?:January|February|March|April|May|June|July|August|September|October|November|December)"
+    "(?: [0-9]{1,2},)? [0-9]{4}";
+constexpr const char* kName = "[A-Z][a-z'-]+(?: (?:de|von|van|of|the) [A-Z][a-z'-]+| [A-Z][a-z'-]+){0,3}";
+
+struct Pattern {
+  const char* before;
+  const char* value;
+  const char* after;
+  const char* question;  // $ is the title
+  const char* opening;
+};
+const Pattern kPatterns[] = {
+    {"\\( ?(?:born |b\\. )?", kDate, "", "When was $ born?", " $ was born on"},
+    {"died (?:on )?", kDate, "", "When did $ die?", " $ died on"},
+    {"was born (?:on [^.]{5,25} )?in ", kName, "", "Where was $ born?", " $ was born in"},
+    {"directed by ", kName, "", "Who directed $?", " $ was directed by"},
+    {"is an? ", "[0-9]{4}", " [^.]{0,60}(?:film|album|song|novel)", "From which year is $?", " $ is from"},
+    {"(?:son|daughter) of (?:the )?", kName, "", "Whose child was $?", " $ was the child of"},
+    {"written by ", kName, "", "Who wrote $?", " $ was written by"},
+};
+constexpr size_t kTextBytes = 700;  // of a passage that is repeated
+
+std::string filled(std::string text, const std::string& title) {
+  return text.replace(text.find('$'), 1, title);
+}
+
+// Whole sentences of at most kTextBytes.
+std::string beginning(const std::string& text) {
+  if (text.size() <= kTextBytes) return text;
+  const size_t end = text.rfind(". ", kTextBytes);
+  return end == std::string::npos ? "" : text.substr(0, end + 1);
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+}  // namespace
+
+Fact invent_fact(Draws& draws) {
+  const std::string thing = one_of(kThings, draws);
+  switch (draws.below(4)) {
+    case 0:
+      return stated("the " + one_of(kPersons, draws) + " of " + thing, person(draws), person(draws), "Who");
+    case 1:
+      return stated("the colour of " + thing, one_of(kColours, draws), one_of(kColours, draws), "What");
+    default:
+      return stated("the " + one_of(kNumbers, draws) + " of " + thing, number(draws), number(draws), "What");
+  }
+}
+
+FactFinder::FactFinder(const Passages& passages) : values_(std::size(kPatterns)) {
+  for (size_t i = 0; i < std::size(kPatterns); i++) {
+    const Pattern& pattern = kPatterns[i];
+    const std::regex regex(cat(pattern.before, "(", pattern.value, ")", pattern.after));
+    for (const Passage& passage : passages.all) {
+      if (passage.title.empty()) continue;
+      const std::string text = beginning(passage.text);
+      std::smatch match;
+      if (!std::regex_search(text, match, regex)) continue;
+      const std::string title = passage.title.substr(0, passage.title.find(" ("));
+      found_.push_back({i, title, text, match[1]});
+      values_[i].push_back(match[1]);
+    }
+  }
+}
+
+Fact FactFinder::draw(Draws& draws) const {
+  const Found& found = found_[draws.below(found_.size())];
+  const std::vector<std::string>& values = values_[found.pattern];
+  const std::string& other = values[draws.below(values.size())];
+  const Pattern& pattern = kPatterns[found.pattern];
+  return {.statement = found.text,
+          .question = filled(pattern.question, found.title),
+          .opening = filled(pattern.opening, found.title),
+          .value = found.value,
+          .contradiction = replaced(found.text, found.value, other)};
+}
+
+}  // namespace kvedit::train

@@ -1,0 +1,89 @@
+#include "train/passages.h"
+
+#include <xxhash.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "eval/haystack.h"
+
+namespace kvedit::train {
+namespace {
+
+constexpr size_t kLeastBytes = 40;  // shorter paragraphs are headings
+constexpr size_t kMostBytes = size_t{256} << 20;
+
+uint64_t hash_of(const Passage& passage, uint64_t seed) {
+  const uint64_t title = XXH3_64bits_withSeed(passage.title.data(), passage.title.size(), seed);
+  return XXH3_64bits_withSeed(passage.text.data(), passage.text.size(), title);
+}
+
+std::vector<Passage> read_json(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) fail(ErrorCode::not_found, "train", "no file \"", path, "\"");
+  file.seekg(0, std::ios::end);
+  const auto bytes = static_cast<size_t>(file.tellg());
+  if (bytes > kMostBytes) {
+    fail(ErrorCode::out_of_range, "train", "\"", path, "\" has ", bytes, " bytes, the limit is ", kMostBytes);
+  }
+  std::string text(bytes, '\0');
+  file.seekg(0);
+  if (!file.read(text.data(), static_cast<std::streamsize>(bytes)))
+    fail(ErrorCode::io, "train", "cannot read \"", path, "\"");
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_array()) fail(ErrorCode::corrupt, "train", "\"", path, "\" is no JSON array of passages");
+  std::vector<Passage> passages;
+  for (const auto& record : json) {
+    const bool sound = record.is_object() && record.contains("text") && record["text"].is_string() &&
+                       (!record.contains("title") || record["title"].is_string());
+    if (!sound) {
+      fail(ErrorCode::corrupt, "train", "record ", passages.size(), " of \"", path,
+           "\" is no {\"title\", \"text\"} of strings");
+    }
+    passages.push_back({record.value("title", ""), record["text"].get<std::string>()});
+  }
+  return passages;
+}
+
+std::vector<Passage> read_plain(const std::string& path) {
+  std::vector<Passage> passages;
+  const eval::Haystack haystack = eval::Haystack::load(path);
+  for (const std::string& document : haystack.documents()) {
+    for (size_t from = 0; from < document.size();) {
+      const size_t end = std::min(document.find("\n\n", from), document.size());
+      passages.push_back({"", document.substr(from, end - from)});
+      from = end + 2;
+    }
+  }
+  return passages;
+}
+
+}  // namespace
+
+Passages load_passages(const std::string& path) {
+  Passages passages;
+  passages.all = path.ends_with(".json") ? read_json(path) : read_plain(path);
+  std::erase_if(passages.all, [](const Passage& passage) { return passage.text.size() < kLeastBytes; });
+  if (passages.all.size() < 2) {
+    fail(ErrorCode::invalid_argument, "train", "\"", path, "\" has ", passages.all.size(),
+         " passages of at least ", kLeastBytes, " bytes; 2 are needed");
+  }
+  for (const Passage& passage : passages.all) passages.hash = hash_of(passage, passages.hash);
+  return passages;
+}
+
+Split split(const Passages& passages, int nth) {
+  Split parts;
+  for (const Passage& passage : passages.all) {
+    Passages& part = hash_of(passage, 0) % nth == 0 ? parts.held_out : parts.training;
+    part.hash = hash_of(passage, part.hash);
+    part.all.push_back(passage);
+  }
+  for (Passages* part : {&parts.training, &parts.held_out}) {
+    if (part->all.empty()) *part = passages;  // too few to be split
+  }
+  return parts;
+}
+
+}  // namespace kvedit::train
