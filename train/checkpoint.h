@@ -13,6 +13,6 @@ using Tensors = std::vector<torch::Tensor>;
 
 /// function(inputs), differentiable in the inputs. It is called once now and once for the gradient, with
 /// other tensors of the same values, and must read whatever takes a gradient from its arguments.
-Tensors checkpointed(std::function<Tensors(const Tensors&)> function, const Tensors& inputs);
+Tensors checkpointed(const std::function<Tensors(const Tensors&)>& function, const Tensors& inputs);
 
 }  // namespace kvedit::train

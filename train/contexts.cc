@@ -58,6 +58,14 @@ struct Planned {
 
 ContextSource::ContextSource(const Model& model, Passages passages, const ContextSizes& sizes)
     : model_(model), passages_(std::move(passages)), sizes_(sizes), facts_(passages_) {
+  if (2 * sizes.tokens > model.info().context_length) {
+    fail(ErrorCode::out_of_range, "train", "contexts of ", sizes.tokens,
+         " tokens; at most half the model's, ", model.info().context_length, ", are possible");
+  }
+  if (sizes.span_max < sizes.span_min) {
+    fail(ErrorCode::out_of_range, "train", "span-max ", sizes.span_max, " is below span-min ",
+         sizes.span_min);
+  }
   for (const Passage& passage : passages_.all) tokens_.push_back(model.tokenize(passage.text));
   gap_ = model.tokenize("\n\n");
   if (!model.info().has_chat_template) return;

@@ -76,7 +76,8 @@ LoraTensors new_lora(const Weights& weights, int rank, double alpha, const std::
 }
 
 LoraTensors lora_tensors(const Lora& lora, torch::Device device) {
-  LoraTensors tensors{.rank = 1, .alpha = 1, .layers = {}};
+  const int rank = lora.info().rank;
+  LoraTensors tensors{.rank = rank, .alpha = static_cast<double>(rank), .layers = {}};
   tensors.layers.resize(lora.layers().size());
   for (size_t layer = 0; layer < lora.layers().size(); layer++) {
     for (size_t i = 0; i < kLoraTargets.size(); i++) {

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <numeric>
+#include <ostream>
 #include <random>
 
 #include "compute/engine.h"
@@ -18,6 +19,8 @@ struct Case {
   std::string name;
   TinySpec spec;
 };
+
+void PrintTo(const Case& test, std::ostream* out) { *out << test.name; }
 
 std::vector<Case> cases() {
   std::vector<Case> all;
