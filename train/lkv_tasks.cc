@@ -1,0 +1,111 @@
+#include "train/lkv_tasks.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "eval/task.h"
+
+namespace kvedit::train {
+namespace {
+
+constexpr size_t kContinuation = 64;
+constexpr size_t kFacts = 6;
+constexpr size_t kBytesAToken = 8;
+
+constexpr std::array<std::string_view, 12> kThings = {
+    "locker number",  "access code",  "phone extension", "ticket number", "invoice number", "seat number",
+    "account number", "shelf number", "flight number",   "room number",   "badge number",   "house number"};
+constexpr std::array<std::string_view, 24> kNames = {
+    "Martin", "Olga",   "Pierre", "Yusuf",  "Ingrid", "Rafael", "Mei",   "Thomas",
+    "Fatima", "Nikhil", "Clara",  "Dmitri", "Helen",  "Jorge",  "Aisha", "Bruno",
+    "Sofia",  "Kenji",  "Laura",  "Marcus", "Nadia",  "Peter",  "Ruth",  "Viktor"};
+
+// A text in sentences, each with the white space before it.
+std::vector<std::string_view> sentences(std::string_view text) {
+  std::vector<std::string_view> all;
+  size_t begin = 0;
+  for (size_t i = 0; i + 1 < text.size(); i++) {
+    const bool ends =
+        (text[i] == '.' || text[i] == '!' || text[i] == '?') && (text[i + 1] == ' ' || text[i + 1] == '\n');
+    if (!ends) continue;
+    all.push_back(text.substr(begin, i + 1 - begin));
+    begin = i + 1;
+  }
+  if (begin < text.size()) all.push_back(text.substr(begin));
+  return all;
+}
+
+ReadOn recall(const Model& model, const eval::Haystack& haystack, size_t length, eval::Draws& draws) {
+  ReadOn example{"recall", {}, {}};
+  example.context = eval::tokens_from_start(model, haystack.stretch(length * kBytesAToken, draws));
+  if (example.context.size() < length || length < 2 * kContinuation)
+    fail(ErrorCode::out_of_range, "train", "no text of ", length, " tokens that could be repeated");
+  example.context.resize(length);
+  example.continuation = model.tokenize("\n\nThe text above says: ");
+  const size_t copied = kContinuation - example.continuation.size();
+  const auto from = example.context.begin() + static_cast<ptrdiff_t>(draws.below(length - copied));
+  example.continuation.insert(example.continuation.end(), from, from + static_cast<ptrdiff_t>(copied));
+  return example;
+}
+
+ReadOn facts(const Model& model, const eval::Haystack& haystack, size_t length, eval::Draws& draws) {
+  const std::string filler = haystack.stretch(length * kBytesAToken, draws);
+  const auto things = draws.some(kFacts, kThings.size()), names = draws.some(kFacts, kNames.size());
+  ReadOn example{"facts", {}, {}};
+  std::vector<std::string> asked;
+  std::vector<std::vector<Token>> told;
+  size_t needed = 0;
+  for (size_t i = 0; i < kFacts; i++) {
+    const std::string what = cat("The ", kThings.at(things[i]), " of ", kNames.at(names[i]), " is ");
+    const std::string value = std::to_string(100 + draws.below(99900));
+    told.push_back(model.tokenize(cat(" ", what, value, ".")));
+    needed += told.back().size();
+    asked.push_back(cat("\n\nQuestion: What is the ", kThings.at(things[i]), " of ", kNames.at(names[i]),
+                        "?\nAnswer: ", what, value, "."));
+  }
+  if (needed >= length) fail(ErrorCode::out_of_range, "train", "facts of ", needed, " tokens in ", length);
+  // The facts between sentences, one in each part of the text.
+  example.context = eval::tokens_from_start(model, "");
+  const size_t plain = length - needed - example.context.size();
+  size_t done = 0, next = 0;
+  std::vector<size_t> depths;
+  for (size_t i = 0; i < kFacts; i++)
+    depths.push_back(
+        static_cast<size_t>((static_cast<double>(i) + draws.unit()) * static_cast<double>(plain) / kFacts));
+  for (const std::string_view sentence : sentences(filler)) {
+    std::vector<Token> tokens = model.tokenize(sentence);
+    tokens.resize(std::min(tokens.size(), plain - done));
+    example.context.insert(example.context.end(), tokens.begin(), tokens.end());
+    done += tokens.size();
+    for (; next < kFacts && depths[next] <= done; next++)
+      example.context.insert(example.context.end(), told[next].begin(), told[next].end());
+    if (done == plain) break;
+  }
+  if (done < plain) fail(ErrorCode::out_of_range, "train", "no text of ", plain, " tokens to hide facts in");
+  for (const size_t i : draws.some(kFacts, kFacts)) {
+    const auto tokens = model.tokenize(asked[i]);
+    example.continuation.insert(example.continuation.end(), tokens.begin(), tokens.end());
+  }
+  example.continuation.resize(std::min(example.continuation.size(), kContinuation));
+  return example;
+}
+
+ReadOn plain(const Model& model, const eval::Haystack& haystack, size_t length, eval::Draws& draws) {
+  const auto tokens =
+      eval::tokens_from_start(model, haystack.stretch((length + kContinuation) * kBytesAToken, draws));
+  if (tokens.size() < length + kContinuation)
+    fail(ErrorCode::out_of_range, "train", "no text of ", length + kContinuation, " tokens");
+  const auto middle = tokens.begin() + static_cast<ptrdiff_t>(length);
+  return {"text", {tokens.begin(), middle}, {middle, middle + kContinuation}};
+}
+
+}  // namespace
+
+ReadOn read_on(const Model& model, const eval::Haystack& haystack, int length, uint64_t seed, int index) {
+  eval::Draws draws{seed, static_cast<uint64_t>(length), static_cast<uint64_t>(index)};
+  constexpr std::array kMakers = {plain, recall, plain, facts};
+  return kMakers.at(index % kMakers.size())(model, haystack, static_cast<size_t>(length), draws);
+}
+
+}  // namespace kvedit::train

@@ -1,0 +1,23 @@
+// What learned eviction is trained on: contexts that are compressed before anything of what follows is known.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "eval/haystack.h"
+#include "kvedit/model.h"
+
+namespace kvedit::train {
+
+struct ReadOn {
+  std::string kind;
+  std::vector<Token> context;       // the begin token included
+  std::vector<Token> continuation;  // 64 tokens, or fewer
+};
+
+/// By the index, in turn: "text" that goes on; "recall", which repeats a stretch of the context; "text";
+/// "facts", questions about sentences that stand in the context, with their answers. Equal arguments make
+/// equal examples. Throws Error(out_of_range) for a length that the haystack is too short for.
+ReadOn read_on(const Model& model, const eval::Haystack& haystack, int length, uint64_t seed, int index);
+
+}  // namespace kvedit::train
