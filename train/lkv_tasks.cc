@@ -13,7 +13,7 @@ constexpr size_t kContinuation = 64;
 constexpr size_t kFacts = 6;
 constexpr size_t kBytesAToken = 8;
 
-constexpr std::array<std::string_view, 12> kThings = {
+constexpr std::array<std::string_view, 12> kNumbered = {
     "locker number",  "access code",  "phone extension", "ticket number", "invoice number", "seat number",
     "account number", "shelf number", "flight number",   "room number",   "badge number",   "house number"};
 constexpr std::array<std::string_view, 24> kNames = {
@@ -22,7 +22,7 @@ constexpr std::array<std::string_view, 24> kNames = {
     "Sofia",  "Kenji",  "Laura",  "Marcus", "Nadia",  "Peter",  "Ruth",  "Viktor"};
 
 // A text in sentences, each with the white space before it.
-std::vector<std::string_view> sentences(std::string_view text) {
+std::vector<std::string_view> sentences_of(std::string_view text) {
   std::vector<std::string_view> all;
   size_t begin = 0;
   for (size_t i = 0; i + 1 < text.size(); i++) {
@@ -51,17 +51,17 @@ ReadOn recall(const Model& model, const eval::Haystack& haystack, size_t length,
 
 ReadOn facts(const Model& model, const eval::Haystack& haystack, size_t length, eval::Draws& draws) {
   const std::string filler = haystack.stretch(length * kBytesAToken, draws);
-  const auto things = draws.some(kFacts, kThings.size()), names = draws.some(kFacts, kNames.size());
+  const auto things = draws.some(kFacts, kNumbered.size()), names = draws.some(kFacts, kNames.size());
   ReadOn example{"facts", {}, {}};
   std::vector<std::string> asked;
   std::vector<std::vector<Token>> told;
   size_t needed = 0;
   for (size_t i = 0; i < kFacts; i++) {
-    const std::string what = cat("The ", kThings.at(things[i]), " of ", kNames.at(names[i]), " is ");
+    const std::string what = cat("The ", kNumbered.at(things[i]), " of ", kNames.at(names[i]), " is ");
     const std::string value = std::to_string(100 + draws.below(99900));
     told.push_back(model.tokenize(cat(" ", what, value, ".")));
     needed += told.back().size();
-    asked.push_back(cat("\n\nQuestion: What is the ", kThings.at(things[i]), " of ", kNames.at(names[i]),
+    asked.push_back(cat("\n\nQuestion: What is the ", kNumbered.at(things[i]), " of ", kNames.at(names[i]),
                         "?\nAnswer: ", what, value, "."));
   }
   if (needed >= length) fail(ErrorCode::out_of_range, "train", "facts of ", needed, " tokens in ", length);
@@ -73,7 +73,7 @@ ReadOn facts(const Model& model, const eval::Haystack& haystack, size_t length, 
   for (size_t i = 0; i < kFacts; i++)
     depths.push_back(
         static_cast<size_t>((static_cast<double>(i) + draws.unit()) * static_cast<double>(plain) / kFacts));
-  for (const std::string_view sentence : sentences(filler)) {
+  for (const std::string_view sentence : sentences_of(filler)) {
     std::vector<Token> tokens = model.tokenize(sentence);
     tokens.resize(std::min(tokens.size(), plain - done));
     example.context.insert(example.context.end(), tokens.begin(), tokens.end());
