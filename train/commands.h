@@ -13,6 +13,7 @@ namespace kvedit::train {
 
 void add_eraser(CLI::App& app);
 void add_export(CLI::App& app);
+void add_lkv(CLI::App& app);
 
 /// A flag for each setting, and --config FILE, which they go before.
 void add_settings(CLI::App& command, const Settings& settings);

@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   add_eraser(app);
   add_export(app);
+  add_lkv(app);
   interrupted();
   try {
     app.parse(argc, argv);

@@ -1,0 +1,294 @@
+#include "train/lkv.h"
+
+#include <torch/utils.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+
+#include "base/check.h"
+#include "eval/interval.h"
+#include "evict/policy.h"
+#include "kvedit/session.h"
+#include "model/lkv.h"
+#include "train/lkv_loss.h"
+#include "train/lkv_tasks.h"
+#include "train/passages.h"
+
+namespace kvedit::train {
+namespace {
+
+constexpr const char* kOracle = "laprox-joint:kernel=1";  // with the queries to come
+constexpr const char* kRivals[] = {"snapkv", "h2o", "laprox", "laprox-joint"};
+constexpr int kSampled = 4;  // contexts that features are normalised by
+constexpr uint64_t kHeldOutSeed = 0x68656c64;
+constexpr uint64_t kKeepSeed = 0x6b656570;
+
+constexpr size_t kDocument = 60000;  // bytes of running text that passages are joined to
+
+// Passages joined to running texts.
+std::vector<std::string> documents_of(const Passages& passages) {
+  std::vector<std::string> documents = {""};
+  for (const Passage& passage : passages.all) {
+    std::string& document = documents.back();
+    document.append(document.empty() ? "" : "\n\n");
+    document.append(passage.title).append(passage.title.empty() ? "" : "\n").append(passage.text);
+    if (document.size() > kDocument) documents.emplace_back();
+  }
+  if (documents.back().empty()) documents.pop_back();
+  return documents;
+}
+
+void check_lkv_config(const LkvConfig& c, const Hparams& h) {
+  if (c.longest > h.context_length - 64 || c.shortest > c.longest) {
+    fail(ErrorCode::out_of_range, "train", "contexts of ", c.shortest, " to ", c.longest,
+         " tokens and 64 that follow are not within the model's ", h.context_length);
+  }
+  if (c.least_keep > c.most_keep || c.last_temperature > c.first_temperature || c.imitation_steps > c.steps) {
+    fail(ErrorCode::out_of_range, "train", "least-keep ", c.least_keep, ", last-temperature ",
+         c.last_temperature, " or imitation-steps ", c.imitation_steps,
+         " is above its counterpart: ", c.most_keep, ", ", c.first_temperature, ", steps ", c.steps);
+  }
+  if (competing_budget(h, c.shortest - 1, {c.least_keep, c.sinks, c.recent}) < 1) {
+    fail(ErrorCode::out_of_range, "train", "keeping ", c.least_keep, " of ", c.shortest,
+         " tokens has no room for ", c.sinks, " sinks and ", c.recent, " recent entries a lane");
+  }
+  if (c.budgets != "learned" && c.budgets != "uniform")
+    fail(ErrorCode::invalid_argument, "train", "budgets are \"", c.budgets,
+         "\", neither learned nor uniform");
+  if (c.scores == "learned") return;
+  // As a pair, so that its name is a scorer's; one with a window needs nothing but the context's last
+  // queries.
+  const Needs needs = make_policy(c.scores + "+uniform").needs();
+  if (needs.window_queries == 0 || needs.attention_mass || needs.query_statistics) {
+    fail(ErrorCode::invalid_argument, "train", "scores of \"", c.scores,
+         "\" do not come from a window of queries, as those of laprox or snapkv do");
+  }
+  if (c.budgets == "uniform")
+    fail(ErrorCode::invalid_argument, "train", "with scores of ", c.scores,
+         " and uniform budgets nothing is learned");
+}
+
+// [continuation, vocabulary] before each of the continuation's tokens
+Tensor log_probabilities(const Session& session, const ReadOn& example) {
+  const auto rows = static_cast<int64_t>(example.continuation.size());
+  const auto logits = session.logits_after(std::span(example.continuation).first(rows - 1));
+  return torch::tensor(logits).view({rows, -1}).log_softmax(-1);
+}
+
+class LkvTrainer {
+ public:
+  explicit LkvTrainer(const LkvConfig& config, const std::string& folder)
+      : config_(config), draft_(folder + "/draft.lkv.gguf") {
+    torch::set_num_threads(config.threads);
+    ModelOptions options;
+    options.threads = config.threads;
+    model_ = std::dynamic_pointer_cast<ModelImpl>(Model::load(config.model, options));
+    weights_ = load_weights(model_->shared_network());
+    check_lkv_config(config_, weights_.hparams());
+    std::istringstream list(config.held_out_keeps);
+    for (std::string keep; std::getline(list, keep, ',');) {
+      Budget::parse(keep);
+      keeps_.push_back(keep);
+    }
+    if (keeps_.empty()) fail(ErrorCode::invalid_argument, "train", "held-out-keeps names none");
+    const Passages passages = load_passages(config.texts);
+    texts_hash_ = passages.hash;
+    const Split parts = split(passages);
+    training_ = std::make_unique<eval::Haystack>(documents_of(parts.training));
+    held_out_ = std::make_unique<eval::Haystack>(documents_of(parts.held_out));
+    parts_ = {.scores = config.scores == "learned", .budgets = config.budgets == "learned"};
+    make_tensors();
+  }
+
+  Trainee trainee() {
+    Trainee trainee;
+    trainee.parameters = lkv_.parameters();
+    trainee.backward = [this](int step) { return backward(step); };
+    trainee.learning_rate = [this](int step) {
+      return scheduled(step, config_.steps, config_.learning_rate, config_.warm_up, config_.flat,
+                       config_.floor);
+    };
+    trainee.evaluate = [this] {
+      write(draft_, {});
+      const std::string policy = served_policy(draft_);
+      Json figures = evaluate({policy}).at(policy);
+      std::filesystem::remove(draft_);
+      return figures;
+    };
+    trainee.save = [this](const std::string& path, const Json& metrics) { write(path, metrics); };
+    trainee.suffix = ".lkv.gguf";
+    trainee.description = description();
+    return trainee;
+  }
+
+  /// {policy: {"score": mean KL, "kl": {keep: {kind: [mean, low, high]}}, "examples": n}}, of hard selection.
+  Json evaluate(const std::vector<std::string>& policies) const {
+    std::map<std::string, std::map<std::string, std::map<std::string, std::vector<double>>>> kl;
+    for (int i = 0; i < config_.held_out; i++) {
+      const ReadOn example = read_on(*model_, *held_out_, config_.held_out_length, kHeldOutSeed, i);
+      Session full(model_);
+      full.append_tokens(example.context);
+      const Tensor wanted = log_probabilities(full, example);
+      for (const std::string& policy : policies) {
+        for (const std::string& keep : keeps_) {
+          Session session = full.fork();
+          session.evict(policy, Budget::parse(keep));
+          kl[policy][keep][example.kind].push_back(
+              mean_kl(wanted, log_probabilities(session, example)).item<double>());
+        }
+      }
+    }
+    Json all;
+    for (const std::string& policy : policies) {
+      std::vector<double> values;
+      Json& of_policy = all[policy];
+      of_policy["score"] = 0;
+      for (const auto& [keep, kinds] : kl.at(policy)) {
+        for (const auto& [kind, numbers] : kinds) {
+          const eval::Interval i = eval::interval(numbers, eval::Mean::arithmetic);
+          of_policy["kl"][keep][kind] = {i.mean, i.low, i.high};
+          values.insert(values.end(), numbers.begin(), numbers.end());
+        }
+      }
+      of_policy["score"] = eval::interval(values, eval::Mean::arithmetic).mean;
+      of_policy["examples"] = config_.held_out;
+    }
+    return all;
+  }
+
+ private:
+  void make_tensors() {
+    const Hparams& h = weights_.hparams();
+    std::vector<std::vector<Tensor>> samples(h.layers);
+    for (int i = 0; i < kSampled; i++) {
+      const LkvExample read = read_example(
+          *model_, read_on(*model_, *training_, config_.longest, static_cast<uint64_t>(config_.seed), i));
+      for (int layer = 0; layer < h.layers; layer++)
+        samples[layer].push_back(lkv_features(read.entries[layer], (*h.ropes)[layer]));
+    }
+    std::vector<Tensor> features;
+    for (const auto& of_layer : samples) features.push_back(torch::cat(of_layer, 1));
+    lkv_ = new_lkv(features, config_.hidden, config_.seed);
+    lkv_.budget_gain = config_.budget_learning_rate / config_.learning_rate;
+  }
+
+  Json description() {
+    return {{"settings", to_json(config_.settings())},
+            {"model",
+             {{"architecture", weights_.hparams().architecture},
+              {"fingerprint", fingerprint_text(model_->network().fingerprint())}}},
+            {"texts", fingerprint_text(texts_hash_)}};
+  }
+
+  double backward(int step) {
+    const bool imitates = step < config_.imitation_steps;
+    const double done = static_cast<double>(step - config_.imitation_steps) /
+                        std::max(1, config_.steps - config_.imitation_steps);
+    const double temperature =
+        config_.first_temperature * std::pow(config_.last_temperature / config_.first_temperature, done);
+    GivenScores given;
+    if (!parts_.scores) given.policy = config_.scores + "+uniform";
+    if (imitates) given = {kOracle, true};
+    double sum = 0;
+    for (int i = 0; i < config_.batch; i++) {
+      const int index = step * config_.batch + i;
+      const auto seed = static_cast<uint64_t>(config_.seed);
+      eval::Draws draws{seed, kKeepSeed, static_cast<uint64_t>(index)};
+      const int length =
+          config_.shortest + static_cast<int>(draws.below(config_.longest - config_.shortest + 1));
+      const Keep keep{config_.least_keep * std::pow(config_.most_keep / config_.least_keep, draws.unit()),
+                      config_.sinks, config_.recent};
+      const LkvExample read = read_example(*model_, read_on(*model_, *training_, length, seed, index), given);
+      const Tensor loss = imitates ? imitation_loss(weights_.hparams(), lkv_, parts_, read, keep)
+                                   : distillation_loss(weights_, lkv_, parts_, read, keep, temperature);
+      (loss / config_.batch).backward();
+      sum += loss.item<double>();
+    }
+    return sum / config_.batch;
+  }
+
+  std::string served_policy(const std::string& file) const {
+    return cat(parts_.scores ? "lkv" : config_.scores, parts_.budgets ? "+learned" : "+uniform",
+               ":sinks=", config_.sinks, ",recent=", config_.recent, ",file=", file);
+  }
+
+  void write(const std::string& path, const Json& metrics) {
+    LkvContents contents = lkv_contents(lkv_);
+    contents.notes = {{"training.description", description().dump()}, {"training.metrics", metrics.dump()}};
+    save_lkv(contents, model_->network(), path);
+  }
+
+  LkvConfig config_;
+  std::string draft_;
+  std::vector<std::string> keeps_;  // of held-out figures
+  std::shared_ptr<ModelImpl> model_;
+  Weights weights_;
+  std::unique_ptr<eval::Haystack> training_, held_out_;
+  uint64_t texts_hash_ = 0;
+  LkvParts parts_;
+  LkvTensors lkv_;
+};
+
+}  // namespace
+
+Settings LkvConfig::settings() {
+  return {
+      {"model", &model, "The GGUF file that is served"},
+      {"texts", &texts, "JSON of passages, a text file or a folder of them"},
+      {"scores", &scores, "learned, or a scorer: then budgets alone are learned"},
+      {"budgets", &budgets, "learned, or uniform: then scores alone are learned"},
+      {"hidden", &hidden, "Units of a head's map", 1, 4096},
+      {"imitation-steps", &imitation_steps, "First steps, that imitate LaProx with the queries to come", 0},
+      {"steps", &steps, "In all", 1},
+      {"batch", &batch, "Contexts a step", 1, 1024},
+      {"shortest", &shortest, "Tokens of a context", 160},
+      {"longest", &longest, "Tokens of a context", 160},
+      {"least-keep", &least_keep, "Share kept, drawn log-uniformly", 1e-3, 1},
+      {"most-keep", &most_keep, "Share kept", 1e-3, 1},
+      {"sinks", &sinks, "First entries, always kept", 0},
+      {"recent", &recent, "Last entries, always kept", 0},
+      {"first-temperature", &first_temperature, "Of the soft selection", 1e-4, 100},
+      {"last-temperature", &last_temperature, "Of the soft selection", 1e-4, 100},
+      {"learning-rate", &learning_rate, "Of the scorers", 1e-9, 1},
+      {"budget-learning-rate", &budget_learning_rate, "Of the budgets' logits", 1e-9, 1},
+      {"warm-up", &warm_up, "Steps", 0},
+      {"flat", &flat, "Share of the steps before the rate falls", 0, 1},
+      {"floor", &floor, "Share of the rate that it falls to", 0, 1},
+      {"clip", &clip, "Of the gradient's norm; 0: none", 0},
+      {"held-out", &held_out, "Contexts of an evaluation", 1},
+      {"held-out-length", &held_out_length, "Tokens of these", 160},
+      {"evaluate-every", &evaluate_every, "Steps", 1},
+      {"patience", &patience, "Evaluations without a better one before it stops; 0: never", 0},
+      {"checkpoint-minutes", &checkpoint_minutes, "Between checkpoints", 0},
+      {"seed", &seed, "Of parameters and examples", 0},
+      {"threads", &threads, "Of the CPU", 1, 1024}};
+}
+
+LoopResult train_lkv(LkvConfig config, const LkvRun& run) {
+  check(config.settings());
+  std::error_code error;
+  std::filesystem::create_directories(run.folder, error);
+  if (error) fail(ErrorCode::io, "train", "cannot make \"", run.folder, "\": ", error.message());
+  LkvTrainer trainer(config, run.folder);
+  Trainee trainee = trainer.trainee();
+  if (!run.resume) {
+    std::ofstream(run.folder + "/rivals.json")
+        << trainer.evaluate({std::begin(kRivals), std::end(kRivals)}).dump(2) << "\n";
+  }
+  return run_loop(trainee, {.folder = run.folder,
+                            .steps = config.steps,
+                            .evaluate_every = config.evaluate_every,
+                            .patience = config.patience,
+                            .checkpoint_minutes = config.checkpoint_minutes,
+                            .clip = config.clip,
+                            .resume = run.resume,
+                            .stop = run.stop,
+                            .say = run.say});
+}
+
+}  // namespace kvedit::train
