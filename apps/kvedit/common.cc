@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -229,7 +230,7 @@ Progress ProgressLine::progress() {
 }
 
 std::string duration(double seconds) {
-  const auto all = static_cast<long long>(seconds + 0.5);
+  const auto all = std::llround(seconds);
   char text[48];
   if (all < 60) {
     std::snprintf(text, sizeof text, "%lld s", all);
