@@ -1,19 +1,13 @@
 // kvedit info: what a model file holds and how it would run here.
-#include <cstdio>
 #include <iostream>
 
+#include "base/fingerprint.h"
 #include "commands.h"
 #include "common.h"
 #include "table.h"
 
 namespace kvedit::cli {
 namespace {
-
-std::string hexadecimal(uint64_t value) {
-  char buffer[20];
-  std::snprintf(buffer, sizeof buffer, "%016llx", static_cast<unsigned long long>(value));
-  return buffer;
-}
 
 Json info_json(const ModelInfo& info, double load_ms) {
   return {{"architecture", info.architecture},
@@ -32,7 +26,7 @@ Json info_json(const ModelInfo& info, double load_ms) {
           {"window", info.window},
           {"sliding_layers", info.sliding_layers},
           {"cache_bytes_per_token", info.bytes_per_token},
-          {"fingerprint", hexadecimal(info.fingerprint)},
+          {"fingerprint", fingerprint_text(info.fingerprint)},
           {"has_chat_template", info.has_chat_template},
           {"linear", info.linear},
           {"attention", info.attention},

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "base/check.h"
 #include "model/keys.h"
@@ -20,12 +19,6 @@ std::string text_of(const Metadata& metadata, const std::string& key) {
 }
 
 }  // namespace
-
-std::string fingerprint_text(uint64_t fingerprint) {
-  char digits[17];
-  std::snprintf(digits, sizeof(digits), "%016llx", static_cast<unsigned long long>(fingerprint));
-  return digits;
-}
 
 std::shared_ptr<const Lkv> Lkv::load(const std::string& path) {
   return std::shared_ptr<const Lkv>(new Lkv(path));

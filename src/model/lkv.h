@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fingerprint.h"
 #include "model/gguf_file.h"
 #include "model/network.h"
 
@@ -56,8 +57,5 @@ class Lkv {
   std::vector<LkvLayer> layers_;
   std::vector<double> shares_;  // [layer][kv_head]
 };
-
-/// A network's fingerprint as the file states it.
-std::string fingerprint_text(uint64_t fingerprint);
 
 }  // namespace kvedit

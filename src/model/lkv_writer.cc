@@ -9,6 +9,7 @@
 #include <span>
 
 #include "base/check.h"
+#include "base/fingerprint.h"
 #include "model/lkv.h"
 
 namespace kvedit {
