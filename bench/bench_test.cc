@@ -26,12 +26,6 @@ TEST(MeasureTest, RatioAboveOneMeansOursIsBetter) {
   EXPECT_TRUE(ratios({20}, {}, true).empty());
 }
 
-TEST(MeasureTest, ResidentMemoryNeverPassesItsPeak) {
-  const size_t now = resident_bytes();
-  EXPECT_GT(now, 0U);
-  EXPECT_GE(peak_resident_bytes() + (1U << 20U), now) << "the kernel counts pages in batches";
-}
-
 TEST(RowTest, MissingPeerIsNull) {
   const Row row{
       .kind = "fork", .length = 8000, .unit = "ms", .ours = {2, 1, 3}, .words = "fork --length 8000"};

@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "base/check.h"
+#include "base/resident.h"
 #include "bench/contest.h"
 
 namespace kvedit::bench {

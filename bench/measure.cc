@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <ctime>
-#include <fstream>
-#include <string>
 #include <thread>
 
 #include "base/check.h"
@@ -15,15 +13,6 @@ double cpu_ms() {
   timespec used{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
   return 1e3 * static_cast<double>(used.tv_sec) + 1e-6 * static_cast<double>(used.tv_nsec);
-}
-
-// A line of /proc/self/status, "VmRSS:   123 kB".
-size_t status_bytes(const std::string& key) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(key + ":")) return std::stoull(line.substr(key.size() + 1)) * 1024;
-  }
-  fail(ErrorCode::unsupported, "bench", "/proc/self/status has no ", key, ": memory cannot be measured here");
 }
 
 }  // namespace
@@ -54,8 +43,5 @@ void wait_until_idle() {
   }
   fail(ErrorCode::busy, "bench", "worker threads did not come to rest in 5 seconds; timings would be wrong");
 }
-
-size_t resident_bytes() { return status_bytes("VmRSS"); }
-size_t peak_resident_bytes() { return status_bytes("VmHWM"); }
 
 }  // namespace kvedit::bench

@@ -1,7 +1,6 @@
-// Clocks, memory and the summary of repetitions.
+// Clocks and the summary of repetitions.
 #pragma once
 
-#include <cstddef>
 #include <vector>
 
 #include "base/stopwatch.h"
@@ -27,8 +26,5 @@ std::vector<double> ratios(const std::vector<double>& ours, const std::vector<do
 /// spin for a while after their last task; waiting keeps one side's from taking time from the other's.
 /// Throws Error(busy) when they have not come to rest after five seconds.
 void wait_until_idle();
-
-size_t resident_bytes();       // of this process now
-size_t peak_resident_bytes();  // of this process, since it began
 
 }  // namespace kvedit::bench

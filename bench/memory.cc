@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/process.h"
+#include "base/resident.h"
 #include "bench/llama_peer.h"
 #include "bench/measure.h"
 #include "bench/ours.h"

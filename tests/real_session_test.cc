@@ -1,21 +1,14 @@
 // The main job on the real models: prefill, erase, evict, go on.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 
+#include "base/resident.h"
 #include "kvedit/session.h"
 #include "peer.h"
 
 namespace kvedit {
 namespace {
-
-size_t resident_bytes() {
-  size_t pages = 0;
-  std::ifstream("/proc/self/statm") >> pages >> pages;
-  return pages * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-}
 
 class RealSessionTest : public testing::TestWithParam<std::string (*)()> {
  protected:
