@@ -151,7 +151,9 @@ Asking Asked::ask(const Cell& cell, const Adapters& adapters, const Progress& pr
       Answer& answer = asking.answers[index];
       answer.exact_text = reference.text;
       answer.exact_chosen = reference.chosen;
+      const Stopwatch reading;
       Session session = with(edited, question.after, progress);
+      asking.answer_ms += reading.ms();
       if (!reference.forced.empty()) {
         const std::vector<float> now = forced(session, reference.forced);
         const size_t count = reference.forced.size();

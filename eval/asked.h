@@ -20,7 +20,7 @@ using Adapters = std::map<std::string, std::shared_ptr<const Adapter>>;
 struct Asking {
   std::vector<Answer> answers;  // [questions]
   double edit_ms = 0;           // evicting and erasing, mean over the caches that differ before the edit
-  double answer_ms = 0;         // generating, all questions
+  double answer_ms = 0;         // reading what follows the edit and answering, all questions
   size_t bytes = 0;             // of the largest cache after the edit
   std::string policy;           // with all parameters
 };

@@ -2,26 +2,16 @@
 
 #include <xxhash.h>
 
-#include <cstdio>
+#include <algorithm>
 #include <optional>
 
 #include "base/check.h"
+#include "base/fingerprint.h"
+#include "base/resident.h"
+#include "base/stopwatch.h"
 
 namespace kvedit::eval {
 namespace {
-
-std::string prompt_hash(const Example& example, const Question& question) {
-  const auto read = static_cast<std::ptrdiff_t>(question.cut < 0 ? example.context.size() : question.cut);
-  std::vector<Token> tokens(example.context.begin(), example.context.begin() + read);
-  for (const std::vector<Token>* more : {&question.before, &question.after, &question.continuation})
-    tokens.insert(tokens.end(), more->begin(), more->end());
-  for (const std::vector<Token>& candidate : question.candidates)
-    tokens.insert(tokens.end(), candidate.begin(), candidate.end());
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx",
-                static_cast<unsigned long long>(XXH3_64bits(tokens.data(), tokens.size() * sizeof(Token))));
-  return text;
-}
 
 std::string any_of(const std::vector<std::string>& texts) {
   std::string all;
@@ -29,20 +19,34 @@ std::string any_of(const std::vector<std::string>& texts) {
   return all;
 }
 
-Result result_of(const Task& task, const Wish& wish, const Cell& cell, const Example& example,
-                 Asking&& asking) {
-  Result result{wish.length,    wish.index,       cell,         {},
-                asking.edit_ms, asking.answer_ms, asking.bytes, std::move(asking.policy)};
-  for (size_t i = 0; i < example.questions.size(); i++) {
-    const Question& question = example.questions[i];
-    Answer& answer = asking.answers[i];
-    const std::vector<double> scores = task.score(question, answer);
-    if (answer.chosen >= 0) answer.text = question.names.at(answer.chosen);
-    result.questions.push_back({question.kind, prompt_hash(example, question), any_of(question.expected),
-                                std::move(answer.text), scores});
+// An example in the cache, what reading it cost, and what each cell makes of it.
+class Reading {
+ public:
+  Reading(const std::shared_ptr<Model>& model, Example example, uint64_t seed, const Progress& progress)
+      : asked_(model, std::move(example), seed, progress), ms_(watch_.ms()), peak_(peak_resident_bytes()) {}
+
+  Result result(const Task& task, const Wish& wish, const Cell& cell, const Adapters& adapters,
+                const Progress& progress) {
+    reset_peak_resident();
+    Asking asking = asked_.ask(cell, adapters, progress);
+    return {wish.length,
+            wish.index,
+            cell,
+            judged(task, asked_.example(), std::move(asking.answers)),
+            asking.edit_ms,
+            asking.answer_ms,
+            asking.bytes,
+            std::move(asking.policy),
+            ms_,
+            std::max(peak_, peak_resident_bytes())};
   }
-  return result;
-}
+
+ private:
+  Stopwatch watch_;
+  Asked asked_;
+  double ms_;
+  size_t peak_;
+};
 
 [[noreturn]] void rethrow(const Error& error, const Wish& wish, const Cell& cell) {
   std::string what = error.what();
@@ -53,6 +57,29 @@ Result result_of(const Task& task, const Wish& wish, const Cell& cell, const Exa
 
 }  // namespace
 
+std::string prompt_hash(const Example& example, const Question& question) {
+  const auto read = static_cast<std::ptrdiff_t>(question.cut < 0 ? example.context.size() : question.cut);
+  std::vector<Token> tokens(example.context.begin(), example.context.begin() + read);
+  for (const std::vector<Token>* more : {&question.before, &question.after, &question.continuation})
+    tokens.insert(tokens.end(), more->begin(), more->end());
+  for (const std::vector<Token>& candidate : question.candidates)
+    tokens.insert(tokens.end(), candidate.begin(), candidate.end());
+  return fingerprint_text(XXH3_64bits(tokens.data(), tokens.size() * sizeof(Token)));
+}
+
+std::vector<QuestionResult> judged(const Task& task, const Example& example, std::vector<Answer> answers) {
+  std::vector<QuestionResult> results;
+  for (size_t i = 0; i < example.questions.size(); i++) {
+    const Question& question = example.questions[i];
+    Answer& answer = answers.at(i);
+    const std::vector<double> scores = task.score(question, answer);
+    if (answer.chosen >= 0) answer.text = question.names.at(answer.chosen);
+    results.push_back({question.kind, prompt_hash(example, question), any_of(question.expected),
+                       std::move(answer.text), scores});
+  }
+  return results;
+}
+
 void run_grid(const std::shared_ptr<Model>& model, const Task& task, const Grid& grid,
               const std::function<bool(int length, int example, const Cell& cell)>& have,
               const std::function<void(const Result&)>& emit, const Progress& progress) {
@@ -62,16 +89,18 @@ void run_grid(const std::shared_ptr<Model>& model, const Task& task, const Grid&
   for (const int length : grid.lengths) {
     for (int i = 0; i < grid.examples; i++) {
       const Wish wish{length, grid.seed, i};
-      std::optional<Asked> asked;
+      std::optional<Reading> reading;
       for (const Cell& cell : grid.cells) {
         if (!inner(0, 0))
           fail(ErrorCode::cancelled, "eval", "cancelled after ", done, " of ", total, " results");
         if (!have(length, i, cell)) {
           Result result;
           try {
-            if (!asked)
-              asked.emplace(model, task.make(*model, wish), grid.seed + static_cast<uint64_t>(i), inner);
-            result = result_of(task, wish, cell, asked->example(), asked->ask(cell, grid.adapters, inner));
+            if (!reading) {
+              reset_peak_resident();
+              reading.emplace(model, task.make(*model, wish), grid.seed + static_cast<uint64_t>(i), inner);
+            }
+            result = reading->result(task, wish, cell, grid.adapters, inner);
           } catch (const Error& error) {
             rethrow(error, wish, cell);
           }

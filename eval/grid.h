@@ -13,7 +13,7 @@ namespace kvedit::eval {
 /// What a cell made of one question.
 struct QuestionResult {
   std::string kind;
-  std::string prompt;  // xxHash of all its tokens, 16 hexadecimal digits
+  std::string prompt;  // its hash
   std::string expected;
   std::string answer;
   std::vector<double> scores;  // [metrics], no_score() among them
@@ -24,11 +24,18 @@ struct Result {
   int example = 0;
   Cell cell;
   std::vector<QuestionResult> questions;
-  double edit_ms = 0;    // evicting and erasing
-  double answer_ms = 0;  // of all questions
-  size_t bytes = 0;      // of the cache when the answer begins
-  std::string policy;    // with all parameters
+  double edit_ms = 0;     // evicting and erasing
+  double answer_ms = 0;   // of all questions
+  size_t bytes = 0;       // of the cache when the answer begins
+  std::string policy;     // with all parameters
+  double read_ms = 0;     // of what stands before the edit; once for all cells
+  size_t peak_bytes = 0;  // resident in the process, from reading to the last answer
 };
+
+/// xxHash of all tokens of a question, 16 hexadecimal digits.
+std::string prompt_hash(const Example& example, const Question& question);
+/// The scores of an example's answers, one for each question.
+std::vector<QuestionResult> judged(const Task& task, const Example& example, std::vector<Answer> answers);
 
 struct Grid {
   std::vector<Cell> cells;

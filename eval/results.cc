@@ -68,6 +68,8 @@ Result Results::parse(const std::string& line) const {
   json.at("answer_ms").get_to(r.answer_ms);
   json.at("bytes").get_to(r.bytes);
   json.at("resolved").get_to(r.policy);
+  json.at("read_ms").get_to(r.read_ms);
+  json.at("peak_bytes").get_to(r.peak_bytes);
   for (const Json& question : json.at("questions")) {
     QuestionResult q;
     question.at("kind").get_to(q.kind);
@@ -95,10 +97,11 @@ Json Results::to_json(const Result& r) const {
                          {"answer", q.answer},
                          {"scores", scores}});
   }
-  return {{"length", r.length},     {"example", r.example},    {"policy", r.cell.policy},
-          {"keep", r.cell.keep},    {"method", r.cell.method}, {"adapter", r.cell.adapter},
-          {"questions", questions}, {"edit_ms", r.edit_ms},    {"answer_ms", r.answer_ms},
-          {"bytes", r.bytes},       {"resolved", r.policy}};
+  return {{"length", r.length},        {"example", r.example},    {"policy", r.cell.policy},
+          {"keep", r.cell.keep},       {"method", r.cell.method}, {"adapter", r.cell.adapter},
+          {"questions", questions},    {"edit_ms", r.edit_ms},    {"answer_ms", r.answer_ms},
+          {"bytes", r.bytes},          {"resolved", r.policy},    {"read_ms", r.read_ms},
+          {"peak_bytes", r.peak_bytes}};
 }
 
 bool Results::have(int length, int example, const Cell& cell) const {

@@ -67,8 +67,14 @@ void add_eval(CLI::App& app) {
                   "Cell to compare with; one that erases, one that does not (default: full, drop)")
       ->type_name("CELL");
   sub->add_flag("--quick", o->quick, "Few small examples; policies and methods unless given");
-  sub->add_option("--out", o->out, "Folder for results, table and plots")->type_name("DIR")->required();
-  sub->add_flag("--resume", o->resume, "Go on with what is in it");
+  auto* const out = sub->add_option("--out", o->out, "Folder for results, table and plots")->type_name("DIR");
+  sub->add_flag("--resume", o->resume, "Go on with what is in it")->needs(out);
+  sub->add_option("--dump-examples", o->dump, "Write the examples for another implementation instead")
+      ->type_name("FILE")
+      ->excludes(out);
+  sub->add_option("--answers", o->answers, "What one made of them, to stand in the tables; repeatable")
+      ->type_name("FILE")
+      ->needs(out);
   add_common(*sub, o->common);
   sub->footer(footer);
   sub->callback([o] { run_eval(*o); });

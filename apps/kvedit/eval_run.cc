@@ -3,13 +3,14 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 
+#include "base/fingerprint.h"
 #include "edit.h"
 #include "eval/charts.h"
+#include "eval/exchange.h"
 #include "eval/report.h"
 
 namespace kvedit::cli {
@@ -89,12 +90,6 @@ std::vector<eval::Cell> references_of(const EvalOptions& options, const std::vec
   return references;
 }
 
-std::string hexadecimal(uint64_t number) {
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(number));
-  return text;
-}
-
 eval::Order order_of(const EvalOptions& options) {
   return options.answer_first     ? eval::Order::answer_first
          : options.question_first ? eval::Order::question_first
@@ -109,17 +104,17 @@ eval::Json setting_of(const EvalOptions& options, const ModelInfo& model, const 
   for (const std::string& path : options.data) {
     const std::string bytes = read_file(path);
     data.push_back(fs::path(path).filename().string() + " " +
-                   hexadecimal(XXH3_64bits(bytes.data(), bytes.size())));
+                   fingerprint_text(XXH3_64bits(bytes.data(), bytes.size())));
   }
   return {{"task", options.task},
           {"protocol", task.protocol},
           {"model", model.name},
           {"weights", model.weight_types},
-          {"fingerprint", hexadecimal(model.fingerprint)},
+          {"fingerprint", fingerprint_text(model.fingerprint)},
           {"cache", options.common.load.cache == CacheType::f32 ? "f32" : "f16"},
           {"linear", model.linear},
           {"attention", model.attention},
-          {"haystack", hexadecimal(haystack.hash())},
+          {"haystack", fingerprint_text(haystack.hash())},
           {"data", data},
           {"seed", options.seed}};
 }
@@ -136,22 +131,37 @@ struct Ground {
   eval::Adapters adapters;
 };
 
-void run_task(const EvalOptions& options, const Ground& ground) {
+/// A task opened, and which of its examples are asked for. The grid has no cells yet.
+struct Opened {
+  const eval::TaskEntry& entry;
+  std::unique_ptr<eval::Task> task;
+  eval::TaskInfo info;
+  eval::Grid grid;
+  eval::Json setting;
+};
+
+Opened open_task(const EvalOptions& options, const Ground& ground) {
   const eval::TaskEntry& entry = eval::find_task(options.task);
-  const auto task =
+  auto task =
       eval::open_task(options.task, {ground.haystack, options.data, options.strict, order_of(options), {}});
-  const eval::TaskInfo info = task->info();
-  eval::Grid grid{cells_of(options, entry), options.lengths, options.examples, options.seed, ground.adapters};
+  eval::TaskInfo info = task->info();
+  eval::Grid grid{{}, options.lengths, options.examples, options.seed, ground.adapters};
   if (grid.examples == 0) grid.examples = options.quick ? entry.quick_examples : kExamples;
   if (info.examples > 0) grid.examples = std::min(grid.examples, info.examples);
   if (grid.lengths.empty()) grid.lengths = options.quick ? std::vector{kQuickLength} : entry.lengths;
   if (!info.sized) grid.lengths = {0};
+  eval::Json setting = setting_of(options, ground.model->info(), info, *ground.haystack);
+  return {entry, std::move(task), std::move(info), std::move(grid), std::move(setting)};
+}
+
+void run_task(const EvalOptions& options, const Ground& ground) {
+  auto [entry, task, info, grid, setting] = open_task(options, ground);
+  grid.cells = cells_of(options, entry);
   const std::vector<eval::Cell> references = references_of(options, grid.cells);
   std::error_code error;
   fs::create_directories(options.out, error);
   if (error) throw Error(ErrorCode::io, "eval", "cannot make " + options.out + ": " + error.message());
 
-  const eval::Json setting = setting_of(options, ground.model->info(), info, *ground.haystack);
   std::vector<std::string> metrics;
   for (const eval::Metric& metric : info.metrics) metrics.push_back(metric.name);
   eval::Results results(options.out + "/results.jsonl", setting, metrics, options.resume);
@@ -165,10 +175,16 @@ void run_task(const EvalOptions& options, const Ground& ground) {
     if (stopped.code() != ErrorCode::cancelled) throw;
     throw extended(stopped, "; go on with --resume");
   }
+  for (const std::string& path : options.answers) {
+    const eval::Peer peer = add_peer(path, *ground.model, *task, grid, results);
+    grid.cells.insert(grid.cells.end(), peer.cells.begin(), peer.cells.end());
+    info.notes.push_back(fs::path(path).filename().string() + ": " + peer.made_by);
+  }
   const eval::Report report = make_report(info, setting, results, grid, references);
   const eval::Json all = all_results(results, grid, setting);
   write(options.out + "/results.json", all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
-  const std::string table = to_markdown(report);
+  std::string table = to_markdown(report);
+  if (!options.answers.empty()) table += costs_to_markdown(results, grid, info.sized);
   write(options.out + "/table.md", table);
   try {
     draw_charts(report, options.out);
@@ -238,14 +254,22 @@ void run_eval(const EvalOptions& given) {
   } else {
     const eval::TaskEntry& entry = eval::find_task(options.task);
     if (given.policies.empty() && given.methods.empty()) options = narrowed(options, entry);
-    cells_of(options, entry);
+    if (options.dump.empty()) cells_of(options, entry);
   }
-  if (options.policies.empty() && options.methods.empty()) refuse("no --policy and no --method, nor --quick");
+  if (options.out.empty() && options.dump.empty()) refuse("give --out DIR");
+  if (all && (!options.dump.empty() || !options.answers.empty()))
+    refuse("--dump-examples and --answers take one task, not all");
+  if (options.dump.empty() && options.policies.empty() && options.methods.empty())
+    refuse("no --policy and no --method, nor --quick");
   Ground ground{nullptr, std::make_shared<const eval::Haystack>(eval::Haystack::load(options.haystack)), {}};
   ground.model = load_model(options.common);
   for (const std::string& path : options.adapters)
     ground.adapters.emplace(path, ground.model->load_adapter(path));
   if (all) return run_all(options, ground);
+  if (!options.dump.empty()) {
+    const Opened opened = open_task(options, ground);
+    return write_examples(options.dump, *ground.model, *opened.task, opened.grid, opened.setting);
+  }
   run_task(options, ground);
 }
 

@@ -24,6 +24,8 @@ struct EvalOptions {
   bool quick = false;
   std::string out;
   bool resume = false;
+  std::string dump;                  // examples go there, and nothing else happens
+  std::vector<std::string> answers;  // of other implementations
 };
 
 void run_eval(const EvalOptions& options);
