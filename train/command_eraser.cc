@@ -1,8 +1,6 @@
 #include <filesystem>
-#include <iostream>
 #include <memory>
 
-#include "base/check.h"
 #include "model/gguf_file.h"
 #include "model/network.h"
 #include "train/commands.h"
@@ -10,33 +8,9 @@
 #include "train/export.h"
 
 namespace kvedit::train {
-namespace {
-
-struct Eraser {
-  EraserConfig config;
-  EraserRun run;
-};
-
-void train(const CLI::App& command, Eraser& eraser) {
-  settle(command, eraser.config.settings());
-  if (eraser.config.model.empty() || eraser.config.texts.empty())
-    fail(ErrorCode::invalid_argument, "train", "--model and --texts are needed");
-  eraser.run.stop = &interrupted();
-  eraser.run.say = say;
-  const LoopResult result = train_eraser(eraser.config, eraser.run);
-  const Json report = {{"steps", result.steps}, {"finished", result.finished}, {"best", result.best}};
-  std::cout << report.dump(2) << "\n";
-}
-
-}  // namespace
 
 void add_eraser(CLI::App& app) {
-  const auto eraser = std::make_shared<Eraser>();
-  CLI::App* command = app.add_subcommand("eraser", "KVEraser: an adapter for `kvedit erase --method steer`");
-  command->add_option("--out", eraser->run.folder, "Folder of the run")->required();
-  command->add_flag("--resume", eraser->run.resume, "Goes on from the folder's checkpoint");
-  add_settings(*command, eraser->config.settings());
-  command->callback([command, eraser] { train(*command, *eraser); });
+  add_training(app, "eraser", "KVEraser: an adapter for `kvedit erase --method steer`", train_eraser);
 }
 
 void add_export(CLI::App& app) {

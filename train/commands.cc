@@ -50,6 +50,11 @@ const std::atomic<bool>& interrupted() {
   return stop;
 }
 
+void print(const LoopResult& result) {
+  const Json report = {{"steps", result.steps}, {"finished", result.finished}, {"best", result.best}};
+  std::cout << report.dump(2) << "\n";
+}
+
 void say(const std::string& line) {
   static const bool terminal = ::isatty(STDERR_FILENO) == 1;
   std::cerr << (terminal ? "\r\033[K" : "") << line << (terminal ? "" : "\n") << std::flush;

@@ -5,9 +5,11 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <atomic>
+#include <memory>
 #include <string>
 
-#include "train/config.h"
+#include "base/check.h"
+#include "train/loop.h"
 
 namespace kvedit::train {
 
@@ -20,9 +22,35 @@ void add_settings(CLI::App& command, const Settings& settings);
 /// Reads --config beneath the flags that were given. Throws what read_config and check() do.
 void settle(const CLI::App& command, const Settings& settings);
 
+/// The run's figures on standard output.
+void print(const LoopResult& result);
+
 /// Set by Ctrl-C; a second one ends the process.
 const std::atomic<bool>& interrupted();
 /// One line on stderr; on a terminal the last one is written over.
 void say(const std::string& line);
+
+/// A subcommand that trains: --out, --resume and the settings' flags.
+template <typename Config>
+void add_training(CLI::App& app, const std::string& name, const std::string& description,
+                  LoopResult (*train)(Config config, const RunOptions& run)) {
+  struct Given {
+    Config config;
+    RunOptions run;
+  };
+  const auto given = std::make_shared<Given>();
+  CLI::App* command = app.add_subcommand(name, description);
+  command->add_option("--out", given->run.folder, "Folder of the run")->required();
+  command->add_flag("--resume", given->run.resume, "Goes on from the folder's checkpoint");
+  add_settings(*command, given->config.settings());
+  command->callback([command, given, train] {
+    settle(*command, given->config.settings());
+    if (given->config.model.empty() || given->config.texts.empty())
+      fail(ErrorCode::invalid_argument, "train", "--model and --texts are needed");
+    given->run.stop = &interrupted();
+    given->run.say = say;
+    print(train(given->config, given->run));
+  });
+}
 
 }  // namespace kvedit::train

@@ -38,6 +38,11 @@ void set(std::string& to, const Setting& setting, const Json& value) {
 
 }  // namespace
 
+Settings joined(Settings first, const Settings& second, const Settings& third) {
+  for (const Settings* more : {&second, &third}) first.insert(first.end(), more->begin(), more->end());
+  return first;
+}
+
 Json to_json(const Settings& settings) {
   Json json;
   for (const Setting& setting : settings)

@@ -19,6 +19,8 @@ struct Setting {
 };
 using Settings = std::vector<Setting>;
 
+/// One table after the other.
+Settings joined(Settings first, const Settings& second, const Settings& third);
 Json to_json(const Settings& settings);
 /// Throws Error naming the key: not_found for one that is no setting, invalid_argument for a value of another
 /// type, out_of_range with the limits.

@@ -60,7 +60,7 @@ class EraserTraining {
     lora_ = new_lora(weights_, config.rank, config.alpha, words(config.targets), config.seed);
   }
 
-  LoopResult run(const EraserRun& run) {
+  LoopResult run(const RunOptions& run) {
     draw_held_out(run);
     Trainee trainee;
     trainee.parameters = lora_.parameters();
@@ -70,15 +70,9 @@ class EraserTraining {
     trainee.save = [this](const std::string& path, const Json& metrics) { save(path, metrics); };
     trainee.suffix = ".eraser.gguf";
     trainee.description = description();
-    return run_loop(trainee, {.folder = run.folder,
-                              .steps = config_.steps_1 + config_.steps_2,
-                              .evaluate_every = config_.evaluate_every,
-                              .patience = config_.patience,
-                              .checkpoint_minutes = config_.checkpoint_minutes,
-                              .weight_decay = config_.weight_decay,
-                              .resume = run.resume,
-                              .stop = run.stop,
-                              .say = run.say});
+    trainee.steps = config_.steps_1 + config_.steps_2;
+    trainee.weight_decay = config_.weight_decay;
+    return run_loop(trainee, config_.pace, run);
   }
 
  private:
@@ -107,7 +101,7 @@ class EraserTraining {
     return loss;
   }
 
-  void draw_held_out(const EraserRun& run) {
+  void draw_held_out(const RunOptions& run) {
     Means drop, shift, repair;
     for (int i = 0; i < config_.held_out; i++) {
       const eval::Draws draws{static_cast<uint64_t>(config_.seed), kHeldOut >> 32U, kHeldOut,
@@ -184,38 +178,39 @@ class EraserTraining {
 }  // namespace
 
 Settings EraserConfig::settings() {
-  return {{"model", &model, "The GGUF file"},
-          {"texts", &texts, "A JSON array of {title, text}, a text file, or a folder of them"},
-          {"targets", &targets, "Projections with an adapter, comma-separated (default: all seven)"},
-          {"rank", &rank, "Of the adapter", 1, 4096},
-          {"alpha", &alpha, "Of the adapter", 1e-3, 1e6},
-          {"learning-rate-1", &learning_rate_1, "Peak of stage 1", 0, 1},
-          {"learning-rate-2", &learning_rate_2, "Peak of stage 2", 0, 1},
-          {"steps-1", &steps_1, "Of stage 1", 0},
-          {"steps-2", &steps_2, "Of stage 2", 0},
-          {"batch", &batch, "Contexts a step", 1, 4096},
-          {"warm-up", &warm_up, "Steps, of each stage", 1},
-          {"flat", &flat, "Share of a stage at its peak", 0, 1},
-          {"floor", &floor, "Share of the peak at the end", 0, 1},
-          {"weight-decay", &weight_decay, "AdamW's", 0, 1},
-          {"neighbours-share", &neighbours_share, "Contexts of stage 1 within stage 2", 0, 1},
-          {"context", &sizes.tokens, "Tokens of a context, at most", 128, 1 << 20},
-          {"span-min", &sizes.span_min, "Tokens of an erased span of stage 1", 1, 4096},
-          {"span-max", &sizes.span_max, "Tokens of an erased span of stage 1", 1, 4096},
-          {"neighbours", &sizes.neighbours, "Tokens compared after a span", 1, 4096},
-          {"questions", &sizes.questions, "About a context", 1, 64},
-          {"evicted", &sizes.evicted, "Share of contexts that are evicted before", 0, 1},
-          {"checkpoint-span", &checkpoint_span, "Span tokens from which activations are computed again", 1},
-          {"held-out", &held_out, "Contexts of the held-out evaluation", 2, 4096},
-          {"evaluate-every", &evaluate_every, "Steps", 1},
-          {"patience", &patience, "Evaluations without a better one before it stops; 0: never", 0},
-          {"checkpoint-minutes", &checkpoint_minutes, "Between checkpoints", 0},
-          {"seed", &seed, "Of contexts and adapter", 0, 1 << 30},
-          {"threads", &threads, "Of the CPU", 1, 1024},
-          {"device", &device, "cpu, cuda"},
-          {"products", &products, "Type of the projections' products: f32, bf16, f16"}};
+  return joined(
+      {{"model", &model, "The GGUF file"},
+       {"texts", &texts, "A JSON array of {title, text}, a text file, or a folder of them"},
+       {"targets", &targets, "Projections with an adapter, comma-separated (default: all seven)"},
+       {"rank", &rank, "Of the adapter", 1, 4096},
+       {"alpha", &alpha, "Of the adapter", 1e-3, 1e6},
+       {"learning-rate-1", &learning_rate_1, "Peak of stage 1", 0, 1},
+       {"learning-rate-2", &learning_rate_2, "Peak of stage 2", 0, 1},
+       {"steps-1", &steps_1, "Of stage 1", 0},
+       {"steps-2", &steps_2, "Of stage 2", 0},
+       {"batch", &batch, "Contexts a step", 1, 4096},
+       {"warm-up", &warm_up, "Steps, of each stage", 1},
+       {"flat", &flat, "Share of a stage at its peak", 0, 1},
+       {"floor", &floor, "Share of the peak at the end", 0, 1},
+       {"weight-decay", &weight_decay, "AdamW's", 0, 1},
+       {"neighbours-share", &neighbours_share, "Contexts of stage 1 within stage 2", 0, 1},
+       {"context", &sizes.tokens, "Tokens of a context, at most", 128, 1 << 20},
+       {"span-min", &sizes.span_min, "Tokens of an erased span of stage 1", 1, 4096},
+       {"span-max", &sizes.span_max, "Tokens of an erased span of stage 1", 1, 4096},
+       {"neighbours", &sizes.neighbours, "Tokens compared after a span", 1, 4096},
+       {"questions", &sizes.questions, "About a context", 1, 64},
+       {"evicted", &sizes.evicted, "Share of contexts that are evicted before", 0, 1},
+       {"checkpoint-span", &checkpoint_span, "Span tokens from which activations are computed again", 1},
+       {"held-out", &held_out, "Contexts of the held-out evaluation", 2, 4096}},
+      pace.settings(),
+      {{"seed", &seed, "Of contexts and adapter", 0, 1 << 30},
+       {"threads", &threads, "Of the CPU", 1, 1024},
+       {"device", &device, "cpu, cuda"},
+       {"products", &products, "Type of the projections' products: f32, bf16, f16"}});
 }
 
-LoopResult train_eraser(EraserConfig config, const EraserRun& run) { return EraserTraining(config).run(run); }
+LoopResult train_eraser(EraserConfig config, const RunOptions& run) {
+  return EraserTraining(config).run(run);
+}
 
 }  // namespace kvedit::train

@@ -6,8 +6,6 @@
 //            erase; a share of the steps stays stage 1
 #pragma once
 
-#include <atomic>
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -35,9 +33,7 @@ struct EraserConfig {
   ContextSizes sizes;
   int checkpoint_span = 128;  // activations are computed again from this span length on
   int held_out = 24;          // contexts, half of them stage 1's
-  int evaluate_every = 100;
-  int patience = 0;
-  double checkpoint_minutes = 5;
+  Pace pace;
   int seed = 1;
   int threads = 1;
   std::string device = "cpu";
@@ -46,16 +42,8 @@ struct EraserConfig {
   Settings settings();
 };
 
-/// What is needed beside the settings, and is no part of the result.
-struct EraserRun {
-  std::string folder;
-  bool resume = false;
-  const std::atomic<bool>* stop = nullptr;
-  std::function<void(const std::string& line)> say;
-};
-
 /// Leaves best.eraser.gguf, last.eraser.gguf, log.jsonl and checkpoint.pt in the folder. Throws what loading
 /// the model, the texts and run_loop() throw, Error(unsupported) for a device or type that is not there.
-LoopResult train_eraser(EraserConfig config, const EraserRun& run);
+LoopResult train_eraser(EraserConfig config, const RunOptions& run);
 
 }  // namespace kvedit::train

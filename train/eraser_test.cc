@@ -195,7 +195,7 @@ class EraserRunTest : public testing::Test {
     config_.steps_2 = 3;
     config_.batch = 1;
     config_.held_out = 2;
-    config_.evaluate_every = 2;
+    config_.pace.evaluate_every = 2;
     config_.sizes = {.tokens = 200, .span_max = 16, .neighbours = 8, .questions = 2};
   }
   EraserConfig config_;
@@ -268,7 +268,8 @@ TEST_F(EraserRunTest, LearnsToErase) {
     return loss = sum.item<double>();
   };
   trainee.save = [](const std::string&, const Json&) {};
-  run_loop(trainee, {.folder = temporary_path("overfit"), .steps = 250});
+  trainee.steps = 250;
+  run_loop(trainee, {}, {.folder = temporary_path("overfit")});
   EXPECT_LT(loss, 0.05 * drop) << "drop " << drop;
 }
 

@@ -3,12 +3,12 @@
 #include <ggml-cpp.h>
 #include <gguf.h>
 
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 
 #include "base/check.h"
+#include "base/fingerprint.h"
 
 namespace kvedit::train {
 namespace {
@@ -78,10 +78,7 @@ void write_adapter(const LoraTensors& lora, const Network& network, const Json& 
   gguf_set_val_str(file.get(), "general.name", ("eraser of " + network.hparams().name).c_str());
   gguf_set_val_str(file.get(), "adapter.type", "lora");
   gguf_set_val_f32(file.get(), "adapter.lora.alpha", static_cast<float>(lora.alpha));
-  char fingerprint[17];
-  std::snprintf(fingerprint, sizeof(fingerprint), "%016llx",
-                static_cast<unsigned long long>(network.fingerprint()));
-  gguf_set_val_str(file.get(), "kvedit.model.fingerprint", fingerprint);
+  gguf_set_val_str(file.get(), "kvedit.model.fingerprint", fingerprint_text(network.fingerprint()).c_str());
   gguf_set_val_str(file.get(), "kvedit.training", notes.dump().c_str());
   const auto name = [](size_t layer, const LoraTarget& target, bool a) {
     return cat("blk.", layer, ".", target.gguf, ".weight.lora_", a ? "a" : "b");

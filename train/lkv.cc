@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "base/check.h"
+#include "base/fingerprint.h"
 #include "eval/interval.h"
 #include "evict/policy.h"
 #include "kvedit/session.h"
@@ -122,6 +123,8 @@ class LkvTrainer {
     };
     trainee.save = [this](const std::string& path, const Json& metrics) { write(path, metrics); };
     trainee.suffix = ".lkv.gguf";
+    trainee.steps = config_.steps;
+    trainee.clip = config_.clip;
     trainee.description = description();
     return trainee;
   }
@@ -237,39 +240,36 @@ class LkvTrainer {
 }  // namespace
 
 Settings LkvConfig::settings() {
-  return {
-      {"model", &model, "The GGUF file that is served"},
-      {"texts", &texts, "JSON of passages, a text file or a folder of them"},
-      {"scores", &scores, "learned, or a scorer: then budgets alone are learned"},
-      {"budgets", &budgets, "learned, or uniform: then scores alone are learned"},
-      {"hidden", &hidden, "Units of a head's map", 1, 4096},
-      {"imitation-steps", &imitation_steps, "First steps, that imitate LaProx with the queries to come", 0},
-      {"steps", &steps, "In all", 1},
-      {"batch", &batch, "Contexts a step", 1, 1024},
-      {"shortest", &shortest, "Tokens of a context", 160},
-      {"longest", &longest, "Tokens of a context", 160},
-      {"least-keep", &least_keep, "Share kept, drawn log-uniformly", 1e-3, 1},
-      {"most-keep", &most_keep, "Share kept", 1e-3, 1},
-      {"sinks", &sinks, "First entries, always kept", 0},
-      {"recent", &recent, "Last entries, always kept", 0},
-      {"first-temperature", &first_temperature, "Of the soft selection", 1e-4, 100},
-      {"last-temperature", &last_temperature, "Of the soft selection", 1e-4, 100},
-      {"learning-rate", &learning_rate, "Of the scorers", 1e-9, 1},
-      {"budget-learning-rate", &budget_learning_rate, "Of the budgets' logits", 1e-9, 1},
-      {"warm-up", &warm_up, "Steps", 0},
-      {"flat", &flat, "Share of the steps before the rate falls", 0, 1},
-      {"floor", &floor, "Share of the rate that it falls to", 0, 1},
-      {"clip", &clip, "Of the gradient's norm; 0: none", 0},
-      {"held-out", &held_out, "Contexts of an evaluation", 1},
-      {"held-out-length", &held_out_length, "Tokens of these", 160},
-      {"evaluate-every", &evaluate_every, "Steps", 1},
-      {"patience", &patience, "Evaluations without a better one before it stops; 0: never", 0},
-      {"checkpoint-minutes", &checkpoint_minutes, "Between checkpoints", 0},
-      {"seed", &seed, "Of parameters and examples", 0},
-      {"threads", &threads, "Of the CPU", 1, 1024}};
+  return joined(
+      {{"model", &model, "The GGUF file that is served"},
+       {"texts", &texts, "JSON of passages, a text file or a folder of them"},
+       {"scores", &scores, "learned, or a scorer: then budgets alone are learned"},
+       {"budgets", &budgets, "learned, or uniform: then scores alone are learned"},
+       {"hidden", &hidden, "Units of a head's map", 1, 4096},
+       {"imitation-steps", &imitation_steps, "First steps, that imitate LaProx with the queries to come", 0},
+       {"steps", &steps, "In all", 1},
+       {"batch", &batch, "Contexts a step", 1, 1024},
+       {"shortest", &shortest, "Tokens of a context", 160},
+       {"longest", &longest, "Tokens of a context", 160},
+       {"least-keep", &least_keep, "Share kept, drawn log-uniformly", 1e-3, 1},
+       {"most-keep", &most_keep, "Share kept", 1e-3, 1},
+       {"sinks", &sinks, "First entries, always kept", 0},
+       {"recent", &recent, "Last entries, always kept", 0},
+       {"first-temperature", &first_temperature, "Of the soft selection", 1e-4, 100},
+       {"last-temperature", &last_temperature, "Of the soft selection", 1e-4, 100},
+       {"learning-rate", &learning_rate, "Of the scorers", 1e-9, 1},
+       {"budget-learning-rate", &budget_learning_rate, "Of the budgets' logits", 1e-9, 1},
+       {"warm-up", &warm_up, "Steps", 0},
+       {"flat", &flat, "Share of the steps before the rate falls", 0, 1},
+       {"floor", &floor, "Share of the rate that it falls to", 0, 1},
+       {"clip", &clip, "Of the gradient's norm; 0: none", 0},
+       {"held-out", &held_out, "Contexts of an evaluation", 1},
+       {"held-out-length", &held_out_length, "Tokens of these", 160}},
+      pace.settings(),
+      {{"seed", &seed, "Of parameters and examples", 0}, {"threads", &threads, "Of the CPU", 1, 1024}});
 }
 
-LoopResult train_lkv(LkvConfig config, const LkvRun& run) {
+LoopResult train_lkv(LkvConfig config, const RunOptions& run) {
   check(config.settings());
   std::error_code error;
   std::filesystem::create_directories(run.folder, error);
@@ -280,15 +280,7 @@ LoopResult train_lkv(LkvConfig config, const LkvRun& run) {
     std::ofstream(run.folder + "/rivals.json")
         << trainer.evaluate({std::begin(kRivals), std::end(kRivals)}).dump(2) << "\n";
   }
-  return run_loop(trainee, {.folder = run.folder,
-                            .steps = config.steps,
-                            .evaluate_every = config.evaluate_every,
-                            .patience = config.patience,
-                            .checkpoint_minutes = config.checkpoint_minutes,
-                            .clip = config.clip,
-                            .resume = run.resume,
-                            .stop = run.stop,
-                            .say = run.say});
+  return run_loop(trainee, config.pace, run);
 }
 
 }  // namespace kvedit::train

@@ -4,8 +4,6 @@
 //   distillation  KL to the full cache on what follows, through the soft selection
 #pragma once
 
-#include <atomic>
-#include <functional>
 #include <string>
 
 #include "train/config.h"
@@ -39,27 +37,17 @@ struct LkvConfig {
   int held_out = 16;           // contexts
   int held_out_length = 1024;  // tokens
   std::string held_out_keeps = "25%,10%,5%";
-  int evaluate_every = 100;
-  int patience = 0;
-  double checkpoint_minutes = 5;
+  Pace pace;
   int seed = 1;
   int threads = 1;
 
   Settings settings();
 };
 
-/// What is needed beside the settings, and is no part of the result.
-struct LkvRun {
-  std::string folder;
-  bool resume = false;
-  const std::atomic<bool>* stop = nullptr;
-  std::function<void(const std::string& line)> say;
-};
-
 /// Leaves best.lkv.gguf, last.lkv.gguf, log.jsonl and checkpoint.pt in the folder, and rivals.json, the
 /// held-out figures of heuristics. All of these are of hard selection through the engine. Throws what loading
 /// the model, the texts and run_loop() throw, Error(out_of_range, invalid_argument) for settings that cannot
 /// be.
-LoopResult train_lkv(LkvConfig config, const LkvRun& run);
+LoopResult train_lkv(LkvConfig config, const RunOptions& run);
 
 }  // namespace kvedit::train

@@ -27,10 +27,11 @@ void sync_and_rename(const std::string& from, const std::string& to) {
 
 class Run {
  public:
-  Run(Trainee& trainee, const LoopOptions& options)
+  Run(Trainee& trainee, const Pace& pace, const RunOptions& options)
       : trainee_(trainee),
+        pace_(pace),
         options_(options),
-        optimiser_(trainee.parameters, torch::optim::AdamWOptions(1).weight_decay(options.weight_decay)) {
+        optimiser_(trainee.parameters, torch::optim::AdamWOptions(1).weight_decay(trainee.weight_decay)) {
     fs::create_directories(options.folder);
     if (options.resume) {
       load();
@@ -45,11 +46,11 @@ class Run {
 
   LoopResult operator()() {
     if (step_ == 0) evaluate();
-    while (step_ < options_.steps && !exhausted()) {
+    while (step_ < trainee_.steps && !exhausted()) {
       train_step();
-      if (step_ % options_.evaluate_every == 0 || step_ == options_.steps) evaluate();
+      if (step_ % pace_.evaluate_every == 0 || step_ == trainee_.steps) evaluate();
       const bool stopped = options_.stop != nullptr && *options_.stop;
-      if (stopped || since_checkpoint_.ms() > options_.checkpoint_minutes * 60e3) checkpoint();
+      if (stopped || since_checkpoint_.ms() > pace_.checkpoint_minutes * 60e3) checkpoint();
       if (stopped) return {step_, false, best_};
     }
     checkpoint();
@@ -59,7 +60,7 @@ class Run {
 
  private:
   std::string path(const std::string& name) const { return options_.folder + "/" + name; }
-  bool exhausted() const { return options_.patience > 0 && worse_ >= options_.patience; }
+  bool exhausted() const { return pace_.patience > 0 && worse_ >= pace_.patience; }
 
   void write(const Json& line) {
     log_ << line.dump() << "\n" << std::flush;
@@ -80,9 +81,9 @@ class Run {
     const double norm = std::sqrt(squares);
     if (!std::isfinite(loss) || !std::isfinite(norm))
       fail(ErrorCode::corrupt, "train", "step ", step_, " has loss ", loss, " and a gradient of norm ", norm);
-    if (options_.clip > 0 && norm > options_.clip) {
+    if (trainee_.clip > 0 && norm > trainee_.clip) {
       for (const torch::Tensor& p : trainee_.parameters) {
-        if (p.grad().defined()) p.grad().mul_(options_.clip / norm);
+        if (p.grad().defined()) p.grad().mul_(trainee_.clip / norm);
       }
     }
     optimiser_.step();
@@ -91,8 +92,8 @@ class Run {
     seconds_ = seconds_ == 0 ? watch.ms() / 1e3 : 0.95 * seconds_ + 0.05 * watch.ms() / 1e3;
     smooth_ = smooth_ == 0 ? loss : 0.95 * smooth_ + 0.05 * loss;
     if (!options_.say) return;
-    const double left = seconds_ * (options_.steps - step_) / 60;
-    options_.say(cat("step ", step_, "/", options_.steps, "  loss ", smooth_, "  held-out ",
+    const double left = seconds_ * (trainee_.steps - step_) / 60;
+    options_.say(cat("step ", step_, "/", trainee_.steps, "  loss ", smooth_, "  held-out ",
                      best_.is_null() ? "-" : last_.at("score").dump(), "  ", seconds_, " s a step, ", left,
                      " min left"));
   }
@@ -166,7 +167,8 @@ class Run {
   }
 
   Trainee& trainee_;
-  const LoopOptions& options_;
+  const Pace& pace_;
+  const RunOptions& options_;
   torch::optim::AdamW optimiser_;
   std::ofstream log_;
   uintmax_t log_bytes_ = 0;
@@ -179,7 +181,15 @@ class Run {
 
 }  // namespace
 
-LoopResult run_loop(Trainee& trainee, const LoopOptions& options) { return Run(trainee, options)(); }
+Settings Pace::settings() {
+  return {{"evaluate-every", &evaluate_every, "Steps", 1},
+          {"patience", &patience, "Evaluations without a better one before it stops; 0: never", 0},
+          {"checkpoint-minutes", &checkpoint_minutes, "Between checkpoints", 0}};
+}
+
+LoopResult run_loop(Trainee& trainee, const Pace& pace, const RunOptions& options) {
+  return Run(trainee, pace, options)();
+}
 
 double scheduled(int step, int steps, double peak, int warm_up, double flat, double floor) {
   if (step < warm_up) return peak * (step + 1) / warm_up;

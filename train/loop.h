@@ -28,16 +28,23 @@ struct Trainee {
   std::function<void(const std::string& path, const Json& metrics)> save;
   std::string suffix;  // of what is served: ".eraser.gguf"
   Json description;    // settings, model, data: the log's first line; a resumed run must have the same
-};
-
-struct LoopOptions {
-  std::string folder;
   int steps = 0;
-  int evaluate_every = 100;
-  int patience = 0;  // evaluations without a better score before it stops; 0: never
-  double checkpoint_minutes = 5;
   double weight_decay = 0;
   double clip = 0;  // of the gradient's norm; 0: none
+};
+
+/// What all trainings have among their settings.
+struct Pace {
+  int evaluate_every = 100;  // steps
+  int patience = 0;          // evaluations without a better score before it stops; 0: never
+  double checkpoint_minutes = 5;
+
+  Settings settings();
+};
+
+/// What is needed beside the settings, and is no part of the result.
+struct RunOptions {
+  std::string folder;
   bool resume = false;
   const std::atomic<bool>* stop = nullptr;           // looked at after each step: saves and returns
   std::function<void(const std::string& line)> say;  // progress
@@ -51,7 +58,7 @@ struct LoopResult {
 
 /// Throws Error: io, not_found for a run to resume, invalid_argument where its description differs, corrupt
 /// for a damaged checkpoint.
-LoopResult run_loop(Trainee& trainee, const LoopOptions& options);
+LoopResult run_loop(Trainee& trainee, const Pace& pace, const RunOptions& options);
 
 /// Linear from 0 over `warm_up` steps, flat to `flat` of all, then linear to `floor` of the peak.
 double scheduled(int step, int steps, double peak, int warm_up, double flat, double floor);
