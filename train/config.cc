@@ -52,7 +52,9 @@ Json to_json(const Settings& settings) {
 
 void read_json(const Settings& settings, const Json& json) {
   if (!json.is_object()) fail(ErrorCode::corrupt, "train", "settings are no JSON object");
-  for (const auto& [key, value] : json.items()) {
+  for (const auto& item : json.items()) {
+    const std::string& key = item.key();
+    const Json& value = item.value();
     const auto found =
         std::find_if(settings.begin(), settings.end(), [&](const Setting& s) { return s.name == key; });
     if (found == settings.end())

@@ -51,13 +51,13 @@ torch::Tensor soft_keep(const torch::Tensor& scores, const torch::Tensor& counts
 torch::Tensor learned_counts(const torch::Tensor& logits, const std::vector<double>& room, double budget) {
   const auto lanes = static_cast<int64_t>(room.size());
   const torch::Tensor shares = logits.softmax(0);
-  const torch::Tensor rooms = torch::tensor(room, logits.options().requires_grad(false));
+  torch::Tensor rooms = torch::tensor(room, logits.options().requires_grad(false));
   torch::Tensor full = torch::zeros({lanes}, torch::kBool);
   if (budget >= std::accumulate(room.begin(), room.end(), 0.0)) return rooms;
   while (true) {
     const torch::Tensor open = shares.masked_fill(full, 0);
     const torch::Tensor left = budget - rooms.masked_fill(full.logical_not(), 0).sum();
-    const torch::Tensor counts = torch::where(full, rooms, left * open / open.sum());
+    torch::Tensor counts = torch::where(full, rooms, left * open / open.sum());
     const torch::Tensor filled = counts >= rooms;
     if (torch::equal(filled, full)) return counts;
     full = filled;

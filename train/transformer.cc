@@ -134,7 +134,7 @@ class Pass {
   }
 
   Tensor project(const LowRankTensors& update, const Tensor& x, const Tensor& weight) const {
-    const Tensor y = torch::matmul(x.to(weights_.products), weight.t()).to(torch::kFloat32);
+    Tensor y = torch::matmul(x.to(weights_.products), weight.t()).to(torch::kFloat32);
     if (!update.a.defined()) return y;
     return y + torch::matmul(torch::matmul(x, update.a.t()), update.b.t()) * options_.lora->scale();
   }
