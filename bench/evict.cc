@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 
 #include "base/check.h"
@@ -12,6 +13,7 @@ std::string mebibytes(size_t bytes) { return cat(bytes / (1024 * 1024), " MiB");
 struct Seen {
   std::vector<double> evict_ms, score_ms, compact_ms;
   size_t resident_before = 0;
+  size_t resident_peak = 0;
   size_t resident_after = 0;
   EvictReport report;
   std::vector<Token> tops;
@@ -22,12 +24,14 @@ double evict_and_decode(Ours& ours, int length, const std::string& policy, const
                         Seen& seen) {
   Session session = ours.alone(length);
   wait_until_idle();
+  reset_peak_resident();
   seen.resident_before = resident_bytes();
   const Timer timer;
   seen.report = session.evict(policy, budget);
   seen.evict_ms.push_back(timer.ms());
   seen.score_ms.push_back(seen.report.score_ms);
   seen.compact_ms.push_back(seen.report.compact_ms);
+  seen.resident_peak = std::max(seen.resident_before, peak_resident_bytes());
   seen.resident_after = resident_bytes();
   const std::vector<Token>& text = ours.text();
   Session warm = session.fork();
@@ -70,14 +74,19 @@ Row evict_row(Contest& contest, int length, const std::string& policy, const std
   row.more["evict_percent_of_prefill"] = rounded(percent);
   row.more["kept"] = rounded(seen.report.keep);
   row.more["cache_bytes"] = {{"before", seen.report.bytes_before}, {"after", seen.report.bytes_after}};
-  row.more["resident_while_evicting"] = {{"before", seen.resident_before}, {"after", seen.resident_after}};
+  row.more["resident_while_evicting"] = {
+      {"before", seen.resident_before}, {"peak", seen.resident_peak}, {"after", seen.resident_after}};
+  const double over = 100.0 * static_cast<double>(seen.resident_peak - seen.resident_before) /
+                      static_cast<double>(seen.report.bytes_before);
+  row.more["peak_percent_over_cache"] = rounded(over);
   contest.note_agreement(row, seen.tops);
-  char evicting[120];
+  char evicting[120], peak[40];
+  std::snprintf(peak, sizeof peak, " (peak +%.1f%% of the cache)", over);
   std::snprintf(evicting, sizeof evicting, "evicting %.1f ms = score %.1f + compact %.1f (%.2f%% of prefill)",
                 ms.median, score_ms, compact_ms, percent);
   row.note = cat(evicting, ", cache ", mebibytes(seen.report.bytes_before), " -> ",
                  mebibytes(seen.report.bytes_after), ", resident ", mebibytes(seen.resident_before), " -> ",
-                 mebibytes(seen.resident_after));
+                 mebibytes(seen.resident_after), peak);
   return row;
 }
 

@@ -72,10 +72,10 @@ TEST_P(CapturesTest, QueryStatisticsAreThoseOfTheQueriesTurnedBack) {
     const Rope& rope = (*h.ropes)[layer];
     std::vector<float> c(rope.frequencies.size()), s(c.size());
     for (int head = 0; head < h.heads; head++) {
-      std::vector<double> sums(d), products(static_cast<size_t>(d) * d);
+      std::vector<double> means(d), moments(static_cast<size_t>(d) * d);
+      std::vector<std::vector<double>> queries;
       for (int t = 4; t < kTokens; t++) {
-        const float* captured =
-            &captures.queries[((static_cast<size_t>(layer) * kTokens + t) * h.heads + head) * d];
+        const float* captured = &captures.queries[layer][(static_cast<size_t>(t) * h.heads + head) * d];
         std::vector<double> q(captured, captured + d);
         for (double& x : q) x /= h.attention_scale;
         rope.turn(t, c, s);
@@ -86,18 +86,21 @@ TEST_P(CapturesTest, QueryStatisticsAreThoseOfTheQueriesTurnedBack) {
           b = b * c[i] - a * s[i];
           a = back;
         }
+        for (int i = 0; i < d; i++) means[i] += q[i] / captures.counted;
+        queries.push_back(std::move(q));
+      }
+      for (const auto& q : queries) {
         for (int i = 0; i < d; i++) {
-          sums[i] += q[i];
-          for (int j = 0; j <= i; j++) products[i * d + j] += q[i] * q[j];
+          for (int j = 0; j <= i; j++) moments[i * d + j] += (q[i] - means[i]) * (q[j] - means[j]);
         }
       }
-      const size_t at = (static_cast<size_t>(layer) * h.heads + head) * d;
       for (int i = 0; i < d; i++) {
         // f32 rotations and block sums: 1e-6 of what was summed.
-        ASSERT_NEAR(captures.query_sums[at + i], sums[i], 1e-5 * std::sqrt(kTokens * products[i * d + i]));
+        ASSERT_NEAR(captures.query_means[layer][head * d + i], means[i],
+                    1e-5 * std::sqrt(moments[i * d + i] / captures.counted));
         for (int j = 0; j <= i; j++) {
-          ASSERT_NEAR(captures.query_products[(at + i) * d + j], products[i * d + j],
-                      1e-5 * std::sqrt(products[i * d + i] * products[j * d + j]));
+          ASSERT_NEAR(captures.query_moments[layer][head * triangle(d) + triangle(i) + j], moments[i * d + j],
+                      1e-5 * std::sqrt(moments[i * d + i] * moments[j * d + j]));
         }
       }
     }
@@ -110,8 +113,8 @@ TEST_P(CapturesTest, QueryStatisticsDoNotDependOnTheThreads) {
   Cache cache = prefilled(one);
   forward(cache, one, true, 1);
   forward(cache, two, true, 2);
-  EXPECT_EQ(one.query_sums, two.query_sums);
-  EXPECT_EQ(one.query_products, two.query_products);
+  EXPECT_EQ(one.query_means, two.query_means);
+  EXPECT_EQ(one.query_moments, two.query_moments);
 }
 
 // Threads take items as they come, but add them up in one order.
@@ -135,7 +138,8 @@ TEST_P(CapturesTest, AReadOnlyPassSeesTheSameAndStoresNothing) {
   EXPECT_EQ(read_all(cache), before);
   EXPECT_EQ(cache.shared_bytes(), cache.bytes());
   // The entries were written from the same queries' neighbours, so only the order of sums differs.
-  expect_near(read.queries, written.queries, 1e-4F);
+  for (int layer = 0; layer < network_->hparams().layers; layer++)
+    expect_near(read.queries[layer], written.queries[layer], 1e-4F);
   for (size_t lane = 0; lane < read.mass.size(); lane++)
     expect_near(read.mass[lane], written.mass[lane], 1e-3F);
 }
@@ -161,9 +165,9 @@ TEST_P(CapturesTest, MassOfAnEvictedCacheIsOverWhatIsHeld) {
       std::vector<float> mass(n);
       for (int row = 0; row < kTokens * h.group(); row++) {
         const int t = row / h.group();
-        const float* q = &captures.queries[((static_cast<size_t>(layer) * kTokens + t) * h.heads +
-                                            head * h.group() + row % h.group()) *
-                                           h.key_dim];
+        const int query_head = head * h.group() + row % h.group();
+        const float* q =
+            &captures.queries[layer][(static_cast<size_t>(t) * h.heads + query_head) * h.key_dim];
         std::vector<double> weights(n);
         double sum = 0;
         for (size_t e = 0; e < n; e++) {

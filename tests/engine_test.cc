@@ -122,8 +122,7 @@ TEST_P(EngineTest, CapturesAgreeWithEachOther) {
       for (int t = 0; t < n; t++) {
         for (int g = 0; g < h.group(); g++) {
           const float* q =
-              captures.queries.data() +
-              ((static_cast<size_t>(layer) * n + t) * h.heads + head * h.group() + g) * h.key_dim;
+              &captures.queries[layer][(static_cast<size_t>(t) * h.heads + head * h.group() + g) * h.key_dim];
           std::vector<double> weights(n, 0.0);
           double sum = 0;
           const int window = h.window_of(layer);
@@ -159,7 +158,7 @@ TEST_P(EngineTest, SimilaritiesAreOfTheHiddenStateAroundAttention) {
     std::vector<float> attended(static_cast<size_t>(h.heads) * h.value_dim);
     for (int head = 0; head < h.kv_heads; head++) {
       AttentionTask task;
-      task.queries = &captures.queries[(static_cast<size_t>(t) * h.heads + head * h.group()) * h.key_dim];
+      task.queries = &captures.queries[0][(static_cast<size_t>(t) * h.heads + head * h.group()) * h.key_dim];
       task.query_stride = static_cast<size_t>(h.heads) * h.key_dim;
       task.positions = std::span<const Position>(positions_).subspan(n - window + t, 1);
       task.group = h.group();

@@ -48,9 +48,9 @@ TEST_F(KvpressTest, KeepsWhatKvpressKeeps) {
 
   ASSERT_GE(fixture_["kept"].size(), 5U);
   for (const auto& recorded : fixture_["kept"].items()) {
-    const auto kept = select(make_policy(recorded.key()), cache, *network_, captures,
-                             std::span(positions).last(captures.tokens),
-                             Budget::fraction(fixture_["keep"].get<double>()), {});
+    const auto kept = select(
+        make_policy(recorded.key()), cache, *network_, [&](const Needs&) { return captures; },
+        std::span(positions).last(captures.tokens), Budget::fraction(fixture_["keep"].get<double>()), {});
     size_t same = 0, all = 0;
     for (int layer = 0; layer < h.layers; layer++) {
       for (int head = 0; head < h.kv_heads; head++) {

@@ -47,6 +47,15 @@ struct Engine::State {
   void capture_outputs(const Graph& graph);
 };
 
+void Captures::free_layer(int layer, int kv_heads) {
+  const auto at = static_cast<size_t>(layer);
+  if (at < queries.size()) queries[at] = {};
+  if (at < query_means.size()) query_means[at] = {};
+  if (at < query_moments.size()) query_moments[at] = {};
+  for (size_t lane = at * kv_heads; lane < std::min(mass.size(), (at + 1) * kv_heads); lane++)
+    mass[lane] = {};
+}
+
 Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel linear, int block_tokens)
     : state_(std::make_unique<State>()) {
   ggml_cpu_init();
@@ -175,17 +184,18 @@ std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const
     total += run.tokens.size();
     if (Captures* captures = run.captures) {
       captures->tokens = std::min(captures->window, static_cast<int>(run.tokens.size()));
-      captures->queries.assign(static_cast<size_t>(h.layers) * captures->tokens * h.heads * h.key_dim, 0.0F);
+      captures->queries.assign(
+          h.layers, std::vector<float>(static_cast<size_t>(captures->tokens) * h.heads * h.key_dim));
       captures->norms.assign(static_cast<size_t>(h.layers) * captures->tokens, 0.0F);
       captures->similarities.assign(captures->norms.size(), 0.0F);
       captures->counted = 0;
       for (const Position position : run.positions) {
         captures->counted += captures->query_statistics && position >= captures->first_counted;
       }
-      const size_t dims =
-          captures->query_statistics ? static_cast<size_t>(h.layers) * h.heads * h.key_dim : 0;
-      captures->query_sums.assign(dims, 0.0);
-      captures->query_products.assign(dims * h.key_dim, 0.0);
+      const int counted_layers = captures->query_statistics ? h.layers : 0;
+      captures->query_means.assign(counted_layers,
+                                   std::vector<double>(static_cast<size_t>(h.heads) * h.key_dim));
+      captures->query_moments.assign(counted_layers, std::vector<float>(h.heads * triangle(h.key_dim)));
       captures->mass.clear();
       for (int lane = 0; captures->attention_mass && lane < h.layers * h.kv_heads; lane++) {
         captures->mass.emplace_back(run.cache->lane(lane / h.kv_heads, lane % h.kv_heads).size());

@@ -28,18 +28,26 @@ struct Captures {
   bool query_statistics = false;
   Position first_counted = 0;  // query statistics leave out tokens before this position
 
-  int tokens = 0;                   // of the window, really seen: min(window, run)
-  std::vector<float> queries;       // [layer][tokens][heads][key_dim], after RoPE, times attention_scale
+  int tokens = 0;  // of the window, really seen: min(window, run)
+  // [layer], each [tokens][heads][key_dim], after RoPE, times attention_scale
+  std::vector<std::vector<float>> queries;
   std::vector<float> norms;         // [layer][tokens] L2 norm of the attention block's output
   std::vector<float> similarities;  // [layer][tokens] cosine of the hidden state before and after attention
   std::vector<std::vector<float>> mass;  // [layer * kv_heads + head][entries]: sum over the run's queries
                                          // and the group's heads of the attention weights
-  // Over the queries before RoPE and without attention_scale, after the norm of heads. In double: a
-  // covariance is a small difference of large moments.
-  int counted = 0;                     // tokens
-  std::vector<double> query_sums;      // [layer][heads][key_dim] sum of q
-  std::vector<double> query_products;  // [layer][heads][key_dim][key_dim] sum of q q^T, columns <= row only
+  // Over the queries before RoPE and without attention_scale, after the norm of heads. Moments are about the
+  // mean, so that floats hold a covariance that is small beside it.
+  int counted = 0;                                // tokens
+  std::vector<std::vector<double>> query_means;   // [layer], each [heads][key_dim]
+  std::vector<std::vector<float>> query_moments;  // [layer], each [heads][triangle(key_dim)]: the sum of
+                                                  // (q - mean) (q - mean)^T, columns <= row, packed
+
+  /// What has served: queries, statistics and mass of one layer.
+  void free_layer(int layer, int kv_heads);
 };
+
+/// Elements of the lower triangle of a matrix [n][n].
+constexpr size_t triangle(size_t n) { return n * (n + 1) / 2; }
 
 enum class Logits { none, last, all };
 

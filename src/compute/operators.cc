@@ -57,31 +57,50 @@ void store(const float* from, int n, std::byte* page, int entry, int stride, Ele
   for (int i = 0; i < n; i++) to[at(i)] = narrow[i];
 }
 
-// sums [d] += the queries [n][d]; products [d][d] += their outer products, columns <= row. Within a
-// block in f32, so that the compiler's vectors are twice as wide.
-void add_moments(std::span<const float> queries, int d, double* sums, double* products) {
+// Adds a block's queries [n][d] to the mean [d] and the moments about it, packed, of `before` queries. The
+// queries are centred in place. Within a block in f32, so that the compiler's vectors are twice as wide.
+void add_moments(std::span<float> queries, int d, size_t before, double* mean, float* moments) {
   const size_t n = queries.size() / d;
-  thread_local std::vector<float> sum;  // [d]
-  for (int i = 0; i <= d; i++) {        // a row of products; then, i = d, the sums
+  if (n == 0) return;
+  thread_local std::vector<double> moved;  // [d] the block's mean - the mean so far
+  thread_local std::vector<float> sum;     // [d]
+  moved.assign(d, 0.0);
+  for (size_t t = 0; t < n; t++) {
+    for (int i = 0; i < d; i++) moved[i] += queries[t * d + i];
+  }
+  sum.resize(d);
+  for (int i = 0; i < d; i++) {
+    moved[i] /= static_cast<double>(n);
+    sum[i] = static_cast<float>(moved[i]);
+    moved[i] -= mean[i];
+  }
+  for (size_t t = 0; t < n; t++) {
+    for (int i = 0; i < d; i++) queries[t * d + i] -= sum[i];
+  }
+  const double share = static_cast<double>(n) / static_cast<double>(before + n);
+  for (int i = 0; i < d; i++) {
     sum.assign(d, 0.0F);
     float* to = sum.data();
-    const int columns = std::min(i + 1, d);
-    const auto factor = [&](size_t t) { return i < d ? queries[t * d + i] : 1.0F; };
+    const int columns = i + 1;
     size_t t = 0;
     for (; t + 4 <= n; t += 4) {  // four at a time: the row is loaded and stored once for them
       const float* x = &queries[t * d];
-      const float a = factor(t), b = factor(t + 1), c = factor(t + 2), e = factor(t + 3);
+      const float a = x[i], b = x[i + d], c = x[i + 2 * d], e = x[i + 3 * d];
       for (int j = 0; j < columns; j++) {
         to[j] += a * x[j] + b * x[j + d] + c * x[j + 2 * d] + e * x[j + 3 * d];
       }
     }
     for (; t < n; t++) {
-      const float a = factor(t);
+      const float a = queries[t * d + i];
       for (int j = 0; j < columns; j++) to[j] += a * queries[t * d + j];
     }
-    double* total = i < d ? products + static_cast<size_t>(i) * d : sums;
-    for (int j = 0; j < columns; j++) total[j] += to[j];
+    float* total = moments + triangle(i);
+    for (int j = 0; j < columns; j++) {
+      const double between = static_cast<double>(before) * share * moved[i] * moved[j];
+      total[j] = static_cast<float>(total[j] + (to[j] + between));
+    }
   }
+  for (int i = 0; i < d; i++) mean[i] += share * moved[i];
 }
 
 }  // namespace
@@ -114,10 +133,8 @@ void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const gg
         const auto run_tokens = static_cast<int>(piece->run->tokens.size());
         const int index = piece->first + token - piece->row - (run_tokens - captures->tokens);
         if (index >= 0) {
-          std::copy_n(
-              to, h.key_dim,
-              captures->queries.data() +
-                  ((static_cast<size_t>(layer) * captures->tokens + index) * h.heads + head) * h.key_dim);
+          std::copy_n(to, h.key_dim,
+                      &captures->queries[layer][(static_cast<size_t>(index) * h.heads + head) * h.key_dim]);
         }
       }
       continue;
@@ -147,6 +164,9 @@ void Pass::add_query_statistics(int layer, const ggml_tensor* q, int thread, int
   for (const Piece& piece : pieces) {
     Captures* captures = piece.run->captures;
     if (!captures || !captures->query_statistics) continue;
+    const auto earlier = piece.run->positions.first(piece.first);
+    const auto before = static_cast<size_t>(
+        earlier.end() - std::lower_bound(earlier.begin(), earlier.end(), captures->first_counted));
     for (int head = thread; head < h.heads; head += threads) {
       queries.clear();
       for (int t = 0; t < piece.count; t++) {
@@ -155,8 +175,8 @@ void Pass::add_query_statistics(int layer, const ggml_tensor* q, int thread, int
         normalise(row(q, piece.row + t) + head * d, &queries[queries.size() - d], d,
                   network->layers()[layer].q_norm, h.norm_epsilon);
       }
-      const size_t at = (static_cast<size_t>(layer) * h.heads + head) * d;
-      add_moments(queries, d, &captures->query_sums[at], &captures->query_products[at * d]);
+      add_moments(queries, d, before, &captures->query_means[layer][static_cast<size_t>(head) * d],
+                  &captures->query_moments[layer][head * triangle(d)]);
     }
   }
 }

@@ -60,7 +60,7 @@ inline SlowAttention slow_attention(const EvictCase& c, int layer, int query_hea
   const int tokens = c.captures.tokens;
   for (int t = tokens - window; t < tokens; t++) {
     const float* query =
-        &c.captures.queries[((static_cast<size_t>(layer) * tokens + t) * h.heads + query_head) * h.key_dim];
+        &c.captures.queries[layer][(static_cast<size_t>(t) * h.heads + query_head) * h.key_dim];
     std::vector<double> logits;
     for (size_t j = 0; j < slow.keys.size(); j++) {
       const Position p = slow.positions[j], at = c.window_positions[t];

@@ -72,15 +72,20 @@ struct EvictCase {
     }
     captures.window = captures.tokens = setup.queries;
     const Hparams& h = network.hparams();
-    captures.queries.resize(static_cast<size_t>(h.layers) * setup.queries * h.heads * h.key_dim);
-    for (float& x : captures.queries) x = normal(random) * 0.7F;
+    for (int layer = 0; layer < h.layers; layer++) {
+      auto& queries = captures.queries.emplace_back(static_cast<size_t>(setup.queries) * h.heads * h.key_dim);
+      for (float& x : queries) x = normal(random) * 0.7F;
+    }
     window_positions = range(setup.entries - setup.queries, setup.entries);
   }
 
   LayerView view(int layer) const { return {layer, cache, network, captures, 0, window_positions}; }
   std::vector<std::vector<int>> select(const Policy& policy, const Budget& budget,
                                        const EvictOptions& options = {}) const {
-    return kvedit::select(policy, cache, network, captures, window_positions, budget, options);
+    return kvedit::select(policy, cache, network, capture(), window_positions, budget, options);
+  }
+  Capture capture() const {
+    return [this](const Needs&) { return captures; };
   }
 
   static constexpr int kKeyDim = 8;

@@ -3,9 +3,7 @@
 // norm folded in where there is one. (That norm's division by the RMS of a whole row is left out.)
 #pragma once
 
-#include <deque>
-#include <mutex>
-#include <span>
+#include <utility>
 #include <vector>
 
 #include "cache/page_pool.h"
@@ -14,31 +12,25 @@
 
 namespace kvedit {
 
-/// [d_model][heads * value_dim] f32 of a layer.
-std::vector<float> output_projection(const Network& network, int layer);
-
-/// Grams of the slices: with them |v W_h|^2 = v (W_h W_h^T) v^T costs value_dim^2, not d_model * value_dim.
-/// A layer's are made at its first use. Thread-safe.
-class OutputGrams {
+/// The rows of a layer's projection [d_model][heads * value_dim] in f32, in parts: the whole would be a good
+/// share of a cache.
+class OutputRows {
  public:
-  /// The network's, which keeps them.
-  static const OutputGrams& of(const Network& network);
-  explicit OutputGrams(const Network& network);
-
-  /// [heads][value_dim][value_dim]: W_h W_h^T.
-  std::span<const float> heads(int layer) const;
-  /// [kv_heads][pairs][value_dim][value_dim]: W_h W_h'^T of the pairs h <= h' of a group, in the order
-  /// (0, 0), (0, 1), ... (1, 1), ...
-  std::span<const float> pairs(int layer) const;
+  OutputRows(const Network& network, int layer);
+  /// Columns [begin, end) of row i. Valid until the next call.
+  const float* row(int i, int begin, int end);
 
  private:
-  struct Layer {
-    std::once_flag heads_made, pairs_made;
-    std::vector<float> heads, pairs;
-  };
-  const Network& network_;
-  mutable std::deque<Layer> layers_;
+  const LayerWeights& weights_;
+  std::vector<float> row_;
 };
+
+/// Of query heads of a group, counted within it.
+using HeadPairs = std::vector<std::pair<int, int>>;
+
+/// [pairs][value_dim][value_dim]: the Grams W_a W_b^T of heads of a KV head's group. With them
+/// v W_a W_b^T v^T costs value_dim^2, not d_model * value_dim. Throws Error(no_memory).
+std::vector<float> output_grams(const Network& network, int layer, int kv_head, const HeadPairs& pairs);
 
 /// M [rows][columns] times 64 vectors at once; the shape is fixed when it is made.
 class TimesColumns {
@@ -53,8 +45,19 @@ class TimesColumns {
   std::vector<float> product_;
 };
 
-/// forms [count][size]: v_j G v_j^T of each Gram G [value_dim][value_dim] for the entries j of a lane.
-std::vector<float> quadratic_forms(std::span<const PageRef> pages, const PageShape& shape,
-                                   std::span<const float> grams, int size);
+/// v_j G v_j^T of Grams G [count][value_dim][value_dim] for the entries j of a page.
+class QuadraticForms {
+ public:
+  QuadraticForms(std::vector<float> grams, const PageShape& shape);
+  /// [count][64]. Columns past the page's count are undefined. Valid until the next call.
+  const float* of(const Page& page);
+
+ private:
+  std::vector<float> grams_;
+  size_t dim_, count_;
+  PageRows rows_;
+  TimesColumns times_;
+  std::vector<float> forms_;
+};
 
 }  // namespace kvedit

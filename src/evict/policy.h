@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "cache/cache.h"
 #include "compute/engine.h"
+#include "evict/entry_set.h"
 #include "kvedit/evict.h"
 #include "model/network.h"
 
@@ -49,11 +51,14 @@ struct Needs {
   bool all_queries() const { return attention_mass || query_statistics; }
 };
 
+/// A pass over the context's last tokens that captures what is needed; nothing where nothing is.
+using Capture = std::function<Captures(const Needs&)>;
+
 struct LayerView {
   int layer = 0;
   const Cache& cache;
   const Network& network;
-  const Captures& captures;  // filled as Needs asked
+  const Captures& captures;  // filled as Needs asked, at least for this layer
   uint64_t seed = 0;
   std::span<const Position> window_positions = {};  // [captures.tokens], of the captured queries
   int pending = 0;  // the last so many entries of every lane are there for their queries alone
@@ -94,11 +99,11 @@ class Allocator {
   virtual std::vector<int> allocate(std::span<const Candidates> lanes, int kv_heads, size_t budget) const = 0;
 };
 
-/// The entries of a lane that compete, indices into the lane, ascending.
+/// The entries of a lane that compete.
 struct Contestants {
   int layer = 0;
   int head = 0;
-  std::vector<int> entries;
+  EntrySet entries;
 };
 
 /// What a selector chooses from: whole layers in order. Combinators make smaller ones of it.
@@ -107,11 +112,12 @@ struct Contest {
   std::vector<Contestants> lanes;
 
   size_t size() const;  // entries, over all lanes
-  std::vector<Candidates> candidates(const Scorer& scorer) const;
+  /// [lanes] the scorer's scores, as Scoring::candidates.
+  std::span<const Candidates> candidates(const Scorer& scorer) const;
 };
 
-/// [lane of the contest] the entries chosen, indices into the lane, ascending.
-using Picks = std::vector<std::vector<int>>;
+/// [lane of the contest] the entries chosen.
+using Picks = std::vector<EntrySet>;
 
 /// A way to spend a budget: a scorer and an allocator, or a combinator of selectors.
 class Selector {
@@ -151,12 +157,13 @@ Policy make_policy(std::string_view text);
 /// A budget that the cache meets as it stands (100 %, or no fewer tokens or bytes than it has) keeps
 /// everything. Otherwise unreachable entries go first and do not count; sinks and recent entries stay;
 /// the rest compete for what is left. A budget of bytes sets a rounding up of every lane to whole pages
-/// aside, so the packed pages never pass it. window_positions: [captures.tokens], of the captured
-/// queries. The last `pending` entries of every lane, of tokens that will be forwarded again, are neither
+/// aside, so the packed pages never pass it. `capture` is called for each scorer that needs something, or
+/// once for several that share. positions: of the context's last tokens, as many as a pass may capture
+/// queries of. The last `pending` entries of every lane, of tokens that will be forwarded again, are neither
 /// counted nor in the result. Throws Error(out_of_range) naming both numbers when the budget is below what is
 /// always kept, Error(cancelled).
 std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, const Network& network,
-                                     const Captures& captures, std::span<const Position> window_positions,
+                                     const Capture& capture, std::span<const Position> positions,
                                      const Budget& budget, const EvictOptions& options, int threads = 1,
                                      int pending = 0);
 

@@ -25,10 +25,9 @@ class Scored : public Selector {
     const auto lanes = contest.candidates(*scorer_);
     const int kv_heads = contest.scoring.view(0).cache.kv_heads();
     const auto counts = allocator_->allocate(lanes, kv_heads, budget);
-    Picks picks(lanes.size());
+    Picks picks;
     for (size_t i = 0; i < lanes.size(); i++) {
-      for (const int at : highest(lanes[i].scores, counts[i]))
-        picks[i].push_back(contest.lanes[i].entries[at]);
+      picks.push_back(contest.lanes[i].entries.at(highest(lanes[i].scores, counts[i])));
     }
     return picks;
   }

@@ -1,8 +1,11 @@
-// The scores of one eviction: a scorer's are made when they are first asked for, by several threads, and
-// kept, since combinators come back for those of their base.
+// The scores of one eviction and the passes they are made from. A scorer's are made when they are first asked
+// for, by several threads, and kept, since `critical` comes back for those of its base. Both go when they
+// have served: at no time does more than the scores of one scorer over all lanes, or what one pass captured,
+// stand beside the cache, but for a combinator that asks for several at once.
 #pragma once
 
 #include <map>
+#include <vector>
 
 #include "evict/policy.h"
 
@@ -10,24 +13,49 @@ namespace kvedit {
 
 class Scoring {
  public:
-  /// view: of any layer. scorers: how many will be asked, for the progress.
-  Scoring(const LayerView& view, int scorers, int threads, Progress progress);
+  /// view: of any layer; its captures and window_positions are left to the passes. positions: the context's
+  /// last, as many as a pass may capture. scorers: how many will be asked, for the progress.
+  Scoring(const LayerView& view, Capture capture, std::span<const Position> positions, int scorers,
+          int threads, Progress progress);
+  Scoring(const Scoring&) = delete;
+  Scoring& operator=(const Scoring&) = delete;
 
-  /// Throws what the scorer throws, Error(invalid_argument) when it gives another number of scores than
-  /// there are entries, Error(cancelled).
-  const LayerScores& of(const Scorer& scorer, int layer);
+  /// [lanes] the scores of those lanes' entries, whole layers in order; the entries of a lane may not change
+  /// until release(). A view into this. Throws what the scorer throws, Error(invalid_argument) when it gives
+  /// another number of scores than there are entries, Error(cancelled).
+  std::span<const Candidates> candidates(const Scorer& scorer, std::span<const Contestants> lanes);
+  /// Frees the scores of these lanes' layers. What asks for them again makes them again.
+  void release(std::span<const Contestants> lanes);
+  /// A pass for so many scorers at once; a scorer for which there was none gets its own. A layer's captures
+  /// go when that many have scored it.
+  void capture(const Needs& needs, int scorers);
+  /// Valid until the next pass.
   LayerView view(int layer) const;
 
  private:
-  LayerScores score(const Scorer& scorer, int layer) const;
-  std::vector<LayerScores> score_layers(const Scorer& scorer);
-  void report(size_t layers) const;
+  enum class Stage : uint8_t { missing, of_entries, of_contestants };
+  struct Scores {
+    std::vector<Candidates> lanes;  // [layer * kv_heads + head]
+    std::vector<Stage> stages;      // [layer]
+  };
+  void make(const Scorer& scorer, Scores& scores, int begin, int end);
+  void make_layer(const Scorer& scorer, Scores& scores, int layer);
+  bool captured(const Needs& needs, std::span<const int> layers) const;
+  void count_use(int layer);
+  void report(size_t done) const;
 
+  Captures captures_;
+  Needs needs_;            // what they were made for
+  int uses_ = 0;           // scorers they were made for
+  std::vector<int> used_;  // [layer] scorers that had them
   LayerView view_;
-  size_t total_;  // layers to score, over all scorers
+  Capture capture_;
+  std::span<const Position> positions_;
+  size_t total_;     // layers to score, over all scorers
+  size_t done_ = 0;  // of them
   int threads_;
   Progress progress_;
-  std::map<const Scorer*, std::vector<LayerScores>> scores_;  // [layer]
+  std::map<const Scorer*, Scores> scores_;
 };
 
 }  // namespace kvedit

@@ -115,7 +115,7 @@ int LayerView::first_reachable(int head) const {
 }
 
 std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, const Network& network,
-                                     const Captures& captures, std::span<const Position> window_positions,
+                                     const Capture& capture, std::span<const Position> positions,
                                      const Budget& budget, const EvictOptions& options, int threads,
                                      int pending) {
   check(budget);
@@ -135,7 +135,8 @@ std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, c
     return kept;
   }
 
-  LayerView view{0, cache, network, captures, options.seed, window_positions, pending};
+  const Captures none;
+  LayerView view{0, cache, network, none, options.seed, {}, pending};
   std::vector<Split> lanes;
   size_t always = 0;
   for (view.layer = 0; view.layer < cache.layers(); view.layer++) {
@@ -152,19 +153,21 @@ std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, c
   }
 
   policy.selector->check(network);
-  Scoring scoring(view, policy.selector->scorers(), threads, options.progress);
-  Contest contest{scoring, {}};
-  for (size_t i = 0; i < lane_count; i++) {
-    const int lane = static_cast<int>(i);
-    contest.lanes.push_back({lane / kv_heads, lane % kv_heads, range(lanes[i].begin, lanes[i].end)});
+  Picks picks;
+  {  // the scores go before there are lists
+    Scoring scoring(view, capture, positions, policy.selector->scorers(), threads, options.progress);
+    Contest contest{scoring, {}};
+    for (size_t i = 0; i < lane_count; i++) {
+      const int lane = static_cast<int>(i);
+      contest.lanes.push_back({lane / kv_heads, lane % kv_heads, EntrySet(lanes[i].begin, lanes[i].end)});
+    }
+    picks = policy.selector->select(contest, room - always);
   }
-  const Picks picks = policy.selector->select(contest, room - always);
   for (size_t i = 0; i < lane_count; i++) {
     const Split& lane = lanes[i];
-    kept[i] = range(lane.reach, lane.begin);
-    kept[i].insert(kept[i].end(), picks[i].begin(), picks[i].end());
-    const auto recent = range(lane.end, lane.size);
-    kept[i].insert(kept[i].end(), recent.begin(), recent.end());
+    picks[i] |= EntrySet(lane.reach, lane.begin);
+    picks[i] |= EntrySet(lane.end, lane.size);
+    kept[i] = picks[i].list();
   }
   return kept;
 }

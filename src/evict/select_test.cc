@@ -152,7 +152,7 @@ TEST(SelectTest, ThreadsScoreTheSameAndStopTogether) {
   const EvictCase c({.layers = 9, .queries = 8});
   const Policy policy = make_policy("mix(random;laprox-joint+global):window=8");
   const auto select_with = [&](int threads, const EvictOptions& options) {
-    return select(policy, c.cache, c.network, c.captures, c.window_positions, Budget::fraction(0.5), options,
+    return select(policy, c.cache, c.network, c.capture(), c.window_positions, Budget::fraction(0.5), options,
                   threads);
   };
   size_t last = 0;
@@ -170,7 +170,8 @@ TEST(SelectTest, ThreadsScoreTheSameAndStopTogether) {
   EvictCase broken({.layers = 9});
   broken.captures = {};
   EXPECT_EQ(error_of([&] {
-              select(policy, broken.cache, broken.network, broken.captures, {}, Budget::fraction(0.5), {}, 4);
+              select(policy, broken.cache, broken.network, broken.capture(), {}, Budget::fraction(0.5), {},
+                     4);
             }).first,
             ErrorCode::invalid_argument);
 }

@@ -11,17 +11,19 @@ WindowAttention::WindowAttention(const LayerView& view, int head, int window) {
   const Captures& captures = view.captures;
   const size_t row = static_cast<size_t>(h.heads) * h.key_dim;
   const int captured = captures.tokens;
-  if (captured < 1 || captures.queries.size() != row * h.layers * captured) {
-    fail(ErrorCode::invalid_argument, "evict", captures.queries.size(), " query elements captured for ",
-         captured, " tokens of ", h.layers, " layers");
+  const auto layer = static_cast<size_t>(view.layer);
+  const size_t elements = layer < captures.queries.size() ? captures.queries[layer].size() : 0;
+  if (captured < 1 || elements != row * captured) {
+    fail(ErrorCode::invalid_argument, "evict", elements, " query elements of layer ", layer, " captured for ",
+         captured, " tokens");
   }
   if (view.window_positions.size() != static_cast<size_t>(captured)) {
     fail(ErrorCode::invalid_argument, "evict", view.window_positions.size(), " positions for ", captured,
          " captured queries");
   }
   const int tokens = std::min(window, captured);
-  const size_t first = static_cast<size_t>(view.layer) * captured + captured - tokens;  // row of queries
-  task_.queries = captures.queries.data() + first * row + static_cast<size_t>(head) * h.group() * h.key_dim;
+  task_.queries = captures.queries[layer].data() + static_cast<size_t>(captured - tokens) * row +
+                  static_cast<size_t>(head) * h.group() * h.key_dim;
   task_.query_stride = row;
   task_.positions = view.window_positions.last(tokens);
   task_.group = h.group();

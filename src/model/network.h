@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/rope.h"
-#include "model/derived.h"
 
 struct ggml_tensor;
 
@@ -83,7 +82,6 @@ class Network {
   const std::string& weight_types() const { return weight_types_; }
   /// xxHash of metadata, tensor table and a sample of each tensor's bytes: the model's identity in snapshots.
   uint64_t fingerprint() const { return fingerprint_; }
-  const Derived& derived() const { return derived_; }
 
  protected:
   Network() = default;
@@ -96,7 +94,6 @@ class Network {
   size_t weight_bytes_ = 0;
   std::string weight_types_;
   uint64_t fingerprint_ = 0;
-  Derived derived_;
 };
 
 }  // namespace kvedit

@@ -171,38 +171,41 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
   const Transcript& t = edited.transcript;
   const int cached = t.size() - 1;
   if (cached < 1) fail(ErrorCode::invalid_argument, "evict", "the cache is empty");
-  const Needs needs = policy.needs();
-  Captures captures;
-  captures.window = needs.window_queries;
-  captures.attention_mass = needs.attention_mass;
-  captures.query_statistics = needs.query_statistics;
-  captures.similarity = needs.similarity;
-  captures.first_counted = needs.first_counted;
   const Hparams& h = model->network().hparams();
-  int again = std::min(needs.window_queries, t.size());
-  if (needs.all_queries()) {
-    again = std::max(again, 1 + held_tail(edited.cache, std::span(t.positions).first(cached)));
-    // A tail that ends where windows were freed would be longer.
-    if (again < t.size())
-      require_window(edited.cache, h, t.positions[t.size() - again - 1] + h.window - 1, "evict", name);
-  }
+  const int tail =
+      policy.needs().all_queries() ? 1 + held_tail(edited.cache, std::span(t.positions).first(cached)) : 0;
+  const auto tokens_of = [&](const Needs& needs) {  // the last so many once more
+    return std::max(std::min(needs.window_queries, t.size()), needs.all_queries() ? tail : 0);
+  };
+  const int again = tokens_of(policy.needs());
+  // A tail that ends where windows were freed would be longer.
+  if (policy.needs().all_queries() && again < t.size())
+    require_window(edited.cache, h, t.positions[t.size() - again - 1] + h.window - 1, "evict", name);
   const auto positions = std::span<const Position>(t.positions).last(again);
   if (again > 0) require_window(edited.cache, h, positions.front(), "evict", name);
   std::vector<std::vector<int>> kept;
   {
     const Loan pending(edited.cache, positions.last(std::min(again, 1)));
-    if (again > 0) {  // the last tokens once more: nothing is kept for evictions to come
+    const auto capture = [&](const Needs& needs) {  // nothing is kept for evictions to come
+      const int tokens = tokens_of(needs);
+      Captures captures;
+      if (tokens == 0) return captures;
+      captures.window = needs.window_queries;
+      captures.attention_mass = needs.attention_mass;
+      captures.query_statistics = needs.query_statistics;
+      captures.similarity = needs.similarity;
+      captures.first_counted = needs.first_counted;
       Run run;
       run.cache = &edited.cache;
-      run.read_only = again - 1;
-      run.tokens = std::span<const Token>(t.tokens).last(again);
-      run.positions = positions;
+      run.read_only = tokens - 1;
+      run.tokens = std::span<const Token>(t.tokens).last(tokens);
+      run.positions = std::span<const Position>(t.positions).last(tokens);
       run.captures = &captures;
       const ModelImpl::Lease engine(*model);
       engine->forward({&run, 1}, {.progress = evict_options.progress});
-    }
-    kept = select(policy, edited.cache, model->network(), captures,
-                  positions.last(static_cast<size_t>(captures.tokens)), budget, evict_options,
+      return captures;
+    };
+    kept = select(policy, edited.cache, model->network(), capture, positions, budget, evict_options,
                   model->info().threads, pending.size());
   }
   const double score_ms = watch.ms();

@@ -23,7 +23,7 @@ class ValueNorms {
  public:
   explicit ValueNorms(const LayerView& view)
       : view_(view),
-        projection_(output_projection(view.network, view.layer)),
+        rows_(view.network, view.layer),
         times_(view.network.hparams().d_model, view.network.hparams().value_dim) {}
 
   std::vector<float> of_lane(int head) {
@@ -48,19 +48,18 @@ class ValueNorms {
   }
 
  private:
-  std::vector<float> slice_of(int query_head) const {  // [d_model][value_dim]
+  std::vector<float> slice_of(int query_head) {  // [d_model][value_dim]
     const Hparams& h = view_.network.hparams();
-    const size_t width = static_cast<size_t>(h.heads) * h.value_dim;
-    std::vector<float> slice;
+    std::vector<float> slice(static_cast<size_t>(h.d_model) * h.value_dim);
     for (int i = 0; i < h.d_model; i++) {
-      const auto row = projection_.begin() + static_cast<ptrdiff_t>(i * width + query_head * h.value_dim);
-      slice.insert(slice.end(), row, row + h.value_dim);
+      std::copy_n(rows_.row(i, query_head * h.value_dim, (query_head + 1) * h.value_dim), h.value_dim,
+                  &slice[static_cast<size_t>(i) * h.value_dim]);
     }
     return slice;
   }
 
   LayerView view_;
-  std::vector<float> projection_;
+  OutputRows rows_;
   TimesColumns times_;
 };
 
@@ -81,24 +80,23 @@ class Critical : public Selector {
       const int layer = lanes[begin].layer;
       ValueNorms norms(contest.scoring.view(layer));
       for (; begin < lanes.size() && lanes[begin].layer == layer; begin++) {
-        const auto& entries = contest.lanes[begin].entries;
-        if (picks[begin].empty() || picks[begin].size() == entries.size()) continue;
-        picks[begin] =
-            in_stages(lanes[begin].scores, entries, norms.of_lane(lanes[begin].head), picks[begin].size());
+        const EntrySet& entries = contest.lanes[begin].entries;
+        const int count = picks[begin].size();
+        if (count == 0 || count == entries.size()) continue;
+        picks[begin] = in_stages(lanes[begin].scores, entries, norms.of_lane(lanes[begin].head), count);
       }
     }
     return picks;
   }
 
  private:
-  std::vector<int> in_stages(std::vector<float> scores, std::span<const int> entries,
-                             std::span<const float> norms, size_t count) const {
+  EntrySet in_stages(std::vector<float> scores, const EntrySet& contestants, std::span<const float> norms,
+                     int count) const {
+    const auto entries = contestants.list();
     const auto first = highest(scores, static_cast<size_t>(first_ * static_cast<double>(count)));
     for (size_t i = 0; i < scores.size(); i++) scores[i] = (scores[i] + epsilon_) * norms[entries[i]];
     for (const int i : first) scores[i] = std::numeric_limits<float>::infinity();
-    std::vector<int> picks;
-    for (const int i : highest(scores, count)) picks.push_back(entries[i]);
-    return picks;
+    return contestants.at(highest(scores, count));
   }
 
   std::unique_ptr<Selector> base_;

@@ -1,12 +1,11 @@
 // Two policies for one cache: the first spends its share of the budget, the second the rest among what is
 // left. What a scorer of keys keeps for retrieval and what a scorer of attention keeps for the text to come
 // differ, and a share of each serves both.
-#include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <utility>
 
 #include "evict/parts.h"
+#include "evict/scoring.h"
 
 namespace kvedit {
 namespace {
@@ -27,19 +26,12 @@ class Mix : public Selector {
   Picks select(const Contest& contest, size_t budget) const override {
     const auto of_first = static_cast<size_t>(std::llround(share_ * static_cast<double>(budget)));
     Picks picks = first_->select(contest, of_first);
-    Contest left{contest.scoring, contest.lanes};
-    for (size_t i = 0; i < picks.size(); i++) {
-      auto& entries = left.lanes[i].entries;
-      entries.clear();
-      std::set_difference(contest.lanes[i].entries.begin(), contest.lanes[i].entries.end(), picks[i].begin(),
-                          picks[i].end(), std::back_inserter(entries));
-    }
+    contest.scoring.release(contest.lanes);  // nobody above a mix asks for its scores
+    Contest left = contest;
+    for (size_t i = 0; i < picks.size(); i++) left.lanes[i].entries -= picks[i];
     const Picks more = second_->select(left, budget - of_first);
-    for (size_t i = 0; i < picks.size(); i++) {
-      const auto middle = static_cast<ptrdiff_t>(picks[i].size());
-      picks[i].insert(picks[i].end(), more[i].begin(), more[i].end());
-      std::inplace_merge(picks[i].begin(), picks[i].begin() + middle, picks[i].end());
-    }
+    contest.scoring.release(contest.lanes);
+    for (size_t i = 0; i < picks.size(); i++) picks[i] |= more[i];
     return picks;
   }
 

@@ -21,7 +21,7 @@
 namespace kvedit {
 namespace {
 
-constexpr int kWindow = 32;  // tokens, unless the base wants more
+constexpr Needs kSimilarities{.window_queries = 32, .similarity = true};  // unless the base wants more
 
 // Sum of squared distances from the mean of sorted[begin, end).
 double scatter(std::span<const double> sorted, size_t begin, size_t end) {
@@ -54,14 +54,16 @@ class Squeeze : public Selector {
  public:
   Squeeze(std::unique_ptr<Selector> base, double least) : base_(std::move(base)), least_(least) {}
 
-  Needs needs() const override {
-    return base_->needs() | Needs{.window_queries = kWindow, .similarity = true};
-  }
+  Needs needs() const override { return base_->needs() | kSimilarities; }
   void check(const Network& network) const override { base_->check(network); }
   const Scorer* scorer() const override { return base_->scorer(); }
   int scorers() const override { return base_->scorers(); }
 
   Picks select(const Contest& contest, size_t budget) const override {
+    if (contest.lanes.front().layer == contest.lanes.back().layer) return base_->select(contest, budget);
+    // A pass over all tokens is one apart: for similarities the states of all layers are kept by blocks.
+    const bool apart = base_->needs().all_queries();
+    contest.scoring.capture(apart ? kSimilarities : needs(), apart ? 0 : scorers());
     std::vector<Contest> layers;
     std::vector<size_t> room;
     for (const Contestants& lane : contest.lanes) {
@@ -73,6 +75,7 @@ class Squeeze : public Selector {
       room.back() += lane.entries.size();
     }
     const auto budgets = in_proportion(weights(layers), room, budget);
+    if (apart) contest.scoring.capture(base_->needs(), scorers());
     Picks picks;
     for (size_t i = 0; i < layers.size(); i++) {
       for (auto& lane : base_->select(layers[i], budgets[i])) picks.push_back(std::move(lane));

@@ -87,10 +87,14 @@ class ExpectedAttention : public Scorer {
   LayerScores score(const LayerView& view) const override {
     const Hparams& h = view.network.hparams();
     const Captures& captures = view.captures;
-    const size_t dims = static_cast<size_t>(h.layers) * h.heads * h.key_dim;
-    if (captures.query_sums.size() != dims || captures.query_products.size() != dims * h.key_dim) {
-      fail(ErrorCode::invalid_argument, "evict", "query statistics captured in ", captures.query_sums.size(),
-           " and ", captures.query_products.size(), " elements, not ", dims, " and ", dims * h.key_dim);
+    const auto elements = [&](const auto& layers) {
+      return static_cast<size_t>(view.layer) < layers.size() ? layers[view.layer].size() : 0;
+    };
+    const size_t means = static_cast<size_t>(h.heads) * h.key_dim, moments = h.heads * triangle(h.key_dim);
+    if (elements(captures.query_means) != means || elements(captures.query_moments) != moments) {
+      fail(ErrorCode::invalid_argument, "evict", "query statistics captured in ",
+           elements(captures.query_means), " and ", elements(captures.query_moments), " elements, not ",
+           means, " and ", moments);
     }
     const MeanRotation rotation((*h.ropes)[view.layer], view.cache.last_position() + 1, options_.future);
     LayerScores scores(h.kv_heads);
@@ -115,16 +119,15 @@ class ExpectedAttention : public Scorer {
     const int d = h.key_dim;
     const double n = std::max(1, view.captures.counted);
     const double scale = h.attention_scale;
-    const size_t at = (static_cast<size_t>(view.layer) * h.heads + query_head) * d;
-    std::vector<double> mean(d);
-    for (int i = 0; i < d; i++) mean[i] = view.captures.query_sums[at + i] / n;
+    const double* means = &view.captures.query_means[view.layer][static_cast<size_t>(query_head) * d];
+    const float* moments = &view.captures.query_moments[view.layer][query_head * triangle(d)];
+    std::vector<double> mean(means, means + d);
     Exponent exponent;
     if (options_.covariance) {
       std::vector<double> covariance(static_cast<size_t>(d) * d);
       for (int i = 0; i < d; i++) {
         for (int j = 0; j <= i; j++) {
-          const double moment = view.captures.query_products[(at + i) * d + j] / n;
-          covariance[i * d + j] = covariance[j * d + i] = moment - mean[i] * mean[j];
+          covariance[i * d + j] = covariance[j * d + i] = moments[triangle(i) + j] / n;
         }
       }
       for (int i = 0; i < d; i++) rotation.turn(&covariance[static_cast<size_t>(i) * d], 1);
@@ -152,6 +155,7 @@ class ExpectedAttention : public Scorer {
     const auto n = static_cast<size_t>(lane.size());
     std::vector<float> rows(exponents.size() * n);  // [group][entries]
     std::vector<float> norms;                       // [entries]
+    norms.reserve(n);
     PageRows page_rows(view.cache.pool()->shape());
     float column[kPageEntries];
     size_t first = 0;

@@ -14,22 +14,32 @@ struct Case : EvictCase {
     std::mt19937 random(setup.seed + 100);
     std::normal_distribution<float> normal;
     captures.counted = tokens;
-    captures.query_sums.resize(static_cast<size_t>(h.layers) * h.heads * kDim);
-    captures.query_products.resize(captures.query_sums.size() * kDim);
-    for (size_t head = 0; head < static_cast<size_t>(h.layers) * h.heads; head++) {
+    for (int head = 0; head < h.layers * h.heads; head++) {
+      if (head % h.heads == 0) {
+        captures.query_means.emplace_back();
+        captures.query_moments.emplace_back();
+      }
       std::vector<float> mean(kDim);
       for (float& m : mean) m = normal(random);
       Matrix of_head;
       for (int t = 0; t < tokens; t++) {
         of_head.emplace_back();
         for (int i = 0; i < kDim; i++) of_head.back().push_back(mean[i] + 0.5 * normal(random));
-        for (int i = 0; i < kDim; i++) {
-          captures.query_sums[head * kDim + i] += of_head.back()[i];
-          for (int j = 0; j <= i; j++) {
-            captures.query_products[(head * kDim + i) * kDim + j] += of_head.back()[i] * of_head.back()[j];
-          }
+      }
+      const auto mean_of = [&](const auto& value) {
+        double sum = 0;
+        for (const auto& q : of_head) sum += value(q);
+        return sum / tokens;
+      };
+      std::vector<double> means;
+      for (int i = 0; i < kDim; i++) means.push_back(mean_of([&](const auto& q) { return q[i]; }));
+      for (int i = 0; i < kDim; i++) {
+        for (int j = 0; j <= i; j++) {
+          captures.query_moments.back().push_back(static_cast<float>(
+              tokens * mean_of([&](const auto& q) { return (q[i] - means[i]) * (q[j] - means[j]); })));
         }
       }
+      captures.query_means.back().insert(captures.query_means.back().end(), means.begin(), means.end());
       queries.push_back(of_head);
     }
   }
@@ -153,7 +163,7 @@ TEST(ExpectedAttentionTest, SlidingAndEvictedLanesCountWhatTheyHold) {
 
 TEST(ExpectedAttentionTest, RefusesCapturesThatDoNotFit) {
   Case c({}, 20);
-  c.captures.query_products.pop_back();
+  c.captures.query_moments[0].pop_back();
   const auto [code, message] = error_of([&] { make_policy("expected-attention").scorer->score(c.view(0)); });
   EXPECT_EQ(code, ErrorCode::invalid_argument);
 }

@@ -33,51 +33,51 @@ enum class Normalise { layer_sum, output_norm, none };
 
 struct Options {
   WindowOptions window;
-  bool l1;  // of the attention's column, over the window
   Normalise normalise;
-  float near = 1;  // times what is pooled; below 1 an entry's own term counts beside it
+  bool joint = false;  // of the group's heads, or head by head
+  bool l1 = false;     // of the attention's column, over the window, head by head
+  float near = 1;      // times what is pooled; below 1 an entry's own term counts beside it
 };
 
-using Pairs = std::vector<std::pair<int, int>>;  // of query heads of a group
-
-Pairs pairs_of(int group) {
-  Pairs pairs;
+HeadPairs all_pairs(int group) {
+  HeadPairs pairs;
   for (int a = 0; a < group; a++) {
     for (int b = a; b < group; b++) pairs.emplace_back(a, b);
   }
   return pairs;
 }
 
-// [pairs][size] <A_a[:,j], A_b[:,j]> over the window's queries.
-std::vector<float> column_products(const WindowAttention& attention, const Pairs& pairs, int size) {
-  std::vector<float> products(pairs.size() * size);
-  attention.for_pages([&](int first, int count, std::span<const float> weights) {
-    for (size_t p = 0; p < pairs.size(); p++) {
-      float sums[kPageEntries] = {};
-      for (int t = 0; t < attention.tokens(); t++) {
-        const float* row = &weights[static_cast<size_t>(t) * attention.group() * kPageEntries];
-        const float* a = row + static_cast<size_t>(pairs[p].first) * kPageEntries;
-        const float* b = row + static_cast<size_t>(pairs[p].second) * kPageEntries;
-        for (int c = 0; c < kPageEntries; c++) sums[c] += a[c] * b[c];
-      }
-      std::copy_n(sums, count, &products[p * size + first]);
-    }
-  });
-  return products;
+HeadPairs same_heads(int group) {
+  HeadPairs pairs;
+  for (int h = 0; h < group; h++) pairs.emplace_back(h, h);
+  return pairs;
 }
 
-// [group][size] |A_h[:,j]|, L2 or L1.
-std::vector<float> column_norms(const WindowAttention& attention, bool l1, int size) {
-  if (l1) {
-    auto norms = window_means(attention, size);
-    for (float& x : norms) x *= static_cast<float>(attention.tokens());
-    return norms;
+// <A_a[:,j], A_b[:,j]> over the window's queries, for the entries j of a page; weights [tokens * group][64].
+void column_products(const WindowAttention& attention, std::span<const float> weights, int a, int b,
+                     float* to) {
+  std::fill_n(to, kPageEntries, 0.0F);
+  for (int t = 0; t < attention.tokens(); t++) {
+    const float* row = &weights[static_cast<size_t>(t) * attention.group() * kPageEntries];
+    const float* x = row + static_cast<size_t>(a) * kPageEntries;
+    const float* y = row + static_cast<size_t>(b) * kPageEntries;
+    for (int c = 0; c < kPageEntries; c++) to[c] += x[c] * y[c];
   }
-  Pairs same;
-  for (int h = 0; h < attention.group(); h++) same.emplace_back(h, h);
-  auto norms = column_products(attention, same, size);
-  for (float& x : norms) x = std::sqrt(x);
-  return norms;
+}
+
+// |A_h[:,j]|, L2 or L1.
+void column_norms(const WindowAttention& attention, std::span<const float> weights, int head, bool l1,
+                  float* to) {
+  if (!l1) {
+    column_products(attention, weights, head, head, to);
+    for (int c = 0; c < kPageEntries; c++) to[c] = std::sqrt(to[c]);
+    return;
+  }
+  std::fill_n(to, kPageEntries, 0.0F);
+  for (int t = 0; t < attention.tokens(); t++) {
+    const float* row = &weights[(static_cast<size_t>(t) * attention.group() + head) * kPageEntries];
+    for (int c = 0; c < kPageEntries; c++) to[c] += row[c];
+  }
 }
 
 // The norm of the layer's output over the window, |sum_h o_h W_h|_F, from the outputs of its KV heads.
@@ -97,24 +97,35 @@ class OutputNorm {
     }
   }
 
-  float of(const std::vector<float>& projection) const {
-    const size_t width = static_cast<size_t>(h_.heads) * h_.value_dim;
-    TimesColumns times(h_.d_model, static_cast<int>(width));
+  float of(OutputRows projection) const {
+    const int width = h_.heads * h_.value_dim;
     double squares = 0;
-    for (size_t block = 0; block < outputs_.size(); block += kPageEntries * width) {
-      const float* product = times(projection.data(), &outputs_[block]);
-      for (int i = 0; i < h_.d_model * kPageEntries; i++) squares += double{product[i]} * product[i];
+    std::vector<float> rows;  // some of the projection
+    for (int first = 0; first < h_.d_model; first += kRows) {
+      const int count = std::min(kRows, h_.d_model - first);
+      rows.clear();
+      for (int i = first; i < first + count; i++) {
+        const float* row = projection.row(i, 0, width);
+        rows.insert(rows.end(), row, row + width);
+      }
+      TimesColumns times(count, width);
+      for (size_t block = 0; block < outputs_.size(); block += static_cast<size_t>(kPageEntries) * width) {
+        const float* product = times(rows.data(), &outputs_[block]);
+        for (int i = 0; i < count * kPageEntries; i++) squares += double{product[i]} * product[i];
+      }
     }
     return static_cast<float>(std::sqrt(squares));
   }
 
  private:
+  static constexpr int kRows = 64;  // at a time
+
   const Hparams& h_;
   std::vector<bool> added_;
   std::vector<float> outputs_;  // [tokens, rounded up to 64][heads * value_dim]
 };
 
-class Laprox : public Scorer {
+class Laprox final : public Scorer {
  public:
   explicit Laprox(const Options& options) : options_(options) {}
 
@@ -141,7 +152,7 @@ class Laprox : public Scorer {
       for (int head = 0; head < view.cache.kv_heads(); head++) {  // those where nothing competes
         if (!output.added(head)) output.add({view, head, options_.window.window}, head);
       }
-      by = output.of(output_projection(view.network, view.layer));
+      by = output.of({view.network, view.layer});
     }
     if (!(by > 0)) return scores;
     for (auto& lane : scores) {
@@ -150,52 +161,40 @@ class Laprox : public Scorer {
     return scores;
   }
 
- protected:
+ private:
   // [lane.size], not pooled
-  virtual std::vector<float> terms(const LayerView& view, const WindowAttention& attention,
-                                   const Competing& lane) const {
-    const PageShape& shape = view.cache.pool()->shape();
-    const auto all = OutputGrams::of(view.network).heads(view.layer);
-    const size_t group = attention.group();
-    const size_t of_lane = group * shape.value_dim * shape.value_dim;
-    const auto rows =
-        quadratic_forms(attention.pages(), shape, all.subspan(lane.head * of_lane, of_lane), lane.size);
-    const auto columns = column_norms(attention, options_.l1, lane.size);
-    std::vector<float> terms(lane.size);
-    for (size_t i = 0; i < rows.size(); i++) {
-      terms[i % lane.size] += columns[i] * std::sqrt(std::max(0.0F, rows[i])) / static_cast<float>(group);
-    }
-    return terms;
-  }
-
- private:
-  Options options_;
-};
-
-class LaproxJoint final : public Laprox {
- public:
-  using Laprox::Laprox;
-
- private:
   std::vector<float> terms(const LayerView& view, const WindowAttention& attention,
-                           const Competing& lane) const override {
-    const PageShape& shape = view.cache.pool()->shape();
-    const auto all = OutputGrams::of(view.network).pairs(view.layer);
-    const Pairs pairs = pairs_of(attention.group());
-    const size_t of_lane = pairs.size() * shape.value_dim * shape.value_dim;
-    const auto rows =
-        quadratic_forms(attention.pages(), shape, all.subspan(lane.head * of_lane, of_lane), lane.size);
-    const auto columns = column_products(attention, pairs, lane.size);
+                           const Competing& lane) const {
+    const int group = attention.group();
+    const HeadPairs pairs = options_.joint ? all_pairs(group) : same_heads(group);
+    QuadraticForms forms(output_grams(view.network, view.layer, lane.head, pairs),
+                         view.cache.pool()->shape());
     std::vector<float> terms(lane.size);
-    for (size_t p = 0; p < pairs.size(); p++) {
-      const float times = pairs[p].first == pairs[p].second ? 1.0F : 2.0F;  // (h, h') and (h', h)
-      for (int j = 0; j < lane.size; j++) {
-        terms[j] += times * columns[p * lane.size + j] * rows[p * lane.size + j];
+    auto page = attention.pages().begin();
+    attention.for_pages([&](int first, int count, std::span<const float> weights) {
+      const float* form = forms.of(**page++);
+      float columns[kPageEntries];
+      for (const auto& [a, b] : pairs) {
+        if (options_.joint) {
+          const float times = a == b ? 1.0F : 2.0F;  // (a, b) and (b, a)
+          column_products(attention, weights, a, b, columns);
+          for (int c = 0; c < count; c++) terms[first + c] += times * columns[c] * form[c];
+        } else {
+          column_norms(attention, weights, a, options_.l1, columns);
+          for (int c = 0; c < count; c++) {
+            terms[first + c] += columns[c] * std::sqrt(std::max(0.0F, form[c])) / static_cast<float>(group);
+          }
+        }
+        form += kPageEntries;
       }
+    });
+    if (options_.joint) {
+      for (float& s : terms) s = std::sqrt(std::max(0.0F, s));
     }
-    for (float& s : terms) s = std::sqrt(std::max(0.0F, s));
     return terms;
   }
+
+  Options options_;
 };
 
 PolicyParameter normalise_parameter(Normalise normalise) {
@@ -225,7 +224,8 @@ ScorerPart laprox_scorer() {
           .description = "Norm of an entry's attention column times norm of its projected value.",
           .parameters = std::move(parameters),
           .make = [](const Parameters& p) -> std::unique_ptr<Scorer> {
-            return std::make_unique<Laprox>(Options{WindowOptions(p), p.integer("norm") == 1, normalise(p)});
+            return std::make_unique<Laprox>(
+                Options{.window = WindowOptions(p), .normalise = normalise(p), .l1 = p.integer("norm") == 1});
           }};
 }
 
@@ -242,8 +242,10 @@ ScorerPart laprox_joint_scorer() {
           .description = "LaProx with the exact norm of an entry's part of the output of its group's heads.",
           .parameters = std::move(parameters),
           .make = [](const Parameters& p) -> std::unique_ptr<Scorer> {
-            return std::make_unique<LaproxJoint>(
-                Options{WindowOptions(p), false, normalise(p), static_cast<float>(p.get("near"))});
+            return std::make_unique<Laprox>(Options{.window = WindowOptions(p),
+                                                    .normalise = normalise(p),
+                                                    .joint = true,
+                                                    .near = static_cast<float>(p.get("near"))});
           }};
 }
 

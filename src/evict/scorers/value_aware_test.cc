@@ -182,8 +182,8 @@ TEST(ValueAwareTest, LavaIsWindowAttentionTimesTheLargestValue) {
 
 TEST(ValueAwareTest, AnEntryThatHasAllTheWeightIsFinite) {
   EvictCase c({.layers = 1, .kv_heads = 1, .group = 1, .entries = 40, .queries = 1});
-  for (float& q : c.captures.queries) q = 0;
-  c.captures.queries[0] = 1;
+  for (float& q : c.captures.queries[0]) q = 0;
+  c.captures.queries[0][0] = 1;
   std::vector<float> key(EvictCase::kKeyDim), value(EvictCase::kValueDim, 1.0F);
   key[0] = 1000;  // its logit: all others vanish
   const Position at[] = {3};

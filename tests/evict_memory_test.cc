@@ -1,0 +1,105 @@
+// What evicting takes beside the cache, counted by this program's operator new: at most 2 % of the cache (or
+// what a pass captures, where a short context's is more: that does not grow with the context) and the scratch
+// of one lane. Pages are counted by the pool; graph buffers are those that reading the text had.
+#include <malloc.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "session_testing.h"
+
+namespace {
+
+std::atomic<size_t> live = 0;  // bytes
+std::atomic<size_t> most = 0;
+
+void* counted(void* block) {
+  if (!block) throw std::bad_alloc();
+  const size_t now = live += malloc_usable_size(block);
+  for (size_t before = most; before < now && !most.compare_exchange_weak(before, now);) {
+  }
+  return block;
+}
+
+void release(void* block) {
+  if (block) live -= malloc_usable_size(block);
+  std::free(block);
+}
+
+}  // namespace
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kCounts = false;  // the sanitizer's own operators stay
+#else
+constexpr bool kCounts = true;
+void* operator new(size_t size) { return counted(std::malloc(size)); }
+void* operator new(size_t size, std::align_val_t align) {
+  const auto unit = static_cast<size_t>(align);
+  return counted(std::aligned_alloc(unit, (size + unit - 1) / unit * unit));
+}
+void operator delete(void* block) noexcept { release(block); }
+void operator delete(void* block, size_t) noexcept { release(block); }
+void operator delete(void* block, std::align_val_t) noexcept { release(block); }
+void operator delete(void* block, size_t, std::align_val_t) noexcept { release(block); }
+#endif
+
+namespace kvedit {
+namespace {
+
+constexpr int kTokens = 3000;
+constexpr size_t kScratch = 384 * 1024;  // of a lane, a page and a part of the projection; does not grow
+constexpr size_t kForLife = 1 << 20;     // oneDNN's primitives, over all policies; no Grams, no scores
+
+// Every policy, and combinations in which several scorers or combinators meet.
+std::vector<std::string> all_texts(const Model& model) {
+  std::vector<std::string> texts = policy_texts(model);
+  for (const char* text :
+       {"mix(laprox;laprox-joint)", "mix(snapkv+adaptive;h2o+global)", "critical(laprox-joint+global)",
+        "critical(squeeze(snapkv+adaptive))", "squeeze(mix(laprox;keydiff+global))",
+        "mix(critical(snapkv+uniform);squeeze(random+uniform))", "squeeze(h2o+uniform)"}) {
+    texts.emplace_back(text);
+  }
+  return texts;
+}
+
+TEST(EvictMemoryTest, APolicyNeedsLittleBesideTheCache) {
+  if (!kCounts) GTEST_SKIP() << "sanitizers count for themselves";
+  TinySpec spec;
+  spec.layers = 16;
+  spec.heads = 8;
+  spec.kv_heads = 4;
+  spec.key_dim = 64;
+  spec.context = 2 * kTokens;
+  ModelOptions options;
+  options.threads = 1;
+  const auto model = load(spec, options);
+  const std::string shorter = temporary_path("short.kvs"), longer = temporary_path("long.kvs");
+  filled(model, 300).save(shorter);
+  filled(model, kTokens).save(longer);
+  const size_t heads = static_cast<size_t>(spec.layers) * spec.heads;
+  const size_t queries = 32 * heads * spec.key_dim * sizeof(float);
+  const size_t lanes = static_cast<size_t>(spec.layers) * spec.kv_heads;
+  const size_t at_first = live;
+  for (const std::string& text : all_texts(*model)) {
+    SCOPED_TRACE(text);
+    Session::load(model, shorter).evict(text, Budget::fraction(0.6));  // makes its primitives
+    Session session = Session::load(model, longer);
+    const size_t cache = session.stats().bytes;
+    model->reset_high_water();
+    const size_t pages = model->pool().bytes_in_use;
+    const size_t before = live;
+    most = before;
+    session.evict(text, Budget::fraction(0.5));
+    const size_t taken = most - before;
+    std::printf("%-55s %.2f %%\n", text.c_str(),
+                100.0 * static_cast<double>(taken) / static_cast<double>(cache));
+    EXPECT_LE(taken, std::max(cache / 50, queries) + kScratch);
+    EXPECT_LE(model->pool().high_water_bytes, pages + lanes * model->pool().page_bytes)
+        << "the pending token";
+  }
+  EXPECT_LE(live - at_first, kForLife);
+}
+
+}  // namespace
+}  // namespace kvedit
