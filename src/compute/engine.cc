@@ -20,6 +20,11 @@ bool cancelled(void* flag) {
   return static_cast<const std::atomic<bool>*>(flag)->load(std::memory_order_relaxed);
 }
 
+template <typename T>
+void free_at(std::vector<std::vector<T>>& all, size_t at) {
+  if (at < all.size()) std::vector<T>().swap(all[at]);  // = {} would keep its memory
+}
+
 }  // namespace
 
 struct Engine::State {
@@ -49,11 +54,10 @@ struct Engine::State {
 
 void Captures::free_layer(int layer, int kv_heads) {
   const auto at = static_cast<size_t>(layer);
-  if (at < queries.size()) queries[at] = {};
-  if (at < query_means.size()) query_means[at] = {};
-  if (at < query_moments.size()) query_moments[at] = {};
-  for (size_t lane = at * kv_heads; lane < std::min(mass.size(), (at + 1) * kv_heads); lane++)
-    mass[lane] = {};
+  free_at(queries, at);
+  free_at(query_means, at);
+  free_at(query_moments, at);
+  for (int head = 0; head < kv_heads; head++) free_at(mass, at * kv_heads + head);
 }
 
 Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel linear, int block_tokens)

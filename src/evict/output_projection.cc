@@ -40,22 +40,27 @@ const float* OutputRows::row(int i, int begin, int end) {
   return row_.data() + (begin - first);
 }
 
+// Summed over some rows of the projection at a time.
 std::vector<float> output_grams(const Network& network, int layer, int kv_head, const HeadPairs& pairs) {
+  constexpr int kRows = 192;
   const Hparams& h = network.hparams();
   const int dim = h.value_dim, width = h.group() * dim;
-  std::vector<float> columns(static_cast<size_t>(width) * h.d_model);  // [group][value_dim][d_model]
+  const size_t size = static_cast<size_t>(dim) * dim;
+  std::vector<float> columns(static_cast<size_t>(width) * kRows);  // [group][value_dim][count]
+  std::vector<float> part(size), grams(pairs.size() * size);
   OutputRows rows(network, layer);
-  for (int i = 0; i < h.d_model; i++) {
-    const float* row = rows.row(i, kv_head * width, (kv_head + 1) * width);
-    for (int c = 0; c < width; c++) columns[static_cast<size_t>(c) * h.d_model + i] = row[c];
-  }
-  const Gemm& gemm = Gemm::get(GemmType::f32, dim, dim, h.d_model, dim);
-  std::vector<float> grams(pairs.size() * dim * dim);
-  float* next = grams.data();
-  for (const auto& [a, b] : pairs) {
-    const size_t slice = static_cast<size_t>(dim) * h.d_model;
-    run(gemm, &columns[a * slice], &columns[b * slice], next);
-    next += static_cast<size_t>(dim) * dim;
+  for (int first = 0; first < h.d_model; first += kRows) {
+    const int count = std::min(kRows, h.d_model - first);
+    for (int i = 0; i < count; i++) {
+      const float* row = rows.row(first + i, kv_head * width, (kv_head + 1) * width);
+      for (int c = 0; c < width; c++) columns[static_cast<size_t>(c) * count + i] = row[c];
+    }
+    const Gemm& gemm = Gemm::get(GemmType::f32, dim, dim, count, dim);
+    const size_t slice = static_cast<size_t>(dim) * count;
+    for (size_t p = 0; p < pairs.size(); p++) {
+      run(gemm, &columns[pairs[p].first * slice], &columns[pairs[p].second * slice], part.data());
+      for (size_t i = 0; i < size; i++) grams[p * size + i] += part[i];
+    }
   }
   return grams;
 }

@@ -79,7 +79,7 @@ std::span<const Candidates> Scoring::candidates(const Scorer& scorer, std::span<
 void Scoring::release(std::span<const Contestants> lanes) {
   for (auto& [scorer, scores] : scores_) {
     for (const Contestants& lane : lanes) {
-      scores.lanes[lane.layer * view_.cache.kv_heads() + lane.head].scores = {};
+      scores.lanes[lane.layer * view_.cache.kv_heads() + lane.head] = Candidates();
       scores.stages[lane.layer] = Stage::missing;
     }
   }

@@ -2,7 +2,6 @@
 // its value to a score; no query is looked at. The map: model/lkv.h.
 #include <algorithm>
 #include <cmath>
-#include <unordered_map>
 
 #include "cache/page_pool.h"
 #include "evict/lkv_file.h"
@@ -13,21 +12,22 @@
 namespace kvedit {
 namespace {
 
-// Turns keys back to position 0. The lanes of a layer hold mostly the same positions, so angles are kept.
+// Turns keys back to position 0. The lanes of a layer hold mostly the same positions, so those of a page keep
+// their angles.
 class Unrotate {
  public:
-  explicit Unrotate(const Rope& rope) : rope_(rope) {}
+  explicit Unrotate(const Rope& rope)
+      : rope_(rope),
+        positions_(kPageEntries, -1),
+        angles_(size_t{kPageEntries} * 2 * rope.frequencies.size()) {}
 
   /// keys [key_dim][64] -> column c of them into to [key_dim].
   void column(const float* keys, int key_dim, int c, Position position, float* to) {
     const size_t pairs = rope_.frequencies.size();
-    const auto [found, fresh] = first_.try_emplace(position, angles_.size());
-    if (fresh) {
-      angles_.resize(angles_.size() + 2 * pairs);
-      const auto angles = std::span(angles_).last(2 * pairs);
-      rope_.turn(position, angles.first(pairs), angles.last(pairs));
-    }
-    const float* cosines = &angles_[found->second];
+    const auto angles = std::span(angles_).subspan(c * 2 * pairs, 2 * pairs);
+    if (positions_[c] != position) rope_.turn(position, angles.first(pairs), angles.last(pairs));
+    positions_[c] = position;
+    const float* cosines = angles.data();
     const float* sines = cosines + pairs;
     for (int i = 0; i < key_dim; i++) to[i] = keys[static_cast<size_t>(i) * kPageEntries + c];
     for (size_t i = 0; i < pairs; i++) {
@@ -42,8 +42,8 @@ class Unrotate {
 
  private:
   const Rope& rope_;
-  std::unordered_map<Position, size_t> first_;  // where a position's angles start
-  std::vector<float> angles_;                   // [position seen][cosines, sines][pairs]
+  std::vector<Position> positions_;  // [64] of the last page
+  std::vector<float> angles_;        // [64][cosines, sines][pairs]
 };
 
 float activate(float x, Activation activation) {
@@ -66,8 +66,17 @@ class LkvScorer : public Scorer {
     PageRows rows(shape);
     std::vector<float> x(kPageEntries * in);  // [64][key_dim + value_dim]
     LayerScores scores(view.cache.kv_heads());
+    size_t most = 0;  // pages of a lane
     for (int head = 0; head < view.cache.kv_heads(); head++) {
-      for (const PageRef& page : view.cache.lane(view.layer, head).pages()) {
+      scores[head].reserve(view.cache.lane(view.layer, head).size());
+      most = std::max(most, view.cache.lane(view.layer, head).pages().size());
+    }
+    // Page by page: in a cache that was not evicted the lanes' pages hold the same positions.
+    for (size_t i = 0; i < most; i++) {
+      for (int head = 0; head < view.cache.kv_heads(); head++) {
+        const auto pages = view.cache.lane(view.layer, head).pages();
+        if (i >= pages.size()) continue;
+        const PageRef& page = pages[i];
         const float* keys = rows.keys(*page);
         const float* values = rows.entries(*page);
         for (int c = 0; c < page->count; c++) {
