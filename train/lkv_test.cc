@@ -68,7 +68,8 @@ class LkvTrainingTest : public testing::TestWithParam<const char*> {
     const Policy made = make_policy(policy);
     captures.window = made.needs().window_queries;
     const Cache cache = cache_of_example(i, captures, positions);
-    return select(made, cache, model_->network(), captures, std::span(positions).last(captures.tokens),
+    const auto captured = [&](const Needs&) { return captures; };
+    return select(made, cache, model_->network(), captured, std::span(positions).last(captures.tokens),
                   Budget::fraction(share), {});
   }
   // Mean over the examples, with hard selection, through the session.
