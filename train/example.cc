@@ -27,28 +27,32 @@ std::vector<Token> joined(std::vector<Token> a, std::span<const Token> b) {
   return a;
 }
 
-// An ask whose answer is known: what is read before and after the erase, and what is forced then.
+// An ask whose answer is known: what is read before and after the erase, what is forced then, and the exact
+// cache that has read all before it.
 struct Forced {
   std::vector<Token> before, after, tokens;
+  Session exact;
 };
 
 Forced force(const Ask& ask, const Session& exact) {
-  if (!ask.forced.empty()) return {ask.before, ask.after, ask.forced};
-  Session session = with(with(exact, ask.before), ask.after);
+  Session ready = with(with(exact, ask.before), ask.after);
+  if (!ask.forced.empty()) return {ask.before, ask.after, ask.forced, std::move(ready)};
+  Session session = ready.fork();
   GenerateOptions options;
   options.max_tokens = ask.answer_tokens;
-  std::vector<Token> answer = session.generate(options).tokens;
+  const std::vector<Token> answer = session.generate(options).tokens;
   if (answer.empty()) fail(ErrorCode::unsupported, "train", "the model gave no answer");
-  const auto early = std::min<size_t>(ask.answer_before, answer.size() - 1);
-  return {
-      joined(ask.before, std::span(answer).first(early)), ask.after, {answer.begin() + early, answer.end()}};
+  const auto early = std::span(answer).first(std::min<size_t>(ask.answer_before, answer.size() - 1));
+  return {joined(ask.before, early),
+          ask.after,
+          {answer.begin() + static_cast<ptrdiff_t>(early.size()), answer.end()},
+          with(ready, early)};
 }
 
-// Log-probabilities [forced][vocabulary].
-Tensor forced_logs(const Session& session, const Forced& ask) {
-  const Session ready = with(session, ask.after);
-  const std::vector<float> logits = ready.logits_after(std::span(ask.tokens).first(ask.tokens.size() - 1));
-  const auto rows = static_cast<int64_t>(ask.tokens.size());
+// Log-probabilities [forced][vocabulary] of a session that has read all before them.
+Tensor forced_logs(const Session& ready, const std::vector<Token>& tokens) {
+  const std::vector<float> logits = ready.logits_after(std::span(tokens).first(tokens.size() - 1));
+  const auto rows = static_cast<int64_t>(tokens.size());
   const Tensor all =
       torch::from_blob(const_cast<float*>(logits.data()), {rows, static_cast<int64_t>(logits.size()) / rows});
   return torch::log_softmax(all, -1);
@@ -150,7 +154,7 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
       asked_positions.push_back(pending + static_cast<Position>(k));
       owners.push_back(owner);
     }
-    teacher.push_back(forced_logs(with(exact, ask.before), ask));
+    teacher.push_back(forced_logs(ask.exact, ask.tokens));
     example.kinds.push_back(context.asks[i].kind);
   }
   example.asked = make_batch(asked, asked_positions, device);
@@ -193,8 +197,8 @@ std::vector<double> served_divergences(const std::shared_ptr<Model>& model, cons
     const Forced ask = force(asked, exact);
     Session edited = with(session, ask.before);
     if (method != "none") edited.erase(context.erased, {.method = method, .adapter = adapter});
-    const Tensor teacher = forced_logs(with(exact, ask.before), ask);
-    const Tensor ours = forced_logs(edited, ask);
+    const Tensor teacher = forced_logs(ask.exact, ask.tokens);
+    const Tensor ours = forced_logs(with(edited, ask.after), ask.tokens);
     all.push_back((teacher.exp() * (teacher - ours)).sum(-1).mean().item<double>());
   }
   return all;

@@ -81,7 +81,7 @@ void add_common(CLI::App& command, CommonOptions& options) {
       ->type_name("N");
   add_choice(
       command, "--linear", options.load.linear, linear_kernels,
-      "Kernel of the projections; int8-dense: faster than f32 with AVX2 alone, less exact (default: auto)");
+      "Kernel of the projections; f32: slow and exact (default: auto)");
   add_choice(command, "--cache-type", options.load.cache, cache_types,
              "Type of keys and values (default: f16)");
   command.add_option("--pool-limit", options.load.pool_limit_bytes, "Limit of all caches, e.g. 512MiB")

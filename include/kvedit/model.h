@@ -18,12 +18,12 @@ namespace kvedit {
 
 /// How projections (linear layers) are computed; see docs/design.md for what was measured.
 enum class LinearKernel {
-  automatic,   // by the CPU's features: bf16, else f32_dense, else ggml
+  automatic,   // by the CPU's features: bf16, else int8_dense, else ggml
   ggml,        // ggml's own kernels on the quantised weights
   f32,         // weights dequantised, f32 throughout: the reference for exactness
-  f32_dense,   // f32 for many tokens, ggml's dot kernels for few
-  bf16,        // bf16 products for many tokens, ggml's dot kernels for few
-  int8_dense,  // quantised weights times 8-bit activations for many tokens too
+  f32_dense,   // f32 for many tokens, dot kernels on 8-bit activations for few
+  bf16,        // bf16 products for many tokens (more than 128), 8-bit activations for fewer
+  int8_dense,  // 8-bit activations for any number
 };
 
 enum class CacheType { f16, f32 };

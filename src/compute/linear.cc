@@ -11,8 +11,9 @@
 namespace kvedit {
 namespace {
 
-constexpr int kFewTokens = 8;   // up to here dot products beat dequantising (measured)
-constexpr int kPanelRows = 64;  // oneDNN is as fast on 64 rows as on all (measured)
+constexpr int kFewTokens = 8;     // up to here dot products beat dequantising (measured)
+constexpr int kSomeTokens = 128;  // up to here integers beat dequantising for bf16
+constexpr int kPanelRows = 64;    // oneDNN is as fast on 64 rows as on all (measured)
 
 // Whose kernel: ours, or none for ggml's.
 std::optional<DotType> dot_type(const ggml_tensor* w) {
@@ -160,7 +161,7 @@ void dense_op(ggml_tensor* y, int /*ith*/, int /*nth*/, void* userdata) {
 LinearKernel resolve(LinearKernel kernel) {
   if (kernel != LinearKernel::automatic) return kernel;
   if (gemm_has_native(GemmType::bf16)) return LinearKernel::bf16;
-  return gemm_has_native(GemmType::f32) ? LinearKernel::f32_dense : LinearKernel::ggml;
+  return gemm_has_native(GemmType::f32) ? LinearKernel::int8_dense : LinearKernel::ggml;
 }
 
 std::vector<ggml_tensor*> Linear::project(ggml_context* ctx, ggml_tensor* x,
@@ -172,9 +173,10 @@ std::vector<ggml_tensor*> Linear::project(ggml_context* ctx, ggml_tensor* x,
     for (ggml_tensor* w : weights) results.push_back(ggml_mul_mat(ctx, w, x));
     return results;
   }
-  const bool bf16 = kernel_ == LinearKernel::bf16 && !few;
-  const bool int8 = kernel_ == LinearKernel::int8_dense && !few &&
+  const bool some = kernel_ == LinearKernel::bf16 && tokens <= kSomeTokens;
+  const bool int8 = (kernel_ == LinearKernel::int8_dense || some) && !few &&
                     std::all_of(weights.begin(), weights.end(), [](auto* w) { return int8_format(w); });
+  const bool bf16 = kernel_ == LinearKernel::bf16 && !few && !int8;
   ggml_tensor* input = x;
   if (bf16) input = ggml_cast(ctx, x, GGML_TYPE_BF16);
   if (int8) {

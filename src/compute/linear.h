@@ -1,5 +1,6 @@
-// Projections: Y = X W^T for one or several weights that share their input. Three ways:
+// Projections: Y = X W^T for one or several weights that share their input. Four ways:
 //   few tokens   dot kernels on the quantised rows, the input quantised once, one node
+//   some tokens  panels of 64 rows, unpacked and multiplied in integers
 //   many tokens  panels of 64 rows: dequantised, then a dense product (oneDNN, f32 or bf16), or in integers
 //   ggml         ggml's own matrix product, for reference
 #pragma once
