@@ -57,7 +57,11 @@ class EraserTraining {
     Split texts = split(load_passages(config.texts));
     training_ = std::make_unique<ContextSource>(*model_, std::move(texts.training), config.sizes);
     held_out_ = std::make_unique<ContextSource>(*model_, std::move(texts.held_out), config.sizes);
-    lora_ = new_lora(weights_, config.rank, config.alpha, words(config.targets), config.seed);
+    lora_ = config.from.empty()
+                ? new_lora(weights_, config.rank, config.alpha, words(config.targets), config.seed)
+                : trained_further(
+                      lora_tensors(*Lora::load(config.from, *weights_.network), device_of(config.device)),
+                      config.alpha);
   }
 
   LoopResult run(const RunOptions& run) {
@@ -94,7 +98,8 @@ class EraserTraining {
       const Context context = plain ? training_->neighbours(draws) : training_->task(draws);
       const Example example = make_example(model_, weights_, context);
       const bool again = example.span.tokens.numel() >= config_.checkpoint_span;
-      const Tensor mean = divergences(weights_, example, &lora_, again).mean() / config_.batch;
+      const double weight = (plain ? 1 : config_.task_weight) / config_.batch;
+      const Tensor mean = divergences(weights_, example, &lora_, again).mean() * weight;
       mean.backward();
       loss += mean.item<double>();
     }
@@ -157,8 +162,7 @@ class EraserTraining {
 
   void save(const std::string& path, const Json& metrics) {
     Json notes = description();
-    notes["settings"].erase("model");  // paths of whoever trained
-    notes["settings"].erase("texts");
+    for (const char* path : {"model", "texts", "from"}) notes["settings"].erase(path);  // of whoever trained
     notes["metrics"] = metrics;
     write_adapter(lora_, *weights_.network, notes, path);
   }
@@ -181,6 +185,7 @@ Settings EraserConfig::settings() {
   return joined(
       {{"model", &model, "The GGUF file"},
        {"texts", &texts, "A JSON array of {title, text}, a text file, or a folder of them"},
+       {"from", &from, "An adapter to go on from, instead of a new one"},
        {"targets", &targets, "Projections with an adapter, comma-separated (default: all seven)"},
        {"rank", &rank, "Of the adapter", 1, 4096},
        {"alpha", &alpha, "Of the adapter", 1e-3, 1e6},
@@ -194,6 +199,7 @@ Settings EraserConfig::settings() {
        {"floor", &floor, "Share of the peak at the end", 0, 1},
        {"weight-decay", &weight_decay, "AdamW's", 0, 1},
        {"neighbours-share", &neighbours_share, "Contexts of stage 1 within stage 2", 0, 1},
+       {"task-weight", &task_weight, "Of the loss on answers beside that on neighbours", 0, 1e3},
        {"context", &sizes.tokens, "Tokens of a context, at most", 128, 1 << 20},
        {"span-min", &sizes.span_min, "Tokens of an erased span of stage 1", 1, 4096},
        {"span-max", &sizes.span_max, "Tokens of an erased span of stage 1", 1, 4096},

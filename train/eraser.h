@@ -17,6 +17,7 @@ namespace kvedit::train {
 struct EraserConfig {
   std::string model;
   std::string texts;
+  std::string from;     // an adapter to go on from; empty: a new one
   std::string targets;  // comma-separated; empty: all seven
   int rank = 16;
   double alpha = 32;
@@ -30,6 +31,7 @@ struct EraserConfig {
   double floor = 0.05;
   double weight_decay = 0;
   double neighbours_share = 0.3;  // of stage 2's contexts
+  double task_weight = 4;         // of the others' loss beside theirs: an answer's KL is that much smaller
   ContextSizes sizes;
   int checkpoint_span = 128;  // activations are computed again from this span length on
   int held_out = 24;          // contexts, half of them stage 1's

@@ -88,4 +88,17 @@ LoraTensors lora_tensors(const Lora& lora, torch::Device device) {
   return tensors;
 }
 
+LoraTensors trained_further(LoraTensors lora, double alpha) {
+  const double change = lora.alpha / alpha;
+  lora.alpha = alpha;
+  for (auto& layer : lora.layers) {
+    for (LowRankTensors& update : layer) {
+      if (!update.a.defined()) continue;
+      update.b = update.b * change;
+      for (Tensor* part : {&update.a, &update.b}) part->set_requires_grad(true);
+    }
+  }
+  return lora;
+}
+
 }  // namespace kvedit::train

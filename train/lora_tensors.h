@@ -39,4 +39,7 @@ LoraTensors new_lora(const Weights& weights, int rank, double alpha, const std::
 /// The engine's adapter, as it is (its scale is folded into b).
 LoraTensors lora_tensors(const Lora& lora, torch::Device device = torch::kCPU);
 
+/// The same adapter to be trained further, scaled by alpha as a new one is.
+LoraTensors trained_further(LoraTensors lora, double alpha);
+
 }  // namespace kvedit::train
