@@ -14,6 +14,7 @@ set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/kvedit)
 install(TARGETS kvedit_shared EXPORT kvedit LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS kvedit RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/kvedit DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/adapters DESTINATION ${CMAKE_INSTALL_DATADIR}/kvedit)
 install(EXPORT kvedit FILE kveditConfig.cmake NAMESPACE kvedit:: DESTINATION ${package_folder})
 
 include(CMakePackageConfigHelpers)

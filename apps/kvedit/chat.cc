@@ -9,6 +9,7 @@
 #include "chat_state.h"
 #include "commands.h"
 #include "common.h"
+#include "eraser.h"
 #include "interrupt.h"
 #include "sampling.h"
 #include "table.h"
@@ -83,7 +84,7 @@ ChatState start(const ChatCommand& command) {
       nullptr,
       command.options};
   set_cap(chat.session, command.cap);
-  if (!command.adapter.empty()) chat.adapter = model->load_adapter(command.adapter);
+  chat.adapter = eraser(*model, command.adapter);
   if (resume && !command.system.empty()) {
     throw Error(ErrorCode::invalid_argument, "chat", command.session + " exists: --system is for a new chat");
   }
@@ -156,7 +157,9 @@ void add_chat(CLI::App& app) {
   sub->add_option("--system", command->system, "The system's message")->type_name("TEXT");
   sub->add_option("--session", command->session, "Go on from this session, if it exists; /save writes it")
       ->type_name("FILE");
-  sub->add_option("--adapter", command->adapter, "The eraser for steer: a LoRA GGUF or a PEFT folder")
+  sub->add_option(
+         "--adapter", command->adapter,
+         "The eraser for steer: a LoRA GGUF or a PEFT folder (default: the one that ships for the model)")
       ->type_name("PATH");
   add_cap(*sub, command->cap);
   add_swa(*sub, command->options.swa);

@@ -18,11 +18,6 @@
 namespace kvedit::cli {
 namespace {
 
-std::string environment(const char* variable) {
-  const char* value = std::getenv(variable);
-  return value ? value : "";
-}
-
 const std::map<std::string, LinearKernel> linear_kernels = {
     {"auto", LinearKernel::automatic}, {"ggml", LinearKernel::ggml},
     {"f32", LinearKernel::f32},        {"f32-dense", LinearKernel::f32_dense},
@@ -79,9 +74,8 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("-t,--threads", options.load.threads, "Threads (default: one a core)")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
-  add_choice(
-      command, "--linear", options.load.linear, linear_kernels,
-      "Kernel of the projections; f32: slow and exact (default: auto)");
+  add_choice(command, "--linear", options.load.linear, linear_kernels,
+             "Kernel of the projections; f32: slow and exact (default: auto)");
   add_choice(command, "--cache-type", options.load.cache, cache_types,
              "Type of keys and values (default: f16)");
   command.add_option("--pool-limit", options.load.pool_limit_bytes, "Limit of all caches, e.g. 512MiB")
@@ -95,6 +89,11 @@ void add_common(CLI::App& command, CommonOptions& options) {
   for (CLI::Option* option : command.get_options({})) {
     if (std::find(before.begin(), before.end(), option) == before.end()) option->group(group);
   }
+}
+
+std::string environment(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value ? value : "";
 }
 
 std::string cache_folder() {

@@ -43,6 +43,8 @@ void add_cap(CLI::App& command, CapOptions& options);
 /// Sets it, if there is one.
 void set_cap(Session& session, const CapOptions& options);
 
+/// Its value, or empty.
+std::string environment(const char* variable);
 /// ${KVEDIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvedit}
 std::string cache_folder();
 /// $KVEDIT_MODEL, else the file that scripts/deps puts into the cache folder.

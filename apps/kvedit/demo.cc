@@ -7,6 +7,7 @@
 #include "common.h"
 #include "demo_text.h"
 #include "edit.h"
+#include "eraser.h"
 #include "prompt.h"
 #include "table.h"
 
@@ -59,14 +60,15 @@ Session read(const DemoCommand& command, const std::shared_ptr<Model>& model, co
 }
 
 std::vector<Step> work(const DemoCommand& command, const Session& full, const Prompt& prompt,
-                       double prefill_ms) {
+                       const std::shared_ptr<const Adapter>& adapter, double prefill_ms) {
   auto answer = [&](const Session& session) {
     return ask(session, prompt, demo_question, command.max_tokens).text;
   };
   const SessionStats stats = full.stats();
   std::vector<Step> steps = {{"read", "prefill", answer(full), prefill_ms, stats.tokens, stats.bytes}};
   std::vector<EraseMethodInfo> methods = erase_methods();
-  std::erase_if(methods, [](const EraseMethodInfo& method) { return method.needs_adapter; });
+  if (adapter == nullptr)
+    std::erase_if(methods, [](const EraseMethodInfo& method) { return method.needs_adapter; });
   const std::vector<std::string> evictions = demo_policies(command);
   ProgressLine line("trying methods and policies,");
   const Progress show = line.progress();
@@ -78,6 +80,7 @@ std::vector<Step> work(const DemoCommand& command, const Session& full, const Pr
     Session session = full.fork();
     EraseOptions options;
     options.method = method.name;
+    options.adapter = adapter;
     const EraseReport r = session.erase(wrong, options);
     steps.push_back({"erase", method.name + " (" + std::string(name(r.exactness)) + ")", answer(session),
                      r.ms, r.tokens_recomputed, r.bytes_after});
@@ -122,7 +125,8 @@ void run(const DemoCommand& command) {
   const Prompt prompt(*model, false);
   const Stopwatch watch;
   const Session full = read(command, model, prompt);
-  const std::vector<Step> steps = work(command, full, prompt, watch.ms());
+  const double prefill_ms = watch.ms();
+  const std::vector<Step> steps = work(command, full, prompt, eraser(*model, {}), prefill_ms);
   if (!command.common.json) return print(model->info(), steps);
   Json json = {{"model", model->info().name}, {"context_tokens", full.stats().tokens},
                {"right", demo_right_fact},    {"wrong", demo_wrong_fact},

@@ -6,6 +6,7 @@
 
 #include "commands.h"
 #include "edit.h"
+#include "eraser.h"
 #include "table.h"
 
 namespace kvedit::cli {
@@ -158,13 +159,12 @@ void print(const Prepared& prepared, int context_tokens, const std::vector<Edit>
 
 void run(const EraseCommand& command) {
   check(command);
-  const std::vector<std::string> methods = chosen_methods(command.methods, !command.adapter.empty());
-  if (!command.edit.save.empty() && methods.size() != 1) {
+  if (!command.edit.save.empty() && chosen_methods(command.methods, true).size() != 1) {
     throw Error(ErrorCode::invalid_argument, "erase", "--save takes one --method");
   }
   Prepared prepared = prepare(command.edit);
-  std::shared_ptr<const Adapter> adapter;
-  if (!command.adapter.empty()) adapter = prepared.model->load_adapter(command.adapter);
+  const std::shared_ptr<const Adapter> adapter = eraser(*prepared.model, command.adapter);
+  const std::vector<std::string> methods = chosen_methods(command.methods, adapter != nullptr);
   const int context_tokens = prepared.session.stats().tokens;
   std::vector<Found> spans, others;
   locate(command, prepared.session, spans, others);
@@ -241,7 +241,9 @@ void add_erase(CLI::App& app) {
          "Erase the N-th message of a role, from 1, or from the end: user:2, assistant:-1; repeatable")
       ->type_name("ROLE:N")
       ->allow_extra_args(false);
-  sub->add_option("--adapter", command->adapter, "The eraser for steer: a LoRA GGUF or a PEFT folder")
+  sub->add_option(
+         "--adapter", command->adapter,
+         "The eraser for steer: a LoRA GGUF or a PEFT folder (default: the one that ships for the model)")
       ->type_name("PATH");
   sub->add_flag("--verify", command->verify, "Measure what is left of the erased text (costs a recompute)");
   sub->add_flag("--upgrade", command->upgrade, "Afterwards make the cache exact, and ask then");

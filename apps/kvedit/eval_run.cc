@@ -9,6 +9,7 @@
 
 #include "base/fingerprint.h"
 #include "edit.h"
+#include "eraser.h"
 #include "eval/charts.h"
 #include "eval/exchange.h"
 #include "eval/report.h"
@@ -251,18 +252,22 @@ void run_eval(const EvalOptions& given) {
   if (options.quick) add_quick_cells(options);
   if (all) {
     check_data(options);
-  } else {
-    const eval::TaskEntry& entry = eval::find_task(options.task);
-    if (given.policies.empty() && given.methods.empty()) options = narrowed(options, entry);
-    if (options.dump.empty()) cells_of(options, entry);
+  } else if (const eval::TaskEntry& entry = eval::find_task(options.task);
+             given.policies.empty() && given.methods.empty()) {
+    options = narrowed(options, entry);
   }
   if (options.out.empty() && options.dump.empty()) refuse("give --out DIR");
   if (all && (!options.dump.empty() || !options.answers.empty()))
     refuse("--dump-examples and --answers take one task, not all");
   if (options.dump.empty() && options.policies.empty() && options.methods.empty())
     refuse("no --policy and no --method, nor --quick");
-  Ground ground{nullptr, std::make_shared<const eval::Haystack>(eval::Haystack::load(options.haystack)), {}};
-  ground.model = load_model(options.common);
+  Ground ground{load_model(options.common), nullptr, {}};
+  if (options.adapters.empty()) {
+    if (const std::string shipped = shipped_eraser(*ground.model); !shipped.empty())
+      options.adapters.push_back(shipped);
+  }
+  if (!all && options.dump.empty()) cells_of(options, eval::find_task(options.task));
+  ground.haystack = std::make_shared<const eval::Haystack>(eval::Haystack::load(options.haystack));
   for (const std::string& path : options.adapters)
     ground.adapters.emplace(path, ground.model->load_adapter(path));
   if (all) return run_all(options, ground);
