@@ -13,7 +13,8 @@ namespace {
 using eval::Draws;
 
 constexpr std::string_view kPolicies[] = {"snapkv", "keydiff", "streaming-llm", "laprox"};
-constexpr size_t kMark = 1;  // a byte no template has
+constexpr int kShortestNumbers = 250;  // tokens: six sentences with numbers take about 120
+constexpr size_t kMark = 1;            // a byte no template has
 
 // Small values as often as large ones.
 int log_uniform(int least, int most, Draws& draws) {
@@ -57,7 +58,7 @@ struct Planned {
 }  // namespace
 
 ContextSource::ContextSource(const Model& model, Passages passages, const ContextSizes& sizes)
-    : model_(model), passages_(std::move(passages)), sizes_(sizes), facts_(passages_) {
+    : model_(model), passages_(std::move(passages)), sizes_(sizes), finder_(passages_) {
   if (2 * sizes.tokens > model.info().context_length) {
     fail(ErrorCode::out_of_range, "train", "contexts of ", sizes.tokens,
          " tokens; at most half the model's, ", model.info().context_length, ", are possible");
@@ -68,6 +69,9 @@ ContextSource::ContextSource(const Model& model, Passages passages, const Contex
   }
   for (const Passage& passage : passages_.all) tokens_.push_back(model.tokenize(passage.text));
   gap_ = model.tokenize("\n\n");
+  eval::TaskOptions options;
+  options.haystack = std::make_shared<const eval::Haystack>(haystack_of(passages_));
+  numbers_ = eval::open_task("erase-niah", options);
   if (!model.info().has_chat_template) return;
   const Message message{"user", std::string(1, kMark)};
   const std::string text = model.format({&message, 1}, true);
@@ -125,11 +129,11 @@ Context ContextSource::neighbours(Draws draws) const {
   return context;
 }
 
-Context ContextSource::task(Draws draws) const {
+Context ContextSource::facts(Draws draws) const {
   // Facts: one or two that go, some that stay.
   std::vector<Planned> planned;
   const auto fact = [&] {
-    return !facts_.empty() && chance(0.5, draws) ? facts_.draw(draws) : invent_fact(draws);
+    return !finder_.empty() && chance(0.5, draws) ? finder_.draw(draws) : invent_fact(draws);
   };
   const size_t gone = chance(0.75, draws) ? 1 : 2;
   for (size_t i = 0; i < gone; i++)
@@ -204,6 +208,22 @@ Context ContextSource::task(Draws draws) const {
     (stale ? ask.before : ask.after) = std::move(question);
     if (stale && chance(0.3, draws)) ask.answer_before = 1 + static_cast<int>(draws.below(4));
     context.asks.push_back(std::move(ask));
+  }
+  return context;
+}
+
+Context ContextSource::numbers(Draws draws) const {
+  eval::Wish wish;
+  wish.length = log_uniform(std::min(kShortestNumbers, sizes_.tokens), sizes_.tokens, draws);
+  wish.seed = draws.below(size_t{1} << 32U);
+  eval::Example example = numbers_->make(model_, wish);
+  Context context{std::move(example.context), std::move(example.erased), {}, {}};
+  maybe_evict(context, draws);
+  std::erase_if(example.questions, [](const eval::Question& q) { return !q.continuation.empty(); });
+  for (const size_t i : draws.some(sizes_.questions, example.questions.size())) {
+    eval::Question& question = example.questions[i];
+    context.asks.push_back(
+        {question.kind, std::move(question.before), std::move(question.after), {}, question.answer_tokens});
   }
   return context;
 }

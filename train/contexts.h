@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "eval/draws.h"
+#include "eval/task.h"
 #include "kvedit/model.h"
 #include "train/facts.h"
 #include "train/passages.h"
@@ -47,7 +47,9 @@ class ContextSource {
   /// Stage 1: plain text; the tokens right after the spans, or after a stale stretch behind them.
   Context neighbours(eval::Draws draws) const;
   /// Stage 2: facts among passages, some of them erased, and questions.
-  Context task(eval::Draws draws) const;
+  Context facts(eval::Draws draws) const;
+  /// Stage 2: erase-niah of the evaluation, in these passages.
+  Context numbers(eval::Draws draws) const;
 
   uint64_t hash() const { return passages_.hash; }
 
@@ -58,7 +60,8 @@ class ContextSource {
   const Model& model_;
   Passages passages_;
   ContextSizes sizes_;
-  FactFinder facts_;
+  FactFinder finder_;
+  std::unique_ptr<eval::Task> numbers_;
   std::vector<std::vector<Token>> tokens_;  // [passage]
   std::vector<Token> gap_;                  // between passages
   std::string chat_head_, chat_tail_;       // around a user's message; empty: no template

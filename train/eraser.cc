@@ -89,13 +89,17 @@ class EraserTraining {
                      first ? 0.5 : config_.floor);
   }
 
+  Context task(const ContextSource& source, eval::Draws draws) const {
+    return draws.unit() < config_.numbers_share ? source.numbers(draws) : source.facts(draws);
+  }
+
   double backward(int step) {
     double loss = 0;
     for (int i = 0; i < config_.batch; i++) {
       eval::Draws draws{static_cast<uint64_t>(config_.seed), static_cast<uint64_t>(step),
                         static_cast<uint64_t>(i)};
       const bool plain = first_stage(step) || draws.unit() < config_.neighbours_share;
-      const Context context = plain ? training_->neighbours(draws) : training_->task(draws);
+      const Context context = plain ? training_->neighbours(draws) : task(*training_, draws);
       const Example example = make_example(model_, weights_, context);
       const bool again = example.span.tokens.numel() >= config_.checkpoint_span;
       const double weight = (plain ? 1 : config_.task_weight) / config_.batch;
@@ -111,7 +115,7 @@ class EraserTraining {
     for (int i = 0; i < config_.held_out; i++) {
       const eval::Draws draws{static_cast<uint64_t>(config_.seed), kHeldOut >> 32U, kHeldOut,
                               static_cast<uint64_t>(i)};
-      const Context context = i % 2 == 0 ? held_out_->neighbours(draws) : held_out_->task(draws);
+      const Context context = i % 2 == 0 ? held_out_->neighbours(draws) : task(*held_out_, draws);
       examples_.push_back(make_example(model_, weights_, context));
       examples_.back().teacher = examples_.back().teacher.to(torch::kFloat16);
       const std::pair<const char*, Means*> methods[] = {
@@ -199,6 +203,7 @@ Settings EraserConfig::settings() {
        {"floor", &floor, "Share of the peak at the end", 0, 1},
        {"weight-decay", &weight_decay, "AdamW's", 0, 1},
        {"neighbours-share", &neighbours_share, "Contexts of stage 1 within stage 2", 0, 1},
+       {"numbers-share", &numbers_share, "Of erase-niah among stage 2's other contexts", 0, 1},
        {"task-weight", &task_weight, "Of the loss on answers beside that on neighbours", 0, 1e3},
        {"context", &sizes.tokens, "Tokens of a context, at most", 128, 1 << 20},
        {"span-min", &sizes.span_min, "Tokens of an erased span of stage 1", 1, 4096},

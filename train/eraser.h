@@ -31,6 +31,7 @@ struct EraserConfig {
   double floor = 0.05;
   double weight_decay = 0;
   double neighbours_share = 0.3;  // of stage 2's contexts
+  double numbers_share = 0.5;     // erase-niah, of the others
   double task_weight = 4;         // of the others' loss beside theirs: an answer's KL is that much smaller
   ContextSizes sizes;
   int checkpoint_span = 128;  // activations are computed again from this span length on

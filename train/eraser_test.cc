@@ -196,6 +196,7 @@ class EraserRunTest : public testing::Test {
     config_.batch = 1;
     config_.held_out = 2;
     config_.pace.evaluate_every = 2;
+    config_.numbers_share = 0;  // they need longer contexts
     config_.sizes = {.tokens = 200, .span_max = 16, .neighbours = 8, .questions = 2};
   }
   EraserConfig config_;

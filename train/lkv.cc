@@ -29,21 +29,7 @@ constexpr int kSampled = 4;  // contexts that features are normalised by
 constexpr uint64_t kHeldOutSeed = 0x68656c64;
 constexpr uint64_t kKeepSeed = 0x6b656570;
 
-constexpr size_t kDocument = 60000;  // bytes of running text that passages are joined to
-
 // Passages joined to running texts.
-std::vector<std::string> documents_of(const Passages& passages) {
-  std::vector<std::string> documents = {""};
-  for (const Passage& passage : passages.all) {
-    std::string& document = documents.back();
-    document.append(document.empty() ? "" : "\n\n");
-    document.append(passage.title).append(passage.title.empty() ? "" : "\n").append(passage.text);
-    if (document.size() > kDocument) documents.emplace_back();
-  }
-  if (documents.back().empty()) documents.pop_back();
-  return documents;
-}
-
 void check_lkv_config(const LkvConfig& c, const Hparams& h) {
   if (c.longest > h.context_length - 64 || c.shortest > c.longest) {
     fail(ErrorCode::out_of_range, "train", "contexts of ", c.shortest, " to ", c.longest,
@@ -100,8 +86,8 @@ class LkvTrainer {
     const Passages passages = load_passages(config.texts);
     texts_hash_ = passages.hash;
     const Split parts = split(passages);
-    training_ = std::make_unique<eval::Haystack>(documents_of(parts.training));
-    held_out_ = std::make_unique<eval::Haystack>(documents_of(parts.held_out));
+    training_ = std::make_unique<eval::Haystack>(haystack_of(parts.training));
+    held_out_ = std::make_unique<eval::Haystack>(haystack_of(parts.held_out));
     parts_ = {.scores = config.scores == "learned", .budgets = config.budgets == "learned"};
     make_tensors();
   }

@@ -11,7 +11,8 @@
 namespace kvedit::train {
 namespace {
 
-constexpr size_t kLeastBytes = 40;  // shorter paragraphs are headings
+constexpr size_t kDocument = 60000;  // bytes of running text that passages are joined to
+constexpr size_t kLeastBytes = 40;   // shorter paragraphs are headings
 constexpr size_t kMostBytes = size_t{256} << 20;
 
 uint64_t hash_of(const Passage& passage, uint64_t seed) {
@@ -84,6 +85,18 @@ Split split(const Passages& passages, int nth) {
     if (part->all.empty()) *part = passages;  // too few to be split
   }
   return parts;
+}
+
+eval::Haystack haystack_of(const Passages& passages) {
+  std::vector<std::string> documents = {""};
+  for (const Passage& passage : passages.all) {
+    std::string& document = documents.back();
+    document.append(document.empty() ? "" : "\n\n");
+    document.append(passage.title).append(passage.title.empty() ? "" : "\n").append(passage.text);
+    if (document.size() > kDocument) documents.emplace_back();
+  }
+  if (documents.back().empty()) documents.pop_back();
+  return eval::Haystack(documents);
 }
 
 }  // namespace kvedit::train

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "eval/haystack.h"
+
 namespace kvedit::train {
 
 struct Passage {
@@ -27,5 +29,8 @@ struct Split {
   Passages training, held_out;
 };
 Split split(const Passages& passages, int nth = 16);
+
+/// Their titles and texts, joined to documents.
+eval::Haystack haystack_of(const Passages& passages);
 
 }  // namespace kvedit::train
