@@ -212,11 +212,22 @@ Context ContextSource::facts(Draws draws) const {
   return context;
 }
 
+// Of some texts no prefix has the length that was drawn: then another one is.
+eval::Example ContextSource::numbers_of_some_length(Draws& draws) const {
+  for (int left = 8;; left--) {
+    eval::Wish wish;
+    wish.length = log_uniform(std::min(kShortestNumbers, sizes_.tokens), sizes_.tokens, draws);
+    wish.seed = draws.below(size_t{1} << 32U);
+    try {
+      return numbers_->make(model_, wish);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::out_of_range || left == 0) throw;
+    }
+  }
+}
+
 Context ContextSource::numbers(Draws draws) const {
-  eval::Wish wish;
-  wish.length = log_uniform(std::min(kShortestNumbers, sizes_.tokens), sizes_.tokens, draws);
-  wish.seed = draws.below(size_t{1} << 32U);
-  eval::Example example = numbers_->make(model_, wish);
+  eval::Example example = numbers_of_some_length(draws);
   Context context{std::move(example.context), std::move(example.erased), {}, {}};
   maybe_evict(context, draws);
   std::erase_if(example.questions, [](const eval::Question& q) { return !q.continuation.empty(); });

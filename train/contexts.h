@@ -55,6 +55,7 @@ class ContextSource {
 
  private:
   std::vector<Token> stream(int tokens, eval::Draws& draws) const;
+  eval::Example numbers_of_some_length(eval::Draws& draws) const;
   void maybe_evict(Context& context, eval::Draws& draws) const;
 
   const Model& model_;
