@@ -15,7 +15,7 @@ namespace {
 std::atomic<size_t> live = 0;  // bytes
 std::atomic<size_t> most = 0;
 
-void* counted(void* block) {
+[[maybe_unused]] void* counted(void* block) {
   if (!block) throw std::bad_alloc();
   const size_t now = live += malloc_usable_size(block);
   for (size_t before = most; before < now && !most.compare_exchange_weak(before, now);) {
@@ -23,7 +23,7 @@ void* counted(void* block) {
   return block;
 }
 
-void release(void* block) {
+[[maybe_unused]] void release(void* block) {
   if (block) live -= malloc_usable_size(block);
   std::free(block);
 }
@@ -31,6 +31,14 @@ void release(void* block) {
 }  // namespace
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define KVEDIT_SANITIZED
+#elif defined(__has_feature)  // clang's way to say it
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define KVEDIT_SANITIZED
+#endif
+#endif
+
+#ifdef KVEDIT_SANITIZED
 constexpr bool kCounts = false;  // the sanitizer's own operators stay
 #else
 constexpr bool kCounts = true;
