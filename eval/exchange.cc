@@ -79,17 +79,7 @@ class Reader {
   }
 
   Result result(const Json& json) {
-    Result result;
-    json.at("length").get_to(result.length);
-    json.at("example").get_to(result.example);
-    json.at("policy").get_to(result.cell.policy);
-    json.at("keep").get_to(result.cell.keep);
-    json.at("resolved").get_to(result.policy);
-    json.at("read_ms").get_to(result.read_ms);
-    json.at("edit_ms").get_to(result.edit_ms);
-    json.at("answer_ms").get_to(result.answer_ms);
-    json.at("bytes").get_to(result.bytes);
-    json.at("peak_bytes").get_to(result.peak_bytes);
+    Result result = read_measured(json);
     const Example& example = this->example(result.length, result.example);
     const Json& list = json.at("answers");
     if (list.size() != example.questions.size()) {

@@ -43,6 +43,10 @@ class Results {
   std::ofstream file_;
 };
 
+/// What our lines and a peer's have in common: all but the erase method and the questions. Throws
+/// nlohmann::json::exception.
+Result read_measured(const Json& json);
+
 /// All of the grid's, {"setting", "results": [...]}, in the order of lengths, examples and cells.
 Json all_results(const Results& results, const Grid& grid, const Json& setting);
 

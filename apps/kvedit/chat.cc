@@ -84,7 +84,7 @@ ChatState start(const ChatCommand& command) {
       nullptr,
       command.options};
   set_cap(chat.session, command.cap);
-  chat.adapter = eraser(*model, command.adapter);
+  chat.adapter = eraser(*model, command.adapter, {});
   if (resume && !command.system.empty()) {
     throw Error(ErrorCode::invalid_argument, "chat", command.session + " exists: --system is for a new chat");
   }

@@ -5,6 +5,7 @@
 #include "chat_state.h"
 #include "common.h"
 #include "edit.h"
+#include "eraser.h"
 #include "table.h"
 
 namespace kvedit::cli {
@@ -24,6 +25,12 @@ std::pair<std::string, std::string> split_last(const std::string& text) {
   const size_t space = text.find_last_of(" \t");
   if (space == std::string::npos) return {text, ""};
   return {trim(text.substr(0, space)), text.substr(space + 1)};
+}
+
+// What was given; else the shipped one, from the first method on that needs it.
+std::shared_ptr<const Adapter> adapter_of(ChatState& chat, const std::string& method) {
+  if (!chat.adapter) chat.adapter = eraser(*chat.session.model(), {}, {method});
+  return chat.adapter;
 }
 
 // "user:2", which may stand in place of a text
@@ -52,7 +59,7 @@ void erase(ChatState& chat, const std::string& arguments) {
                           ? Found{find_message(chat.session, text).tokens, false, text}
                           : chat.session.find_one(text, all.size() > 1 ? static_cast<int>(all.size()) : 0);
   ProgressLine line("erasing, tokens");
-  options.adapter = chat.adapter;
+  options.adapter = adapter_of(chat, options.method);
   options.progress = line.progress();
   const EraseReport r = chat.session.erase(found.tokens, options);
   std::cout << "erased tokens " << found.tokens.begin << ".." << found.tokens.end << " \""
@@ -111,7 +118,7 @@ void sync(ChatState& chat, const std::string& arguments) {
   if (file.empty()) refuse("/sync FILE.json [exact|steer|shift]");
   const std::vector<Message> messages = read_messages(file);
   options.reply = messages.back().role != "assistant";
-  options.adapter = chat.adapter;
+  options.adapter = adapter_of(chat, options.policy);
   ProgressLine line("reading, tokens");
   options.progress = line.progress();
   const SyncReport r = chat.session.sync(messages, options);

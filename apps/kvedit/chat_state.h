@@ -15,7 +15,7 @@ struct ChatState {
   std::vector<Session> aside;  // what /fork kept, the latest last
   std::string file;            // of /save and /load without a name
   GenerateOptions generate;
-  std::shared_ptr<const Adapter> adapter;  // of steer, or null
+  std::shared_ptr<const Adapter> adapter;  // of steer; null until the shipped one is needed
   SessionOptions options = {};             // of /load
 };
 

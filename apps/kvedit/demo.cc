@@ -126,7 +126,7 @@ void run(const DemoCommand& command) {
   const Stopwatch watch;
   const Session full = read(command, model, prompt);
   const double prefill_ms = watch.ms();
-  const std::vector<Step> steps = work(command, full, prompt, eraser(*model, {}), prefill_ms);
+  const std::vector<Step> steps = work(command, full, prompt, eraser(*model, {}, {"all"}), prefill_ms);
   if (!command.common.json) return print(model->info(), steps);
   Json json = {{"model", model->info().name}, {"context_tokens", full.stats().tokens},
                {"right", demo_right_fact},    {"wrong", demo_wrong_fact},

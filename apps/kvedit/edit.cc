@@ -120,6 +120,12 @@ std::vector<std::string> chosen_methods(const std::vector<std::string>& given, b
                 [&](const EraseMethodInfo& method) { return adapter || !method.needs_adapter; });
 }
 
+bool needs_adapter(const std::string& method) {
+  const std::vector<EraseMethodInfo> table = erase_methods();
+  return std::any_of(table.begin(), table.end(),
+                     [&](const EraseMethodInfo& m) { return m.name == method && m.needs_adapter; });
+}
+
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given) {
   return chosen(given, policies(), "evict", "policy", needs_no_file);
 }

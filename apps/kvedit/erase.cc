@@ -159,11 +159,12 @@ void print(const Prepared& prepared, int context_tokens, const std::vector<Edit>
 
 void run(const EraseCommand& command) {
   check(command);
-  if (!command.edit.save.empty() && chosen_methods(command.methods, true).size() != 1) {
+  const size_t named = chosen_methods(command.methods, true).size();  // before anything is read
+  if (!command.edit.save.empty() && named != 1) {
     throw Error(ErrorCode::invalid_argument, "erase", "--save takes one --method");
   }
   Prepared prepared = prepare(command.edit);
-  const std::shared_ptr<const Adapter> adapter = eraser(*prepared.model, command.adapter);
+  const std::shared_ptr<const Adapter> adapter = eraser(*prepared.model, command.adapter, command.methods);
   const std::vector<std::string> methods = chosen_methods(command.methods, adapter != nullptr);
   const int context_tokens = prepared.session.stats().tokens;
   std::vector<Found> spans, others;

@@ -6,6 +6,7 @@
 
 #include "base/fingerprint.h"
 #include "common.h"
+#include "edit.h"
 #include "model/gguf_file.h"
 
 namespace kvedit::cli {
@@ -32,7 +33,11 @@ bool made_for(const fs::path& file, const std::string& fingerprint) {
 
 }  // namespace
 
-std::string shipped_eraser(const Model& model) {
+std::string shipped_eraser(const Model& model, const std::vector<std::string>& methods) {
+  const bool wanted = std::any_of(methods.begin(), methods.end(), [](const std::string& method) {
+    return method == "all" || needs_adapter(method);
+  });
+  if (!wanted) return {};
   const std::string fingerprint = fingerprint_text(model.info().fingerprint);
   for (const fs::path& folder : folders()) {
     std::error_code error;
@@ -48,8 +53,9 @@ std::string shipped_eraser(const Model& model) {
   return {};
 }
 
-std::shared_ptr<const Adapter> eraser(Model& model, const std::string& path) {
-  const std::string file = path.empty() ? shipped_eraser(model) : path;
+std::shared_ptr<const Adapter> eraser(const Model& model, const std::string& path,
+                                      const std::vector<std::string>& methods) {
+  const std::string file = path.empty() ? shipped_eraser(model, methods) : path;
   return file.empty() ? nullptr : model.load_adapter(file);
 }
 

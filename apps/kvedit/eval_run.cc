@@ -48,10 +48,7 @@ std::vector<eval::Cell> erasing_cells(const EvalOptions& options) {
     if (name == "none" || name == "all") add(cells, {.method = "none"});
     if (name == "none") continue;
     for (const std::string& method : chosen_methods({name}, !options.adapters.empty())) {
-      const std::vector<EraseMethodInfo> table = erase_methods();
-      const auto info =
-          std::find_if(table.begin(), table.end(), [&](const auto& m) { return m.name == method; });
-      if (!info->needs_adapter) {
+      if (!needs_adapter(method)) {
         add(cells, {.method = method});
         continue;
       }
@@ -263,7 +260,7 @@ void run_eval(const EvalOptions& given) {
     refuse("no --policy and no --method, nor --quick");
   Ground ground{load_model(options.common), nullptr, {}};
   if (options.adapters.empty()) {
-    if (const std::string shipped = shipped_eraser(*ground.model); !shipped.empty())
+    if (const std::string shipped = shipped_eraser(*ground.model, options.methods); !shipped.empty())
       options.adapters.push_back(shipped);
   }
   if (!all && options.dump.empty()) cells_of(options, eval::find_task(options.task));
