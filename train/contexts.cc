@@ -226,6 +226,24 @@ eval::Example ContextSource::numbers_of_some_length(Draws& draws) const {
   }
 }
 
+Context ContextSource::around_numbers(Draws draws) const {
+  std::vector<const eval::Question*> texts;
+  eval::Example example;
+  while (texts.empty()) {
+    example = numbers_of_some_length(draws);
+    for (const eval::Question& question : example.questions)
+      if (!question.continuation.empty()) texts.push_back(&question);
+  }
+  const eval::Question& text = *texts[draws.below(texts.size())];
+  Context context;
+  context.tokens.assign(example.context.begin(), example.context.begin() + text.cut);
+  for (const Span span : example.erased)
+    if (span.end < text.cut) context.erased.push_back(span);
+  maybe_evict(context, draws);
+  context.asks = {{.kind = text.kind == "neighbours" ? text.kind : "distant", .forced = text.continuation}};
+  return context;
+}
+
 Context ContextSource::numbers(Draws draws) const {
   eval::Example example = numbers_of_some_length(draws);
   Context context{std::move(example.context), std::move(example.erased), {}, {}};

@@ -46,6 +46,8 @@ class ContextSource {
 
   /// Stage 1: plain text; the tokens right after the spans, or after a stale stretch behind them.
   Context neighbours(eval::Draws draws) const;
+  /// The same around the sentences that erase-niah erases.
+  Context around_numbers(eval::Draws draws) const;
   /// Stage 2: facts among passages, some of them erased, and questions.
   Context facts(eval::Draws draws) const;
   /// Stage 2: erase-niah of the evaluation, in these passages.

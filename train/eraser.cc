@@ -89,8 +89,30 @@ class EraserTraining {
                      first ? 0.5 : config_.floor);
   }
 
+  Context plain(const ContextSource& source, eval::Draws draws) const {
+    const bool numbers = config_.steps_2 > 0 && draws.unit() < config_.numbers_share;
+    return numbers ? source.around_numbers(draws) : source.neighbours(draws);
+  }
+
   Context task(const ContextSource& source, eval::Draws draws) const {
     return draws.unit() < config_.numbers_share ? source.numbers(draws) : source.facts(draws);
+  }
+
+  // KL of drop, mean over groups / that of the ask's group; stage 1 has but one kind of loss.
+  Tensor ask_weights(const Example& example) const {
+    double all = 0;
+    int groups = 0;
+    for (const auto& [kind, mean] : drop_) {
+      if (kind != group_of(kind)) continue;
+      all += mean;
+      groups++;
+    }
+    std::vector<float> weights;
+    for (const std::string& kind : example.kinds) {
+      const auto group = drop_.find(group_of(kind));
+      weights.push_back(group == drop_.end() ? 1 : static_cast<float>(all / groups / std::max(1e-6, group->second)));
+    }
+    return torch::tensor(weights).to(weights_.device());
   }
 
   double backward(int step) {
@@ -98,12 +120,15 @@ class EraserTraining {
     for (int i = 0; i < config_.batch; i++) {
       eval::Draws draws{static_cast<uint64_t>(config_.seed), static_cast<uint64_t>(step),
                         static_cast<uint64_t>(i)};
-      const bool plain = first_stage(step) || draws.unit() < config_.neighbours_share;
-      const Context context = plain ? training_->neighbours(draws) : task(*training_, draws);
+      const bool first = first_stage(step);
+      const bool neighbours = first || draws.unit() < config_.neighbours_share;
+      const Context context = first        ? training_->neighbours(draws)
+                              : neighbours ? plain(*training_, draws)
+                                           : task(*training_, draws);
       const Example example = make_example(model_, weights_, context);
       const bool again = example.span.tokens.numel() >= config_.checkpoint_span;
-      const double weight = (plain ? 1 : config_.task_weight) / config_.batch;
-      const Tensor mean = divergences(weights_, example, &lora_, again).mean() * weight;
+      const Tensor each = divergences(weights_, example, &lora_, again) * ask_weights(example);
+      const Tensor mean = each.mean() / config_.batch;
       mean.backward();
       loss += mean.item<double>();
     }
@@ -115,7 +140,7 @@ class EraserTraining {
     for (int i = 0; i < config_.held_out; i++) {
       const eval::Draws draws{static_cast<uint64_t>(config_.seed), kHeldOut >> 32U, kHeldOut,
                               static_cast<uint64_t>(i)};
-      const Context context = i % 2 == 0 ? held_out_->neighbours(draws) : task(*held_out_, draws);
+      const Context context = i % 2 == 0 ? plain(*held_out_, draws) : task(*held_out_, draws);
       examples_.push_back(make_example(model_, weights_, context));
       examples_.back().teacher = examples_.back().teacher.to(torch::kFloat16);
       const std::pair<const char*, Means*> methods[] = {
@@ -203,8 +228,7 @@ Settings EraserConfig::settings() {
        {"floor", &floor, "Share of the peak at the end", 0, 1},
        {"weight-decay", &weight_decay, "AdamW's", 0, 1},
        {"neighbours-share", &neighbours_share, "Contexts of stage 1 within stage 2", 0, 1},
-       {"numbers-share", &numbers_share, "Of erase-niah among stage 2's other contexts", 0, 1},
-       {"task-weight", &task_weight, "Of the loss on answers beside that on neighbours", 0, 1e3},
+       {"numbers-share", &numbers_share, "Of erase-niah among either kind of context of stage 2", 0, 1},
        {"context", &sizes.tokens, "Tokens of a context, at most", 128, 1 << 20},
        {"span-min", &sizes.span_min, "Tokens of an erased span of stage 1", 1, 4096},
        {"span-max", &sizes.span_max, "Tokens of an erased span of stage 1", 1, 4096},

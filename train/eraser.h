@@ -2,8 +2,9 @@
 // that what follows reads as if the span had never been there.
 //   stage 1  KL to the model that never saw the span, on the tokens after it, in plain text
 //   stage 2  the same on answers to questions about facts, erased and retained ones, asked before and after
-//   the
-//            erase; a share of the steps stays stage 1
+//            the erase; a share of the steps stays stage 1. A group of rows (neighbours, distant, stale,
+//            fresh) weighs as much as `drop` is off there the less: the loss is what evaluations report,
+//            KL / KL of drop, group by group
 #pragma once
 
 #include <memory>
@@ -31,8 +32,7 @@ struct EraserConfig {
   double floor = 0.05;
   double weight_decay = 0;
   double neighbours_share = 0.3;  // of stage 2's contexts
-  double numbers_share = 0.5;     // erase-niah, of the others
-  double task_weight = 4;         // of the others' loss beside theirs: an answer's KL is that much smaller
+  double numbers_share = 0.5;     // erase-niah, of either kind of context of stage 2
   ContextSizes sizes;
   int checkpoint_span = 128;  // activations are computed again from this span length on
   int held_out = 24;          // contexts, half of them stage 1's

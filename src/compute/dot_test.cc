@@ -1,14 +1,11 @@
 #include "compute/dot.h"
 
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <cmath>
 #include <functional>
-#include <random>
 
-#include "ggml-cpu.h"
-#include "ggml.h"
+#include "compute/quantised_testing.h"
 
 namespace kvedit {
 namespace {
@@ -28,22 +25,11 @@ constexpr int kLengths[] = {128, 160, 192, 224, 256, 576, 768};
 constexpr int kTokens = 8;
 constexpr int kRows = 7;  // a tile of four, and three single rows
 
-class DotTest : public testing::TestWithParam<Format> {
+class DotTest : public testing::TestWithParam<Format>, protected QuantisedCase {
  protected:
-  DotTest() { ggml_cpu_init(); }
+  DotTest() : QuantisedCase(kRows, kTokens) {}
 
-  void make(int n) {
-    n_ = n;
-    std::normal_distribution<float> gauss;
-    row_bytes_ = ggml_row_size(GetParam().ggml, n);
-    weights_.resize(kRows * row_bytes_);
-    dequantised_.resize(static_cast<size_t>(kRows) * n);
-    for (float& w : dequantised_) w = 0.02F * gauss(random_);
-    ggml_quantize_chunk(GetParam().ggml, dequantised_.data(), weights_.data(), 0, kRows, n, nullptr);
-    ggml_get_type_traits(GetParam().ggml)->to_float(weights_.data(), dequantised_.data(), kRows * n);
-    x_.resize(static_cast<size_t>(kTokens) * n);
-    for (float& x : x_) x = 3 * gauss(random_);
-  }
+  void make(int n) { QuantisedCase::make(GetParam().ggml, n); }
 
   const float* x(int token) const { return x_.data() + static_cast<size_t>(token) * n_; }
 
@@ -96,13 +82,6 @@ class DotTest : public testing::TestWithParam<Format> {
       }
     }
   }
-
-  std::mt19937 random_{11};
-  int n_ = 0;
-  size_t row_bytes_ = 0;
-  std::vector<std::byte> weights_;
-  std::vector<float> dequantised_;  // [kRows][n]
-  std::vector<float> x_;            // [kTokens][n]
 };
 
 TEST_P(DotTest, IsTheProductUpToTheRoundingOfActivations) {
@@ -112,20 +91,13 @@ TEST_P(DotTest, IsTheProductUpToTheRoundingOfActivations) {
   }
 }
 
-// What this machine dispatches to is one of several compiled versions; all that it can run must agree.
 TEST_P(DotTest, EveryInstructionSetAgrees) {
-  const int64_t supported = hwy::SupportedTargets();
-  for (int64_t rest = supported; rest != 0; rest &= rest - 1) {
-    hwy::SetSupportedTargetsForTest(rest & -rest);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    SCOPED_TRACE(dot_target());
+  on_every_instruction_set(dot_target, [&] {
     for (const int n : kLengths) {
       make(n);
       expect_within_rounding(ours(0, kTokens));
     }
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  });
 }
 
 // ggml rounds activations the same way, but their scales and sums to f16: 2^-11 of each.

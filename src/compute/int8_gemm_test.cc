@@ -1,14 +1,11 @@
 #include "compute/int8_gemm.h"
 
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <cmath>
-#include <random>
 #include <vector>
 
-#include "ggml-cpu.h"
-#include "ggml.h"
+#include "compute/quantised_testing.h"
 
 namespace kvedit {
 namespace {
@@ -26,22 +23,11 @@ constexpr Format kFormats[] = {{Int8Format::q4_0, GGML_TYPE_Q4_0}, {Int8Format::
 constexpr int kTokens = 11;  // two tiles of four, and three single ones
 constexpr int kRows = 37;    // whole strips of 8, 16 or 32, and a part of one
 
-class Int8GemmTest : public testing::TestWithParam<Format> {
+class Int8GemmTest : public testing::TestWithParam<Format>, protected QuantisedCase {
  protected:
-  Int8GemmTest() { ggml_cpu_init(); }
+  Int8GemmTest() : QuantisedCase(kRows, kTokens) {}
 
-  void make(int n) {
-    n_ = n;
-    std::normal_distribution<float> gauss;
-    row_bytes_ = ggml_row_size(GetParam().ggml, n);
-    weights_.resize(kRows * row_bytes_);
-    dequantised_.resize(static_cast<size_t>(kRows) * n);
-    for (float& w : dequantised_) w = 0.02F * gauss(random_);
-    ggml_quantize_chunk(GetParam().ggml, dequantised_.data(), weights_.data(), 0, kRows, n, nullptr);
-    ggml_get_type_traits(GetParam().ggml)->to_float(weights_.data(), dequantised_.data(), kRows * n);
-    x_.resize(static_cast<size_t>(kTokens) * n);
-    for (float& x : x_) x = 3 * gauss(random_);
-  }
+  void make(int n) { QuantisedCase::make(GetParam().ggml, n); }
 
   // [tokens][kRows] of tokens from `first` on.
   std::vector<float> ours(int first, int tokens) const {
@@ -87,38 +73,26 @@ class Int8GemmTest : public testing::TestWithParam<Format> {
   std::vector<int> lengths() const {
     return ggml_blck_size(GetParam().ggml) == 256 ? std::vector{256, 768} : std::vector{32, 96, 256, 576};
   }
-
-  std::mt19937 random_{11};
-  int n_ = 0;
-  size_t row_bytes_ = 0;
-  std::vector<std::byte> weights_;
-  std::vector<float> dequantised_;  // [kRows][n]
-  std::vector<float> x_;            // [kTokens][n]
+};
+int n_ = 0;
+size_t row_bytes_ = 0;
+std::vector<std::byte> weights_;
+std::vector<float> dequantised_;  // [kRows][n]
+std::vector<float> x_;            // [kTokens][n]
 };
 
-// What this machine dispatches to is one of several compiled versions; all that it can run must agree.
 TEST_P(Int8GemmTest, IsTheProductWithRoundedActivationsOnEveryInstructionSet) {
-  const int64_t supported = hwy::SupportedTargets();
-  for (int64_t rest = supported; rest != 0; rest &= rest - 1) {
-    hwy::SetSupportedTargetsForTest(rest & -rest);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    SCOPED_TRACE(int8_target());
+  on_every_instruction_set(int8_target, [&] {
     for (const int n : lengths()) {
       make(n);
       expect_product(ours(0, kTokens));
     }
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  });
 }
 
 // Sums of products are held in 16 bits; the largest that can be must fit.
 TEST_P(Int8GemmTest, TheLargestWeightsAndActivationsDoNotOverflow) {
-  const int64_t supported = hwy::SupportedTargets();
-  for (int64_t rest = supported; rest != 0; rest &= rest - 1) {
-    hwy::SetSupportedTargetsForTest(rest & -rest);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    SCOPED_TRACE(int8_target());
+  on_every_instruction_set(int8_target, [&] {
     for (const uint8_t byte : {0xFF, 0x7F, 0x80, 0x00}) {  // quants of all ones, and of other extremes
       make(256);
       for (int r = 0; r < kRows; r++) {  // the scales stay: quants only
@@ -151,15 +125,13 @@ TEST_P(Int8GemmTest, TheLargestWeightsAndActivationsDoNotOverflow) {
             break;
         }
       }
-      ggml_get_type_traits(GetParam().ggml)->to_float(weights_.data(), dequantised_.data(), kRows * n_);
+      dequantise(GetParam().ggml);
       for (const float sign : {1.0F, -1.0F}) {
         std::fill(x_.begin(), x_.end(), sign);
         expect_product(ours(0, kTokens));
       }
     }
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  });
 }
 
 TEST_P(Int8GemmTest, ATokenDoesNotSeeItsCompanions) {
