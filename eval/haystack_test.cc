@@ -61,6 +61,21 @@ TEST(HaystackTest, StretchIsWholeWordsFromAnywhereRoundAndRound) {
   EXPECT_EQ(seen.size(), 5U) << "one for each word";
 }
 
+TEST(HaystackTest, AStretchOfALongDocumentEndsWithAWord) {
+  const Haystack haystack({"dreißig müde Käfer dösen über grünen Blättern und träumen von größeren Bäumen"});
+  const std::string all = " " + haystack.documents().front() + "\n\n" + haystack.documents().front() + " ";
+  for (uint64_t seed = 0; seed < 40; seed++) {
+    for (size_t bytes = 18; bytes < 40; bytes++) {
+      Draws draws{seed, bytes};
+      const std::string text = haystack.stretch(bytes, draws);
+      const size_t at = all.find(text);
+      ASSERT_NE(at, std::string::npos) << text;
+      EXPECT_TRUE(all[at + text.size()] == ' ' || all[at + text.size()] == '\n') << text;
+      EXPECT_LE(text.size(), bytes);
+    }
+  }
+}
+
 TEST(HaystackTest, WordsAreNotCut) {
   EXPECT_EQ(words("one two three", 0, 7), "one two");
   EXPECT_EQ(words("one two three", 0, 6), "one");

@@ -13,8 +13,9 @@ namespace {
 using eval::Draws;
 
 constexpr std::string_view kPolicies[] = {"snapkv", "keydiff", "streaming-llm", "laprox"};
-constexpr int kShortestNumbers = 250;  // tokens: six sentences with numbers take about 120
-constexpr size_t kMark = 1;            // a byte no template has
+constexpr int kShortestNumbers = 250;     // tokens: six sentences with numbers take about 120
+constexpr size_t kShortestEvicted = 160;  // tokens: 30 % of it is more than what is always kept
+constexpr size_t kMark = 1;               // a byte no template has
 
 // Small values as often as large ones.
 int log_uniform(int least, int most, Draws& draws) {
@@ -91,7 +92,7 @@ std::vector<Token> ContextSource::stream(int tokens, Draws& draws) const {
 }
 
 void ContextSource::maybe_evict(Context& context, Draws& draws) const {
-  if (!chance(sizes_.evicted, draws)) return;
+  if (context.tokens.size() < kShortestEvicted || !chance(sizes_.evicted, draws)) return;
   context.policy = kPolicies[draws.below(std::size(kPolicies))];
   context.keep = 0.3 + 0.5 * draws.unit();
 }
@@ -124,7 +125,7 @@ Context ContextSource::neighbours(Draws draws) const {
   ask.forced.assign(all.begin() + read, all.begin() + read + sizes_.neighbours);
   all.resize(read);
   context.tokens = std::move(all);
-  if (prefix > 64) maybe_evict(context, draws);
+  maybe_evict(context, draws);
   context.asks = {std::move(ask)};
   return context;
 }
@@ -188,7 +189,7 @@ Context ContextSource::facts(Draws draws) const {
       context.erased.push_back({begin, end});
     }
   }
-  if (length > 200) maybe_evict(context, draws);
+  maybe_evict(context, draws);
 
   for (int i = 0; i < sizes_.questions; i++) {
     const Planned& plan = planned[i < static_cast<int>(planned.size()) ? i : draws.below(planned.size())];

@@ -79,7 +79,8 @@ class LkvTrainer {
     check_lkv_config(config_, weights_.hparams());
     std::istringstream list(config.held_out_keeps);
     for (std::string keep; std::getline(list, keep, ',');) {
-      Budget::parse(keep);
+      if (Budget::parse(keep).kind != Budget::Kind::fraction)
+        fail(ErrorCode::invalid_argument, "train", "held-out-keeps are shares, not \"", keep, "\"");
       keeps_.push_back(keep);
     }
     if (keeps_.empty()) fail(ErrorCode::invalid_argument, "train", "held-out-keeps names none");
@@ -92,7 +93,16 @@ class LkvTrainer {
     make_tensors();
   }
 
-  Trainee trainee() {
+  /// What `measure` found of the policies to be better than.
+  Trainee trainee(const Json& rivals) {
+    for (const auto& [policy, figures] : rivals.items()) {
+      for (const auto& [keep, kinds] : figures.at("kl").items()) {
+        for (const auto& [kind, kl] : kinds.items()) {
+          double& best = best_rival_[kind].emplace(share_of(keep), kl.at(0)).first->second;
+          best = std::max(1e-6, std::min(best, kl.at(0).get<double>()));
+        }
+      }
+    }
     Trainee trainee;
     trainee.parameters = lkv_.parameters();
     trainee.backward = [this](int step) { return backward(step); };
@@ -103,8 +113,9 @@ class LkvTrainer {
     trainee.evaluate = [this] {
       write(draft_, {});
       const std::string policy = served_policy(draft_);
-      Json figures = evaluate({policy}).at(policy);
+      Json figures = measure({policy}).at(policy);
       std::filesystem::remove(draft_);
+      figures["score"] = score(figures);
       return figures;
     };
     trainee.save = [this](const std::string& path, const Json& metrics) { write(path, metrics); };
@@ -115,8 +126,8 @@ class LkvTrainer {
     return trainee;
   }
 
-  /// {policy: {"score": mean KL, "kl": {keep: {kind: [mean, low, high]}}, "examples": n}}, of hard selection.
-  Json evaluate(const std::vector<std::string>& policies) const {
+  /// {policy: {"kl": {keep: {kind: [mean, low, high]}}, "examples": n}}, of hard selection.
+  Json measure(const std::vector<std::string>& policies) const {
     std::map<std::string, std::map<std::string, std::map<std::string, std::vector<double>>>> kl;
     for (int i = 0; i < config_.held_out; i++) {
       const ReadOn example = read_on(*model_, *held_out_, config_.held_out_length, kHeldOutSeed, i);
@@ -134,23 +145,45 @@ class LkvTrainer {
     }
     Json all;
     for (const std::string& policy : policies) {
-      std::vector<double> values;
       Json& of_policy = all[policy];
-      of_policy["score"] = 0;
       for (const auto& [keep, kinds] : kl.at(policy)) {
         for (const auto& [kind, numbers] : kinds) {
           const eval::Interval i = eval::interval(numbers, eval::Mean::arithmetic);
           of_policy["kl"][keep][kind] = {i.mean, i.low, i.high};
-          values.insert(values.end(), numbers.begin(), numbers.end());
         }
       }
-      of_policy["score"] = eval::interval(values, eval::Mean::arithmetic).mean;
       of_policy["examples"] = config_.held_out;
     }
     return all;
   }
 
  private:
+  static double share_of(const std::string& keep) { return Budget::parse(keep).amount; }
+
+  // Mean over keeps and kinds of KL / KL of the best rival there.
+  double score(const Json& figures) const {
+    double sum = 0;
+    int count = 0;
+    for (const auto& [keep, kinds] : figures.at("kl").items()) {
+      for (const auto& [kind, kl] : kinds.items()) {
+        sum += kl.at(0).get<double>() / best_rival_.at(kind).at(share_of(keep));
+        count++;
+      }
+    }
+    return sum / count;
+  }
+
+  // 1 / KL of the best rival, at the nearest of the shares it was measured at.
+  double weight(const std::string& kind, double share) const {
+    const auto found = best_rival_.find(kind);
+    if (found == best_rival_.end()) return 1;
+    const auto distance = [&](const auto& at) { return std::fabs(std::log(at.first / share)); };
+    const auto nearest =
+        std::min_element(found->second.begin(), found->second.end(),
+                         [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
+    return 1 / nearest->second;
+  }
+
   void make_tensors() {
     const Hparams& h = weights_.hparams();
     std::vector<std::vector<Tensor>> samples(h.layers);
@@ -192,9 +225,11 @@ class LkvTrainer {
           config_.shortest + static_cast<int>(draws.below(config_.longest - config_.shortest + 1));
       const Keep keep{config_.least_keep * std::pow(config_.most_keep / config_.least_keep, draws.unit()),
                       config_.sinks, config_.recent};
-      const LkvExample read = read_example(*model_, read_on(*model_, *training_, length, seed, index), given);
+      const ReadOn task = read_on(*model_, *training_, length, seed, index);
+      const LkvExample read = read_example(*model_, task, given);
       const Tensor loss = imitates ? imitation_loss(weights_.hparams(), lkv_, parts_, read, keep)
-                                   : distillation_loss(weights_, lkv_, parts_, read, keep, temperature);
+                                   : distillation_loss(weights_, lkv_, parts_, read, keep, temperature) *
+                                         weight(task.kind, keep.share);
       (loss / config_.batch).backward();
       sum += loss.item<double>();
     }
@@ -221,6 +256,7 @@ class LkvTrainer {
   uint64_t texts_hash_ = 0;
   LkvParts parts_;
   LkvTensors lkv_;
+  std::map<std::string, std::map<double, double>> best_rival_;  // [kind][share kept] KL
 };
 
 }  // namespace
@@ -261,11 +297,18 @@ LoopResult train_lkv(LkvConfig config, const RunOptions& run) {
   std::filesystem::create_directories(run.folder, error);
   if (error) fail(ErrorCode::io, "train", "cannot make \"", run.folder, "\": ", error.message());
   LkvTrainer trainer(config, run.folder);
-  Trainee trainee = trainer.trainee();
-  if (!run.resume) {
-    std::ofstream(run.folder + "/rivals.json")
-        << trainer.evaluate({std::begin(kRivals), std::end(kRivals)}).dump(2) << "\n";
+  const std::string path = run.folder + "/rivals.json";
+  Json rivals;
+  if (run.resume) {
+    std::ifstream file(path);
+    rivals = Json::parse(file, nullptr, false);
+    if (rivals.is_discarded())
+      fail(ErrorCode::not_found, "train", "no run to resume in \"", run.folder, "\"");
+  } else {
+    rivals = trainer.measure({std::begin(kRivals), std::end(kRivals)});
+    std::ofstream(path) << rivals.dump(2) << "\n";
   }
+  Trainee trainee = trainer.trainee(rivals);
   return run_loop(trainee, config.pace, run);
 }
 

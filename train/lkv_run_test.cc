@@ -83,6 +83,7 @@ TEST_F(LkvRunTest, RefusesWhatCannotBe) {
   refuses([](LkvConfig& c) { c.scores = "snapkv", c.budgets = "uniform"; }, ErrorCode::invalid_argument);
   refuses([](LkvConfig& c) { c.texts = "no/such.txt"; }, ErrorCode::not_found);
   refuses([](LkvConfig& c) { c.held_out_keeps = "20%,none"; }, ErrorCode::invalid_argument);
+  refuses([](LkvConfig& c) { c.held_out_keeps = "20%,512"; }, ErrorCode::invalid_argument);
 }
 
 }  // namespace
