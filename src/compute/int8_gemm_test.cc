@@ -74,12 +74,6 @@ class Int8GemmTest : public testing::TestWithParam<Format>, protected QuantisedC
     return ggml_blck_size(GetParam().ggml) == 256 ? std::vector{256, 768} : std::vector{32, 96, 256, 576};
   }
 };
-int n_ = 0;
-size_t row_bytes_ = 0;
-std::vector<std::byte> weights_;
-std::vector<float> dequantised_;  // [kRows][n]
-std::vector<float> x_;            // [kTokens][n]
-};
 
 TEST_P(Int8GemmTest, IsTheProductWithRoundedActivationsOnEveryInstructionSet) {
   on_every_instruction_set(int8_target, [&] {
