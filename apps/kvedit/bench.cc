@@ -197,6 +197,7 @@ void run_memory(const BenchOptions& o) {
   bench::MemoryJob job{o.side,   o.common.model, o.common.load, o.session,
                        o.length, o.tokens,       o.policy,      o.keep};
   if (job.model.empty()) job.model = default_model();
+  job.load.companions = companion_folders();
   const bench::Memory memory = do_memory_job(job);
   print_json({{"peak_memory_bytes", memory.peak}, {"resident_bytes", memory.resident}}, -1);
 }

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <map>
 
@@ -107,6 +108,15 @@ std::string default_model() {
   return cache_folder() + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 }
 
+std::vector<std::string> companion_folders() {
+  if (const std::string named = environment("KVEDIT_ADAPTERS"); !named.empty()) return {named};
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return {};
+  const std::filesystem::path above = program.parent_path().parent_path();
+  return {above / "share/kvedit/adapters", above / "adapters"};
+}
+
 std::shared_ptr<Model> load_model(const CommonOptions& options) {
   set_log_sink([verbose = options.verbose](int level, std::string_view line) {
     if (level <= 4 || verbose) std::cerr << "kvedit: " << line << "\n";
@@ -120,7 +130,9 @@ std::shared_ptr<Model> load_model(const CommonOptions& options) {
                       ": run scripts/demo once, which gets it, or name a GGUF file with -m");
     }
   }
-  return Model::load(path, options.load);
+  ModelOptions load = options.load;
+  load.companions = companion_folders();
+  return Model::load(path, load);
 }
 
 std::string read_file(const std::string& path) {

@@ -49,6 +49,9 @@ std::string environment(const char* variable);
 std::string cache_folder();
 /// $KVEDIT_MODEL, else the file that scripts/deps puts into the cache folder.
 std::string default_model();
+/// Folders of files that ship: $KVEDIT_ADAPTERS, or ../share/kvedit/adapters and ../adapters of the
+/// program's.
+std::vector<std::string> companion_folders();
 /// Also sets the log sink: warnings to stderr, with --verbose everything.
 std::shared_ptr<Model> load_model(const CommonOptions& options);
 

@@ -40,11 +40,11 @@ struct Step {
   size_t bytes = 0;
 };
 
-std::vector<std::string> demo_policies(const DemoCommand& command) {
+std::vector<std::string> demo_policies(const DemoCommand& command, const Model& model) {
   if (!command.policies.empty()) return command.policies;
   std::vector<std::string> names;
   for (const PolicyInfo& policy : policies()) {
-    if (needs_no_file(policy) &&
+    if ((needs_no_file(policy) || !model.companion(".lkv.gguf").empty()) &&
         std::find(std::begin(usual), std::end(usual), policy.name) != std::end(usual))
       names.push_back(policy.name);
   }
@@ -69,7 +69,7 @@ std::vector<Step> work(const DemoCommand& command, const Session& full, const Pr
   std::vector<EraseMethodInfo> methods = erase_methods();
   if (adapter == nullptr)
     std::erase_if(methods, [](const EraseMethodInfo& method) { return method.needs_adapter; });
-  const std::vector<std::string> evictions = demo_policies(command);
+  const std::vector<std::string> evictions = demo_policies(command, *full.model());
   ProgressLine line("trying methods and policies,");
   const Progress show = line.progress();
   auto next = [&] { show(steps.size(), methods.size() + evictions.size()); };

@@ -35,6 +35,9 @@ struct ModelOptions {
   size_t pool_limit_bytes = 0;  // for the caches of all sessions; 0: none
   int block_tokens = 512;       // prefill runs in blocks of this many tokens
   std::string chat_template;    // a name of libllama's list; empty: the file's own
+  /// Folders of files trained for models. The policy `lkv` reads the one that is there for this model, unless
+  /// its parameter names another.
+  std::vector<std::string> companions;
 };
 
 struct ModelInfo {
@@ -100,6 +103,9 @@ class Model {
   virtual std::shared_ptr<const Adapter> load_adapter(const std::string& path) const = 0;
   /// One that changes nothing, of all seven projections: to measure what an adapter of this rank costs.
   virtual std::shared_ptr<const Adapter> zero_adapter(int rank) const = 0;
+  /// The file in ModelOptions::companions that was trained for exactly this model (its fingerprint), of those
+  /// that end in ".eraser.gguf" or ".lkv.gguf"; empty: none.
+  virtual std::string companion(std::string_view ending) const = 0;
 
  protected:
   Model() = default;

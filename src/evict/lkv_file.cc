@@ -5,7 +5,9 @@
 namespace kvedit {
 
 PolicyParameter lkv_file_parameter() {
-  return {.name = "file", .description = "the model's *.lkv.gguf, which must be given", .free_text = true};
+  return {.name = "file",
+          .description = "the *.lkv.gguf; the one that ships for the model unless given",
+          .free_text = true};
 }
 
 std::shared_ptr<const Lkv> load_lkv(const Parameters& parameters) {
@@ -17,7 +19,7 @@ void check_lkv(const Lkv* lkv, const Network& network) {
   if (!lkv) {
     fail(ErrorCode::not_found, "evict", "there is no LKV file for this model (",
          network.hparams().architecture, " ", fingerprint_text(network.fingerprint()),
-         "): train one, or name it with file=PATH");
+         "): train one, and name it with file=PATH");
   }
   lkv->check(network);
 }

@@ -84,8 +84,11 @@ std::span<const NamedPolicy> named_policies() {
   return kPolicies;
 }
 
-Policy make_policy(std::string_view text) {
+Policy make_policy(std::string_view text, const std::function<std::string()>& lkv_file) {
   Recipe recipe = Recipe::read(text);
+  for (const PolicyParameter& parameter : recipe.parameters()) {
+    if (lkv_file && parameter.free_text && parameter.text.empty()) recipe.set(parameter.name, lkv_file());
+  }
   Policy policy;
   policy.selector = recipe.make();
   policy.scorer = policy.selector->scorer();

@@ -89,10 +89,10 @@ TEST(PoliciesTest, CombinatorsStandInParentheses) {
             std::string::npos);
   EXPECT_EQ(make_policy("mix(random;streaming-llm)").name,
             "mix(random;streaming-llm):share=0.5,growth=0,sinks=4,recent=32");
-  EXPECT_EQ(
-      make_policy("mix(critical(snapkv:window=64);random):first=0,share=0.25").name,
-      "mix(critical(snapkv);random):window=64,kernel=7,pool=avg,first=0,epsilon=1e-04,share=0.25,growth=0,sinks=4,"
-      "recent=64");
+  EXPECT_EQ(make_policy("mix(critical(snapkv:window=64);random):first=0,share=0.25").name,
+            "mix(critical(snapkv);random):window=64,kernel=7,pool=avg,first=0,epsilon=1e-04,share=0.25,"
+            "growth=0,sinks=4,"
+            "recent=64");
 }
 
 TEST(PoliciesTest, ParametersOfBothSidesOfAMixAreToldApart) {

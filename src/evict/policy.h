@@ -149,8 +149,9 @@ inline bool needs_within(const Policy& policy, int tokens) {
 }
 
 /// "name", "scorer+allocator" or "combinator(policy;...)", each with ":key=value,..." behind it; a policy
-/// inside parentheses may be any of these. Throws Error(not_found) listing the names.
-Policy make_policy(std::string_view text);
+/// inside parentheses may be any of these. lkv_file: finds the file of a model for parts of LKV that name
+/// none. Throws Error(not_found) listing the names.
+Policy make_policy(std::string_view text, const std::function<std::string()>& lkv_file = {});
 
 /// The entries of each lane to keep, [layer * kv_heads + head], ascending.
 ///

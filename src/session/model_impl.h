@@ -8,6 +8,7 @@
 #include "cache/cache.h"
 #include "compute/engine.h"
 #include "kvedit/model.h"
+#include "model/companions.h"
 #include "model/network.h"
 #include "model/tokenizer.h"
 
@@ -30,6 +31,9 @@ class ModelImpl final : public Model {
     return Lora::load(path, *network_);
   }
   std::shared_ptr<const Adapter> zero_adapter(int rank) const override { return Lora::zero(*network_, rank); }
+  std::string companion(std::string_view ending) const override {
+    return find_companion(options_.companions, ending, network_->fingerprint());
+  }
 
   const Network& network() const { return *network_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
