@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cctype>
 #include <limits>
+#include <map>
 
 #include "base/check.h"
 #include "eval/plot.h"
+#include "kvedit/evict.h"
 
 namespace kvedit::eval {
 namespace {
@@ -54,6 +56,37 @@ void draw_bars(const Report& report, size_t metric, int length, const std::strin
   plot::draw(script(chart), cat(folder, "/", file_name(name), "-", length));
 }
 
+// Of policies that were given several shares to keep.
+void draw_curves(const Report& report, size_t metric, int length, const std::string& folder) {
+  std::map<std::string, plot::Lines> charts;  // [kind]
+  for (const ReportRow& row : report.rows) {
+    if (row.length != length || !row.scores[metric] || !row.cell.evicts()) continue;
+    if (row.kind.find('/') != std::string::npos) continue;
+    const Budget keep = Budget::parse(row.cell.keep);
+    if (keep.kind != Budget::Kind::fraction) continue;
+    const std::string name = row.cell.erases() ? cat(row.cell.policy, "+", row.cell.method) : row.cell.policy;
+    std::vector<plot::Lines::Series>& all = charts[row.kind].series;
+    auto series = std::find_if(all.begin(), all.end(), [&](const auto& known) { return known.name == name; });
+    if (series == all.end()) series = all.insert(series, {name, {}});
+    const Interval& score = *row.scores[metric];
+    series->points.push_back({100 * keep.amount, {score.mean, score.low, score.high}});
+  }
+  for (auto& [kind, chart] : charts) {
+    std::erase_if(chart.series, [](const auto& series) { return series.points.size() < 2; });
+    if (chart.series.empty()) continue;
+    for (plot::Lines::Series& series : chart.series)
+      std::sort(series.points.begin(), series.points.end(),
+                [](const auto& a, const auto& b) { return a.x < b.x; });
+    const std::string& name = report.task.metrics[metric].name;
+    const std::string what = kind.empty() ? report.task.name : cat(report.task.name, ", ", kind);
+    chart.title = report.task.sized ? cat(what, ", ", length, " tokens") : what;
+    chart.x = {.label = "kept, percent", .log = true};
+    chart.y = {.label = name};
+    const std::string of_kind = kind.empty() ? "" : cat("-", file_name(kind));
+    plot::draw(script(chart), cat(folder, "/", file_name(name), "-", length, of_kind, "-by-keep"));
+  }
+}
+
 void draw_heat_map(const Report& report, const Cell& cell, const std::string& folder) {
   plot::HeatMap chart;
   std::vector<const ReportRow*> rows;
@@ -87,7 +120,10 @@ void draw_charts(const Report& report, const std::string& folder) {
     place(cells, row.cell);
   }
   for (const int length : lengths) {
-    for (size_t m = 0; m < report.task.metrics.size(); m++) draw_bars(report, m, length, folder);
+    for (size_t m = 0; m < report.task.metrics.size(); m++) {
+      draw_bars(report, m, length, folder);
+      draw_curves(report, m, length, folder);
+    }
   }
   for (const Cell& cell : cells) draw_heat_map(report, cell, folder);
 }

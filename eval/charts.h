@@ -8,7 +8,8 @@
 namespace kvedit::eval {
 
 /// For each metric, <folder>/<metric>-<length>.{svg,png}: bars of the cells by kind of question, with
-/// intervals; of a task with depths, <folder>/depths-<cell>: a heat map of its first metric over lengths and
+/// intervals; <metric>-<length>-by-keep: lines over what is kept, where policies were given several shares;
+/// of a task with depths, <folder>/depths-<cell>: a heat map of its first metric over lengths and
 /// depths, a cell each. Throws what plot::draw does.
 void draw_charts(const Report& report, const std::string& folder);
 

@@ -43,7 +43,7 @@ def main():
     parser.add_argument("--bytes", type=int, default=2_500_000, help="of prose, whole pages, drawn with a fixed seed")
     options = parser.parse_args()
 
-    pages = sorted(page for folder in options.folders for page in folder.rglob("*.html"))
+    pages = sorted(page for folder in options.folders for page in folder.rglob("*.html") if page.is_file())
     random.Random(1).shuffle(pages)
     passages, size = [], 0
     for page in pages:
