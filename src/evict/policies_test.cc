@@ -88,18 +88,18 @@ TEST(PoliciesTest, CombinatorsStandInParentheses) {
                 .name.find("a.epsilon=0.5,first=0.5,epsilon=1e-04,"),
             std::string::npos);
   EXPECT_EQ(make_policy("mix(random;streaming-llm)").name,
-            "mix(random;streaming-llm):share=0.5,growth=0,sinks=4,recent=32");
-  EXPECT_EQ(make_policy("mix(critical(snapkv:window=64);random):first=0,share=0.25").name,
-            "mix(critical(snapkv);random):window=64,kernel=7,pool=avg,first=0,epsilon=1e-04,share=0.25,"
-            "growth=0,sinks=4,"
-            "recent=64");
+            "mix(random;streaming-llm):share=0.5,sinks=4,recent=32");
+  EXPECT_EQ(
+      make_policy("mix(critical(snapkv:window=64);random):first=0,share=0.25").name,
+      "mix(critical(snapkv);random):window=64,kernel=7,pool=avg,first=0,epsilon=1e-04,share=0.25,sinks=4,"
+      "recent=64");
 }
 
 TEST(PoliciesTest, ParametersOfBothSidesOfAMixAreToldApart) {
   const Policy policy = make_policy("mix(snapkv:window=8;laprox+uniform):b.window=16,a.kernel=3,norm=l1");
   EXPECT_EQ(policy.name,
             "mix(snapkv;laprox+uniform):a.window=8,a.kernel=3,a.pool=avg,b.window=16,b.kernel=7,b.pool=avg,"
-            "norm=l1,normalise=layer_sum,share=0.5,growth=0,sinks=4,recent=32");
+            "norm=l1,normalise=layer_sum,share=0.5,sinks=4,recent=32");
   EXPECT_EQ(policy.needs().window_queries, 16);
   const auto [code, message] = error_of([] { make_policy("mix(snapkv;laprox+uniform):window=8"); });
   EXPECT_EQ(code, ErrorCode::invalid_argument);

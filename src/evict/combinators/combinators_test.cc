@@ -110,18 +110,6 @@ TEST(MixTest, TheSecondSpendsTheRestAmongWhatTheFirstLeft) {
   }
 }
 
-TEST(MixTest, TheFirstOnesShareGrowsAsTheBudgetFalls) {
-  const EvictCase c({.entries = 200});
-  const int always = 4 + 8, competing = 200 - always;
-  const std::string mix = "mix(streaming-llm;snapkv+adaptive):window=8,recent=8,";
-  for (const auto& [kept, share] : {std::pair{94, 0.1}, {47, 0.2}, {20, 0.47}, {8, 1.0}}) {
-    SCOPED_TRACE(cat(kept, " of ", competing));
-    const Budget budget = Budget::tokens(always + kept);
-    EXPECT_EQ(c.select(make_policy(mix + "share=0.2,growth=1"), budget),
-              c.select(make_policy(cat(mix, "share=", share)), budget));
-  }
-}
-
 TEST(MixTest, ReportsTheProgressOfBoth) {
   const EvictCase c({.layers = 3});
   std::vector<size_t> done;

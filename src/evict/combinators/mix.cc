@@ -1,11 +1,6 @@
 // Two policies for one cache: the first spends its share of the budget, the second the rest among what is
 // left. What a scorer of keys keeps for retrieval and what a scorer of attention keeps for the text to come
-// differ, and a share of each serves both. With kept the part of the competing entries that the budget is,
-//
-//   the first one's share:  share (kept / 1/4)^-growth,  at most 1
-//
-// growth > 0: what is needed by all rather than by some counts more the less is kept.
-#include <algorithm>
+// differ, and a share of each serves both.
 #include <cmath>
 #include <utility>
 
@@ -17,8 +12,8 @@ namespace {
 
 class Mix : public Selector {
  public:
-  Mix(std::vector<std::unique_ptr<Selector>> bases, double share, double growth)
-      : first_(std::move(bases[0])), second_(std::move(bases[1])), share_(share), growth_(growth) {}
+  Mix(std::vector<std::unique_ptr<Selector>> bases, double share)
+      : first_(std::move(bases[0])), second_(std::move(bases[1])), share_(share) {}
 
   Needs needs() const override { return first_->needs() | second_->needs(); }
   void check(const Network& network) const override {
@@ -29,7 +24,7 @@ class Mix : public Selector {
   int scorers() const override { return first_->scorers() + second_->scorers(); }
 
   Picks select(const Contest& contest, size_t budget) const override {
-    const size_t of_first = share_of_first(budget, contest.size());
+    const auto of_first = static_cast<size_t>(std::llround(share_ * static_cast<double>(budget)));
     Picks picks = first_->select(contest, of_first);
     contest.scoring.release(contest.lanes);  // nobody above a mix asks for its scores
     Contest left = contest;
@@ -41,17 +36,9 @@ class Mix : public Selector {
   }
 
  private:
-  size_t share_of_first(size_t budget, size_t entries) const {
-    if (budget == 0 || share_ == 0) return 0;
-    const double kept = static_cast<double>(budget) / static_cast<double>(std::max(budget, entries));
-    const double share = std::min(1.0, share_ * std::pow(4 * kept, -growth_));
-    return static_cast<size_t>(std::llround(share * static_cast<double>(budget)));
-  }
-
   std::unique_ptr<Selector> first_;
   std::unique_ptr<Selector> second_;
   double share_;
-  double growth_;
 };
 
 }  // namespace
@@ -63,21 +50,14 @@ CombinatorPart mix_combinator() {
       .description = "A share of the budget to the first policy, the rest to the second, among what is left.",
       .parameters = {{.name = "share",
                       .value = 0.5,
-                      .description = "of the budget, for the first policy, where a quarter is kept",
+                      .description = "of the budget, for the first policy",
                       .minimum = 0,
                       .maximum = 1,
-                      .whole = false},
-                     {.name = "growth",
-                      .value = 0,
-                      .description = "of that share as less is kept: the power of (1/4) / kept",
-                      .minimum = 0,
-                      .maximum = 4,
                       .whole = false}},
       .bases = 2,
       .make = [](const Parameters& parameters,
                  std::vector<std::unique_ptr<Selector>> bases) -> std::unique_ptr<Selector> {
-        return std::make_unique<Mix>(std::move(bases), parameters.get("share"),
-                                     parameters.get("growth"));
+        return std::make_unique<Mix>(std::move(bases), parameters.get("share"));
       }};
 }
 
