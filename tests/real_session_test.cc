@@ -31,7 +31,8 @@ class RealSessionTest : public testing::TestWithParam<std::string (*)()> {
 
 constexpr const char* kWrong = "The code for the archive door is 9023. ";
 
-// The same kernel on both sides; blocks fall elsewhere, so sums are grouped alike but for the last block.
+// Blocks fall elsewhere, and the default kernels differ for a short last one, so that keys and values carry
+// other roundings of quantised products. A single distribution may be ten times as far off as the mean.
 TEST_P(RealSessionTest, RecomputeEqualsAFreshPrefill) {
   for (const bool exact : {true, false}) {
     const auto model =
@@ -41,9 +42,12 @@ TEST_P(RealSessionTest, RecomputeEqualsAFreshPrefill) {
     const EraseReport report = edited.erase(edited.find_one(kWrong).tokens);
     Session fresh(model);
     fresh.append_tokens(edited.tokens());
-    const Divergence d = divergence(fresh.logits(), edited.logits(), model->info().vocabulary);
+    const std::vector<Token> next = model->tokenize(prose(60, 4));
+    const Divergence d =
+        divergence(fresh.logits_after(next), edited.logits_after(next), model->info().vocabulary);
     std::cout << (exact ? "f32: " : "default kernels: ") << d << "\n";
     EXPECT_LT(d.mean, exact ? 1e-6 : 5e-3);
+    EXPECT_LT(d.max, exact ? 1e-5 : 1e-1);
     EXPECT_EQ(report.exactness, Exactness::exact);
   }
 }
@@ -68,8 +72,10 @@ TEST_P(RealSessionTest, EveryMethodErasesBeforeAndAfterEviction) {
       EXPECT_EQ(edited.find(kWrong).size(), 0U);
       EXPECT_EQ(report.exactness == Exactness::exact && evicted, !report.note.empty()) << method.name;
       if (method.name == "steer" && !evicted) {  // nothing was steered: the cache has not changed
-        const Divergence d = divergence(full.logits(), edited.logits(), model->info().vocabulary);
-        EXPECT_LT(d.mean, 5e-2) << d;  // one row of quantised kernels that differ for few tokens
+        const std::vector<Token> next = model->tokenize(prose(40, 4));
+        const Divergence d =
+            divergence(full.logits_after(next), edited.logits_after(next), model->info().vocabulary);
+        EXPECT_LT(d.mean, 1e-2) << d;  // quantised kernels that differ for few tokens
       }
       edited.append(" And then");
       EXPECT_GT(edited.generate({.max_tokens = 3}).tokens.size(), 0U);
