@@ -93,7 +93,8 @@ std::string Haystack::stretch(size_t bytes, Draws& draws) const {
   std::string text;
   while (text.size() < bytes) {
     if (!text.empty()) text += "\n\n";
-    text += words(documents_[document], from, std::string::npos).substr(0, bytes + 1);  // one too many: cut below, between words
+    text += words(documents_[document], from, std::string::npos)
+                .substr(0, bytes + 1);  // one too many: cut below, between words
     from = 0;
     document = (document + 1) % documents_.size();
   }

@@ -110,7 +110,8 @@ class EraserTraining {
     std::vector<float> weights;
     for (const std::string& kind : example.kinds) {
       const auto group = drop_.find(group_of(kind));
-      weights.push_back(group == drop_.end() ? 1 : static_cast<float>(all / groups / std::max(1e-6, group->second)));
+      weights.push_back(
+          group == drop_.end() ? 1 : static_cast<float>(all / groups / std::max(1e-6, group->second)));
     }
     return torch::tensor(weights).to(weights_.device());
   }
