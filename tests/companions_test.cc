@@ -68,7 +68,8 @@ TEST_F(CompanionsTest, AnEraserIsToldByItsOwnKey) {
   spec.edit = [&](gguf_context* file) {
     gguf_set_val_str(file, "kvedit.model.fingerprint", fingerprint_text(spec.fingerprint).c_str());
   };
-  EXPECT_EQ(model_->companion(".eraser.gguf"), write_lkv(spec, folder_ + "/b.eraser.gguf"));
+  const std::string own = write_lkv(spec, folder_ + "/b.eraser.gguf");
+  EXPECT_EQ(model_->companion(".eraser.gguf"), own);
 }
 
 }  // namespace
