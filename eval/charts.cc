@@ -31,6 +31,10 @@ size_t place(std::vector<T>& all, const T& value) {
   return all.size() - 1;
 }
 
+std::string title(const Report& report, const std::string& what, int length) {
+  return report.task.sized ? cat(what, ", ", length, " tokens") : what;
+}
+
 void draw_bars(const Report& report, size_t metric, int length, const std::string& folder) {
   plot::Bars chart;
   std::vector<std::string> cells;
@@ -51,7 +55,7 @@ void draw_bars(const Report& report, size_t metric, int length, const std::strin
     chart.series[place(cells, row->cell.text())].values[group] = {score.mean, score.low, score.high};
   }
   const std::string& name = report.task.metrics[metric].name;
-  chart.title = report.task.sized ? cat(report.task.name, ", ", length, " tokens") : report.task.name;
+  chart.title = title(report, report.task.name, length);
   chart.y.label = name;
   plot::draw(script(chart), cat(folder, "/", file_name(name), "-", length));
 }
@@ -79,7 +83,7 @@ void draw_curves(const Report& report, size_t metric, int length, const std::str
                 [](const auto& a, const auto& b) { return a.x < b.x; });
     const std::string& name = report.task.metrics[metric].name;
     const std::string what = kind.empty() ? report.task.name : cat(report.task.name, ", ", kind);
-    chart.title = report.task.sized ? cat(what, ", ", length, " tokens") : what;
+    chart.title = title(report, what, length);
     chart.x = {.label = "kept, percent", .log = true};
     chart.y = {.label = name};
     const std::string of_kind = kind.empty() ? "" : cat("-", file_name(kind));

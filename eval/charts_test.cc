@@ -3,21 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
+#include "contents.h"
 #include "session_testing.h"
 
 namespace kvedit::eval {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string read(const fs::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
 
 ReportRow row(const std::string& kind, const Cell& cell, double score) {
   ReportRow row;
@@ -47,7 +40,7 @@ TEST(ChartsTest, PoliciesWithSeveralSharesGetALine) {
       folder);
   EXPECT_TRUE(fs::exists(folder / "loss-1024.svg"));
   EXPECT_TRUE(fs::exists(folder / "loss-1024-by-keep.png"));
-  const std::string curves = read(folder / "loss-1024-by-keep.svg");
+  const std::string curves = contents(folder / "loss-1024-by-keep.svg");
   EXPECT_NE(curves.find("swift"), std::string::npos);
   EXPECT_EQ(curves.find("once"), std::string::npos);
   EXPECT_EQ(curves.find("by-count"), std::string::npos);
@@ -61,7 +54,7 @@ TEST(ChartsTest, KindsHaveTheirOwnAndNoLineNeedsNoChart) {
   draw_charts(report({row("fresh", half, 0.2), row("fresh", little, 0.3), row("stale/unique", half, 0.2),
                       row("stale/unique", little, 0.3), row("stale", half, 0.2)}),
               folder);
-  EXPECT_NE(read(folder / "loss-1024-fresh-by-keep.svg").find("swift+drop"), std::string::npos);
+  EXPECT_NE(contents(folder / "loss-1024-fresh-by-keep.svg").find("swift+drop"), std::string::npos);
   EXPECT_FALSE(fs::exists(folder / "loss-1024-stale-by-keep.svg"));
   EXPECT_FALSE(fs::exists(folder / "loss-1024-stale-unique-by-keep.svg"));
 }

@@ -3,10 +3,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 
 #include "base/check.h"
 #include "base/process.h"
+#include "contents.h"
 #include "eval/cell.h"
 #include "eval/task.h"
 #include "peer.h"
@@ -50,12 +50,6 @@ constexpr std::string_view kLongBench =
 // It always keeps less than half of what stands before the first erased span.
 constexpr const char* kPolicy = "snapkv:recent=8,window=8";
 
-std::string read(const fs::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
-
 TEST(EvalCommandTest, EveryTaskFillsItsGrid) {
   const std::string model = default_model();
   if (model.empty()) GTEST_SKIP() << "scripts/deps has not brought the default model";
@@ -98,7 +92,7 @@ TEST(EvalCommandTest, EveryTaskFillsItsGrid) {
     if (task.evicts) wanted.insert({"full", evicted});
     if (task.erases) wanted.insert({"recompute", "drop"});
     if (!task.evicts) wanted.insert({evicted + "+recompute", evicted + "+drop"});
-    const auto results = nlohmann::json::parse(read(folder / task.name / "results.json"));
+    const auto results = nlohmann::json::parse(contents(folder / task.name / "results.json"));
     EXPECT_TRUE(results.at("setting").at("task") == task.name);
     std::set<std::string> cells;
     for (const auto& result : results.at("results")) {
@@ -107,7 +101,7 @@ TEST(EvalCommandTest, EveryTaskFillsItsGrid) {
       EXPECT_FALSE(result.at("questions").empty()) << cell.text();
     }
     EXPECT_EQ(cells, wanted);
-    const std::string table = read(folder / task.name / "table.md");
+    const std::string table = contents(folder / task.name / "table.md");
     for (const std::string& cell : wanted)
       EXPECT_NE(table.find("| " + cell + " | 1 |"), std::string::npos) << cell << "\n" << table;
   }

@@ -3,19 +3,13 @@
 
 #include <cmath>
 #include <fstream>
-#include <sstream>
 
+#include "contents.h"
 #include "eval/report.h"
 #include "session_testing.h"
 
 namespace kvedit::eval {
 namespace {
-
-std::string read(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
 
 void write(const std::string& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
@@ -113,7 +107,7 @@ TEST_F(GridTest, AnInterruptedRunEndsWithTheSameTable) {
               ErrorCode::cancelled);
     EXPECT_EQ(results.size(), until);
   }
-  const std::string written = read(path_);
+  const std::string written = contents(path_);
   write(path_, written.substr(0, written.size() - 30));  // killed while it wrote a line
   Results results = open(true);
   EXPECT_EQ(results.size(), 13U);
@@ -125,13 +119,13 @@ TEST_F(GridTest, AnInterruptedRunEndsWithTheSameTable) {
 TEST_F(GridTest, AFileCutInItsFirstLineBeginsAnew) {
   write(path_, R"({"task":)");
   EXPECT_EQ(open(true).size(), 0U);
-  EXPECT_EQ(read(path_), kSetting.dump() + "\n");
+  EXPECT_EQ(contents(path_), kSetting.dump() + "\n");
 }
 
 TEST_F(GridTest, EarlierResultsAreNotMixedUnasked) {
   { open(false).add({100, 0, kFull, {{"", "", "", "", {0, 1}}}}); }
   EXPECT_EQ(code_of([&] { open(false); }), ErrorCode::invalid_argument);
-  std::string text = read(path_);
+  std::string text = contents(path_);
   write(path_, text.replace(text.find("\"seed\":1"), 8, "\"seed\":2"));
   try {
     open(true);

@@ -50,6 +50,11 @@ Json to_json(const Settings& settings) {
   return json;
 }
 
+Json without_paths(Json description) {
+  for (const char* path : {"model", "texts", "from"}) description.at("settings").erase(path);
+  return description;
+}
+
 void read_json(const Settings& settings, const Json& json) {
   if (!json.is_object()) fail(ErrorCode::corrupt, "train", "settings are no JSON object");
   for (const auto& item : json.items()) {

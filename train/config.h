@@ -22,6 +22,9 @@ using Settings = std::vector<Setting>;
 /// One table after the other.
 Settings joined(Settings first, const Settings& second, const Settings& third);
 Json to_json(const Settings& settings);
+/// A run's description, for a file to pass on: without the paths of its settings, which are of whoever
+/// trained.
+Json without_paths(Json description);
 /// Throws Error naming the key: not_found for one that is no setting, invalid_argument for a value of another
 /// type, out_of_range with the limits.
 void read_json(const Settings& settings, const Json& json);

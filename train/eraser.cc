@@ -191,8 +191,7 @@ class EraserTraining {
   }
 
   void save(const std::string& path, const Json& metrics) {
-    Json notes = description();
-    for (const char* path : {"model", "texts", "from"}) notes["settings"].erase(path);  // of whoever trained
+    Json notes = without_paths(description());
     notes["metrics"] = metrics;
     write_adapter(lora_, *weights_.network, notes, path);
   }

@@ -243,9 +243,8 @@ class LkvTrainer {
 
   void write(const std::string& path, const Json& metrics) {
     LkvContents contents = lkv_contents(lkv_);
-    Json notes = description();
-    for (const char* of_whoever_trained : {"model", "texts"}) notes["settings"].erase(of_whoever_trained);
-    contents.notes = {{"training.description", notes.dump()}, {"training.metrics", metrics.dump()}};
+    contents.notes = {{"training.description", without_paths(description()).dump()},
+                      {"training.metrics", metrics.dump()}};
     save_lkv(contents, model_->network(), path);
   }
 

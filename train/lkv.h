@@ -1,9 +1,8 @@
 // Learned eviction (LKV, arXiv 2605.06676): LKV-H's budgets and LKV-T's scorers trained together, so that the
 // frozen model reads on from an evicted cache as from the full one. Steps of two kinds:
 //   imitation     a start: LaProx with the queries to come, its scores and the lanes' shares of its highest
-//   distillation  KL to the full cache on what follows, through the soft selection; each kind of text and
-//   share
-//                 kept weighs 1 / KL of the best heuristic there
+//   distillation  KL to the full cache on what follows, through the soft selection. Each kind of text and
+//                 share kept weighs 1 / KL of the best heuristic there
 #pragma once
 
 #include <string>

@@ -13,26 +13,26 @@ import random
 class Paragraphs(html.parser.HTMLParser):
     def __init__(self):
         super().__init__()
-        self.depth, self.text, self.all = 0, [], []
+        self.inside, self.text, self.all = False, [], []
 
     def handle_starttag(self, tag, attrs):
         if tag == "p":
             self.end_paragraph()
-            self.depth = 1
+            self.inside = True
 
     def handle_endtag(self, tag):
         if tag in ("p", "body"):
             self.end_paragraph()
 
     def handle_data(self, data):
-        if self.depth:
+        if self.inside:
             self.text.append(data)
 
     def end_paragraph(self):
         text = " ".join("".join(self.text).split())
         if len(text) > 120 and text[-1] in '.!?"':
             self.all.append(text)
-        self.depth, self.text = 0, []
+        self.inside, self.text = False, []
 
 
 def main():

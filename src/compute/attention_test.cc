@@ -1,13 +1,13 @@
 #include "compute/attention.h"
 
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <cmath>
 #include <numeric>
 #include <random>
 
 #include "cache/cache.h"
+#include "compute/instruction_sets_testing.h"
 
 namespace kvedit {
 namespace {
@@ -100,23 +100,16 @@ TEST_P(AttentionTest, FewEntriesWinWhenLogitsAreLarge) {
   expect_near(ours, reference, 3e-4F);
 }
 
-// What this machine dispatches to is one of several compiled versions; all that it can run must agree.
 TEST_P(AttentionTest, EveryInstructionSetAgreesWithTheDefinition) {
   std::vector<float> reference(queries_.size());
   task_.output = reference.data();
   attend_reference(task_);
-  const int64_t supported = hwy::SupportedTargets();
-  for (int64_t rest = supported; rest != 0; rest &= rest - 1) {
-    hwy::SetSupportedTargetsForTest(rest & -rest);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    SCOPED_TRACE(attention_target());
+  on_every_instruction_set(attention_target, [&] {
     std::vector<float> ours(queries_.size(), NAN);
     task_.output = ours.data();
     attend(task_);
     expect_near(ours, reference);
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  });
 }
 
 TEST_P(AttentionTest, PartsMergeToTheWhole) {

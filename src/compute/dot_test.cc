@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 
+#include "compute/instruction_sets_testing.h"
 #include "compute/quantised_testing.h"
 
 namespace kvedit {

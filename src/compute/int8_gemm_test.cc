@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "compute/instruction_sets_testing.h"
 #include "compute/quantised_testing.h"
 
 namespace kvedit {

@@ -1,8 +1,5 @@
-// What the tests of integer kernels share: quantised weights as ggml makes them, and every instruction set.
+// What the tests of integer kernels share: quantised weights as ggml makes them.
 #pragma once
-
-#include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <cstddef>
 #include <random>
@@ -41,19 +38,5 @@ struct QuantisedCase {
   std::vector<float> dequantised_;
   std::vector<float> x_;
 };
-
-/// What a machine dispatches to is one of several compiled versions: `check` runs with each that it can run.
-template <typename Check>
-void on_every_instruction_set(const char* (*name)(), const Check& check) {
-  const int64_t supported = hwy::SupportedTargets();
-  for (int64_t rest = supported; rest != 0; rest &= rest - 1) {
-    hwy::SetSupportedTargetsForTest(rest & -rest);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    SCOPED_TRACE(name());
-    check();
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-}
 
 }  // namespace kvedit

@@ -31,7 +31,7 @@ void Session::State::hold_cap(double slack) {
   }
   if (held(content.cache, budget.kind) <= budget.amount) return;
   const Stopwatch watch;
-  const Policy policy = policy_of(cap.policy);
+  const Policy policy = make_policy(cap.policy);
   const double entry = entry_of(content.cache, budget.kind);
   const double least = entry * (policy.sinks + policy.recent);
   // A text that is still short may have no room for what is always kept.
@@ -46,7 +46,7 @@ void Session::State::hold_cap(double slack) {
 
 void Session::set_cap(std::string_view policy, const Budget& budget, const EvictOptions& options) {
   const Settled use(*state_);
-  const Policy made = state_->policy_of(policy);
+  const Policy made = make_policy(policy);
   const int least = made.sinks + made.recent;
   if (budget.kind == Budget::Kind::tokens && budget.amount < least) {
     fail(ErrorCode::out_of_range, "session", "a cap of ", budget.amount, " tokens a lane is below the ",

@@ -167,7 +167,7 @@ class Loan {
 EvictReport Session::State::evict(Content& edited, std::string_view name, const Budget& budget,
                                   const EvictOptions& evict_options) {
   const Stopwatch watch;
-  const Policy policy = policy_of(name);
+  const Policy policy = make_policy(name, [this] { return model->companion(".lkv.gguf"); });
   const Transcript& t = edited.transcript;
   const int cached = t.size() - 1;
   if (cached < 1) fail(ErrorCode::invalid_argument, "evict", "the cache is empty");

@@ -39,12 +39,8 @@ void Session::State::check_limit(const Content& edited) const {
   }
 }
 
-Policy Session::State::policy_of(std::string_view text) const {
-  return make_policy(text, [this] { return model->companion(".lkv.gguf"); });
-}
-
 bool Session::State::frees_windows(const Content& c) const {
-  return frees_windows() && (!c.evicted || needs_within(policy_of(c.policy), kWindowReserve));
+  return frees_windows() && (!c.evicted || needs_within(make_policy(c.policy), kWindowReserve));
 }
 
 void Session::State::free_windows() noexcept {

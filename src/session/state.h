@@ -9,7 +9,6 @@
 #include "base/check.h"
 #include "base/stopwatch.h"
 #include "erase/method.h"
-#include "evict/policy.h"
 #include "kvedit/session.h"
 #include "session/background_prefill.h"
 #include "session/model_impl.h"
@@ -100,8 +99,6 @@ struct Session::State {
   VerifyReport verify(const Content& now, const VerifyOptions& verify_options);
   /// Whether this erase is to be verified: asked for, or due by the session's rate.
   bool verification_due(const EraseOptions& erase_options);
-  /// With the model's LKV file where it names none.
-  Policy policy_of(std::string_view text) const;
   /// Evicts `edited` in place; for evict() and for methods that rebuild an evicted cache.
   EvictReport evict(Content& edited, std::string_view policy, const Budget& budget,
                     const EvictOptions& options);
