@@ -64,7 +64,8 @@ Asked::Asked(const std::shared_ptr<Model>& model, Example example, uint64_t seed
         return known.cut == cut && known.before == question.before;
       });
       if (base == bases_.end()) {
-        bases_.push_back({cut, question.before, with(session, question.before, progress), {}});
+        bases_.push_back(
+            {cut, question.before, with(session, question.before, progress), {}, make_evict_passes()});
         base = std::prev(bases_.end());
       }
       base->questions.push_back(i);
@@ -118,15 +119,20 @@ const Asked::Exact& Asked::exact(const Base& base, size_t index, bool erased, co
   return exact_.emplace(std::pair(index, erased), std::move(exact)).first->second;
 }
 
-void Asked::edit(Session& session, int cut, const Cell& cell, const Adapters& adapters,
+void Asked::edit(Session& session, const Base& base, const Cell& cell, const Adapters& adapters,
                  const Progress& progress, Asking& asking) const {
+  const Stopwatch watch;
+  double spared_ms = 0;
   if (cell.evicts()) {
     EvictOptions options;
     options.seed = seed_;
     options.progress = progress;
-    asking.policy = session.evict(cell.policy, Budget::parse(cell.keep), options).policy;
+    options.passes = base.passes;
+    EvictReport report = session.evict(cell.policy, Budget::parse(cell.keep), options);
+    asking.policy = std::move(report.policy);
+    spared_ms = report.spared_ms;
   }
-  const std::vector<Span> spans = erased_before(cut);
+  const std::vector<Span> spans = erased_before(base.cut);
   if (cell.erases() && cell.method != "none" && !spans.empty()) {
     EraseOptions options;
     options.method = cell.method;
@@ -134,6 +140,7 @@ void Asked::edit(Session& session, int cut, const Cell& cell, const Adapters& ad
     if (!cell.adapter.empty()) options.adapter = adapters.at(cell.adapter);
     session.erase(spans, options);
   }
+  asking.edit_ms += (watch.ms() + spared_ms) / static_cast<double>(bases_.size());
 }
 
 Asking Asked::ask(const Cell& cell, const Adapters& adapters, const Progress& progress) {
@@ -141,9 +148,7 @@ Asking Asked::ask(const Cell& cell, const Adapters& adapters, const Progress& pr
   asking.answers.resize(example_.questions.size());
   for (const Base& base : bases_) {
     Session edited = base.session.fork();
-    const Stopwatch editing;
-    edit(edited, base.cut, cell, adapters, progress, asking);
-    asking.edit_ms += editing.ms() / static_cast<double>(bases_.size());
+    edit(edited, base, cell, adapters, progress, asking);
     asking.bytes = std::max(asking.bytes, edited.stats().bytes);
     for (const size_t index : base.questions) {
       const Question& question = example_.questions[index];

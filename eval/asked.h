@@ -19,10 +19,11 @@ using Adapters = std::map<std::string, std::shared_ptr<const Adapter>>;
 
 struct Asking {
   std::vector<Answer> answers;  // [questions]
-  double edit_ms = 0;           // evicting and erasing, mean over the caches that differ before the edit
-  double answer_ms = 0;         // reading what follows the edit and answering, all questions
-  size_t bytes = 0;             // of the largest cache after the edit
-  std::string policy;           // with all parameters
+  double edit_ms = 0;  // evicting and erasing, passes shared with other cells included; mean over the caches
+                       // that differ before
+  double answer_ms = 0;  // reading what follows the edit and answering, all questions
+  size_t bytes = 0;      // of the largest cache after the edit
+  std::string policy;    // with all parameters
 };
 
 class Asked {
@@ -41,6 +42,7 @@ class Asked {
     std::vector<Token> before;
     Session session;
     std::vector<size_t> questions;
+    std::shared_ptr<EvictPasses> passes;
   };
   // What the exact cache makes of a question.
   struct Exact {
@@ -53,8 +55,8 @@ class Asked {
   std::vector<Span> erased_before(int cut) const;
   const Session& without_erased(int cut, const Progress& progress);
   const Exact& exact(const Base& base, size_t question, bool erased, const Progress& progress);
-  void edit(Session& session, int cut, const Cell& cell, const Adapters& adapters, const Progress& progress,
-            Asking& asking) const;
+  void edit(Session& session, const Base& base, const Cell& cell, const Adapters& adapters,
+            const Progress& progress, Asking& asking) const;
 
   std::shared_ptr<Model> model_;
   Example example_;

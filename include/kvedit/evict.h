@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,10 +28,17 @@ struct Budget {
   static Budget parse(std::string_view text);
 };
 
+/// What evictions capture in passes over a context, kept for further ones: evictions of forks of one session
+/// that share it read the context again once for a policy, not for each budget. It pins the pages of the last
+/// context it saw; another context (a token, an entry) makes it begin anew. For one thread at a time.
+class EvictPasses;
+std::shared_ptr<EvictPasses> make_evict_passes();
+
 struct EvictOptions {
-  uint64_t seed = 0;  // of policies that draw lots
-  bool undo = false;  // keep the pages for undo(); they stay pinned then
-  Progress progress;  // of the layers scored
+  uint64_t seed = 0;                              // of policies that draw lots
+  bool undo = false;                              // keep the pages for undo(); they stay pinned then
+  Progress progress;                              // of the layers scored
+  std::shared_ptr<EvictPasses> passes = nullptr;  // shared with other evictions; null: nothing is kept
 };
 
 struct LaneShare {
@@ -52,6 +60,7 @@ struct EvictReport {
   int lane_median = 0;
   int lane_max = 0;
   double score_ms = 0;
+  double spared_ms = 0;  // of passes that EvictOptions::passes had: what score_ms would be longer without
   double compact_ms = 0;
   std::vector<LaneShare> lanes;  // [layer * kv_heads + head]
 };

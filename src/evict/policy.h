@@ -48,6 +48,7 @@ struct Needs {
   bool similarity = false;     // of the hidden states around attention, over the window
 
   Needs operator|(const Needs& other) const;  // both
+  bool operator==(const Needs&) const = default;
   bool all_queries() const { return attention_mass || query_statistics; }
 };
 

@@ -6,6 +6,7 @@
 #include "evict/apply.h"
 #include "evict/held_tail.h"
 #include "evict/policy.h"
+#include "session/evict_passes.h"
 #include "session/state.h"
 #include "session/transcript_text.h"
 
@@ -183,10 +184,12 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
     require_window(edited.cache, h, t.positions[t.size() - again - 1] + h.window - 1, "evict", name);
   const auto positions = std::span<const Position>(t.positions).last(again);
   if (again > 0) require_window(edited.cache, h, positions.front(), "evict", name);
+  EvictPasses* passes = evict_options.passes.get();
+  if (passes) passes->look_at(edited.cache, t);
   std::vector<std::vector<int>> kept;
   {
     const Loan pending(edited.cache, positions.last(std::min(again, 1)));
-    const auto capture = [&](const Needs& needs) {  // nothing is kept for evictions to come
+    const auto pass = [&](const Needs& needs) {
       const int tokens = tokens_of(needs);
       Captures captures;
       if (tokens == 0) return captures;
@@ -205,6 +208,10 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
       engine->forward({&run, 1}, {.progress = evict_options.progress});
       return captures;
     };
+    const auto capture = [&](const Needs& needs) {
+      if (!passes) return pass(needs);
+      return passes->captures(needs, edited.cache, positions.last(pending.size()), pass);
+    };
     kept = select(policy, edited.cache, model->network(), capture, positions, budget, evict_options,
                   model->info().threads, pending.size());
   }
@@ -212,6 +219,7 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
   EvictReport report = kvedit::apply(edited.cache, kept);
   report.policy = policy.name;
   report.score_ms = score_ms;
+  report.spared_ms = passes ? passes->spared_ms() : 0;
   edited.evicted |= report.entries_after < report.entries_before;
   edited.policy = policy.name;
   edited.budget = budget;
