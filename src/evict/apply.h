@@ -18,8 +18,9 @@ namespace kvedit {
 /// lanes exist twice for a moment, and Error(no_memory) is possible at the pool's limit. Throws
 /// Error(invalid_argument, out_of_range) for lists that do not fit the lanes.
 ///
-/// Fills all of the report but policy, score_ms and spared_ms. pinned_bytes: of the pages that left this cache,
-/// those another one still holds. Call it as kvedit::apply, or with const lists: std::apply matches others.
+/// Fills all of the report but policy, score_ms and spared_ms. pinned_bytes: of the pages that left this
+/// cache, those another one still holds. Call it as kvedit::apply, or with const lists: std::apply matches
+/// others.
 EvictReport apply(Cache& cache, const std::vector<std::vector<int>>& kept);
 
 }  // namespace kvedit

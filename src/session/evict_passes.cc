@@ -30,7 +30,7 @@ void EvictPasses::look_at(const Cache& cache, const Transcript& transcript) {
     return;
   }
   passes_.clear();
-  context_.emplace(cache.fork(), transcript);
+  context_ = Context{cache.fork(), transcript};
 }
 
 Captures EvictPasses::captures(const Needs& needs, Cache& cache, std::span<const Position> pending,
