@@ -124,6 +124,21 @@ TEST_P(RealLogitsTest, OfGgmlKernelsAreAsNearToLibllamaAsItsOwnSettingsAreToEach
   }
 }
 
+// Prefill multiplies queries, keys, weights and values as integers of 12 to 15 bits where f16 would do.
+TEST_P(RealLogitsTest, AttentionInIntegersIsAsGoodAsItsF16Cache) {
+  const std::vector<Token> tokens = prose_tokens(path_, 512);
+  const auto logits = [&](LinearKernel kernel, ElementType type) {
+    return our_logits(path_, tokens, kernel, type);
+  };
+  const std::vector<float> exact = logits(LinearKernel::f32, ElementType::f32);
+  const int vocabulary = Network::load(path_)->hparams().vocabulary;
+  const Divergence of_f16 = divergence(exact, logits(LinearKernel::f32, ElementType::f16), vocabulary);
+  const Divergence of_both = divergence(exact, logits(LinearKernel::f32_dense, ElementType::f16), vocabulary);
+  std::cout << "f16 cache against exact: " << of_f16 << "\n  in integers: " << of_both << "\n";
+  EXPECT_LT(of_both.mean, 4 * of_f16.mean + 1e-7);
+  EXPECT_LT(of_both.mean, 1e-5);
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, RealLogitsTest, testing::Values(default_model, second_model),
                          [](const auto& info) { return info.index == 0 ? "SmolLM2" : "Gemma3"; });
 

@@ -3,15 +3,21 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
+#define HWY_WANT_AVX3_DL  // AVX-512 with VNNI
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "compute/attention.cc"
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-// after highway.h
+// after highway.h, before what it compiles
+#include "compute/vnni-inl.h"
+// after both
 #include <hwy/contrib/math/math-inl.h>
+
+#include "compute/pairs-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvedit::HWY_NAMESPACE {
@@ -29,6 +35,7 @@ constexpr int vectors(int /*rows*/) { return 4; }
 constexpr int vectors(int rows) { return rows == 1 ? 8 : rows <= 3 ? 4 : 2; }
 #endif
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr float kLeast = -1e30F;  // stands for it where a difference is taken
 
 HWY_INLINE V load(D d, const float* p) { return hn::LoadU(d, p); }
 HWY_INLINE V load(D d, const hwy::float16_t* p) {
@@ -131,9 +138,8 @@ HWY_INLINE V exp_of_negative(V x) {
   return hn::Mul(power, hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
 }
 
-// scores[64] -> weights exp(score - maximum) inside the columns, 0 elsewhere; updates the row's
-// maximum and sum and returns the factor for what was summed before.
-HWY_INLINE float soften(float* scores, Columns columns, float& maximum, float& sum) {
+// Scores outside the columns become minus infinity. Returns the largest of the others.
+HWY_INLINE float hide(float* scores, Columns columns) {
   const D d;
   const int lanes = static_cast<int>(hn::Lanes(d));
   const V begin = hn::Set(d, static_cast<float>(columns.begin));
@@ -149,7 +155,15 @@ HWY_INLINE float soften(float* scores, Columns columns, float& maximum, float& s
     }
     top = hn::Max(top, s);
   }
-  const float new_maximum = std::max(maximum, hn::GetLane(hn::MaxOfLanes(d, top)));
+  return hn::GetLane(hn::MaxOfLanes(d, top));
+}
+
+// scores[64] -> weights exp(score - maximum) inside the columns, 0 elsewhere; updates the row's
+// maximum and sum and returns the factor for what was summed before.
+HWY_INLINE float soften(float* scores, Columns columns, float& maximum, float& sum) {
+  const D d;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  const float new_maximum = std::max(maximum, hide(scores, columns));
   if (new_maximum == kMinusInfinity) {  // nothing seen yet
     for (int c = 0; c < kPageEntries; c += lanes) hn::StoreU(hn::Zero(d), d, scores + c);
     return 1.0F;
@@ -165,6 +179,69 @@ HWY_INLINE float soften(float* scores, Columns columns, float& maximum, float& s
   maximum = new_maximum;
   sum = sum * factor + hn::GetLane(hn::SumOfLanes(d, total));
   return factor;
+}
+
+// The values of an entry are at most kValueLargest of its scale, and the weights of a page add up to less
+// than kWeightSum, so that their products add up in 32 bits. Of 64 equal weights each still has 12 bits.
+constexpr float kValueLargest = 8190.0F;
+constexpr float kWeightLargest = 32767.0F;
+constexpr float kWeightSum = 0.99F * 262144.0F;
+
+// soften() of R rows, the weights times the scales of the values and rounded, in units of units[r]. What is
+// one number a row is worked out for all rows at once.
+template <int R>
+HWY_INLINE void soften_pairs(float (*scores)[kPageEntries], const Columns* columns, const float* scales,
+                             const float* scales_so_far, float* maxima, float* sums,
+                             int16_t (*weights)[kPageEntries], float* factors, float* units) {
+  const D d;
+  const hn::Rebind<int16_t, D> d16;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  struct Rows {
+    HWY_ALIGN float maximum[16], sum[16], top[16], total[16], scale[16], factor[16], unit[16], per[16];
+  } rows = {};
+  for (int r = 0; r < R; r++) {
+    rows.maximum[r] = maxima[r];
+    rows.sum[r] = sums[r];
+    rows.top[r] = hide(scores[r], columns[r]);
+    rows.scale[r] = columns[r].end > 0 ? scales_so_far[columns[r].end - 1] : 0.0F;
+  }
+  for (int r = 0; r < R; r++) {
+    // About the page's own largest score: the weights use all bits, however small beside other pages'.
+    const V base = hn::Set(d, std::max(rows.top[r], kLeast));
+    V total = hn::Zero(d);
+    for (int c = 0; c < kPageEntries; c += lanes) {
+      const V weight = exp_of_negative(hn::Sub(hn::LoadU(d, scores[r] + c), base));
+      hn::StoreU(weight, d, scores[r] + c);
+      total = hn::Add(total, weight);
+    }
+    rows.total[r] = hn::GetLane(hn::SumOfLanes(d, total));
+  }
+  for (int r = 0; r < R; r += lanes) {
+    const V top = hn::Load(d, rows.top + r), before = hn::Load(d, rows.maximum + r);
+    const V total = hn::Load(d, rows.total + r);
+    const V maximum = hn::Max(top, before);
+    const V base = hn::Max(maximum, hn::Set(d, kLeast));
+    const V factor = exp_of_negative(hn::Sub(before, base));
+    const V share = exp_of_negative(hn::Sub(top, base));
+    const V unit = hn::Mul(hn::Load(d, rows.scale + r), hn::Max(hn::Set(d, 1 / kWeightLargest),
+                                                                hn::Mul(total, hn::Set(d, 1 / kWeightSum))));
+    hn::Store(maximum, d, rows.maximum + r);
+    hn::Store(hn::MulAdd(factor, hn::Load(d, rows.sum + r), hn::Mul(share, total)), d, rows.sum + r);
+    hn::Store(factor, d, rows.factor + r);
+    hn::Store(hn::Mul(share, unit), d, rows.unit + r);
+    hn::Store(inverse(unit), d, rows.per + r);
+  }
+  for (int r = 0; r < R; r++) {
+    maxima[r] = rows.maximum[r];
+    sums[r] = rows.sum[r];
+    factors[r] = rows.factor[r];
+    units[r] = rows.unit[r];
+    const V per = hn::Set(d, rows.per[r]);
+    for (int c = 0; c < kPageEntries; c += lanes) {
+      const V scaled = hn::Mul(hn::LoadU(d, scores[r] + c), hn::Mul(per, hn::LoadU(d, scales + c)));
+      hn::StoreU(hn::DemoteTo(d16, hn::NearestInt(scaled)), d16, weights[r] + c);
+    }
+  }
 }
 
 // Scores of R rows, from `row` on, against one page; then a call of use(columns of each row).
@@ -264,6 +341,76 @@ void for_pages(const AttentionTask& task, bool want_values, Use&& use) {
   }
 }
 
+struct alignas(64) Line {
+  std::byte bytes[64];
+};
+
+// Room for n numbers, aligned as registers are.
+template <class T>
+T* room(std::vector<Line>& lines, size_t n) {
+  lines.resize((n * sizeof(T) + sizeof(Line) - 1) / sizeof(Line));
+  return reinterpret_cast<T*>(lines.data());
+}
+
+// Whether enough rows share a page for its rounding to pay.
+bool in_pairs(const AttentionTask& task, int rows) {
+  return task.integers && task.type == ElementType::f16 && rows > 8 * kRowTile && task.key_dim % 16 == 0;
+}
+
+// attend_task for f16 entries, in products of pairs.
+void attend_pairs(const AttentionTask& task, int rows, float* maxima, float* sums) {
+  thread_local std::vector<Line> query_lines, key_lines, value_lines;
+  thread_local std::vector<float> query_scales;
+  auto* queries = room<int16_t>(query_lines, static_cast<size_t>(rows) * task.key_dim);
+  auto* keys = room<int32_t>(key_lines, static_cast<size_t>(task.key_dim) / 2 * kPageEntries);
+  auto* values = room<int32_t>(value_lines, static_cast<size_t>(task.value_dim) * kPageEntries / 2);
+  query_scales.resize(rows);
+  for (int row = 0; row < rows; row++) {
+    query_scales[row] = round_row(task.queries + row / task.group * task.query_stride +
+                                      static_cast<size_t>(row % task.group) * task.key_dim,
+                                  task.key_dim, queries + static_cast<size_t>(row) * task.key_dim);
+  }
+  for (const PageRef& page : task.pages) {
+    HWY_ALIGN float key_scales[kPageEntries];
+    HWY_ALIGN float value_scales[kPageEntries] = {};
+    pair_columns(reinterpret_cast<const hwy::float16_t*>(page->keys), task.key_dim, kPageEntries, keys,
+                 key_scales);
+    pair_rows(reinterpret_cast<const hwy::float16_t*>(page->values), page->count, task.value_dim,
+              kValueLargest, values, value_scales);
+    // The largest one up to an entry: what a query does not see changes nothing for it.
+    float scales_so_far[kPageEntries];
+    std::partial_sum(value_scales, value_scales + kPageEntries, scales_so_far,
+                     [](float a, float b) { return std::max(a, b); });
+    for_row_tiles(rows, [&](auto tile_rows, int row) {
+      constexpr int R = decltype(tile_rows)::value;
+      constexpr int W = vectors(R);
+      HWY_ALIGN float scores[R][kPageEntries];
+      HWY_ALIGN int16_t weights[R][kPageEntries];
+      const int16_t *a[R], *p[R];
+      float *s[R], *output[R];
+      float factors[R], units[R];
+      Columns columns[R];
+      Columns used{kPageEntries, 0};
+      for (int r = 0; r < R; r++) {
+        const int token = (row + r) / task.group;
+        a[r] = queries + static_cast<size_t>(row + r) * task.key_dim;
+        s[r] = scores[r];
+        p[r] = weights[r];
+        output[r] = task.output + token * task.output_stride +
+                    static_cast<size_t>((row + r) % task.group) * task.value_dim;
+        columns[r] = visible(*page, task.positions[token], task.window);
+        used = {std::min(used.begin, columns[r].begin), std::max(used.end, columns[r].end)};
+      }
+      multiply_pairs<R, W>(a, &query_scales[row], 0, task.key_dim / 2, keys, key_scales, kPageEntries,
+                           nullptr, s);
+      soften_pairs<R>(scores, columns, value_scales, scales_so_far, maxima + row, sums + row, weights,
+                      factors, units);
+      multiply_pairs<R, W>(p, units, used.begin / 2, (used.end + 1) / 2, values, nullptr, task.value_dim,
+                           factors, output);
+    });
+  }
+}
+
 void attend_task(const AttentionTask& task) {
   const int rows = static_cast<int>(task.positions.size()) * task.group;
   thread_local std::vector<float> state;
@@ -275,11 +422,15 @@ void attend_task(const AttentionTask& task) {
   const size_t width = static_cast<size_t>(task.group) * task.value_dim;
   for (size_t t = 0; t < task.positions.size(); t++)
     std::fill_n(task.output + t * task.output_stride, width, 0.0F);
-  for_pages(task, true, [&](const Page& page, const auto* keys, const auto* values, const Page& next) {
-    for_row_tiles(rows, [&](auto tile_rows, int row) {
-      attend_rows<decltype(tile_rows)::value>(task, page, keys, values, next, row, maxima, sums);
+  if (in_pairs(task, rows)) {
+    attend_pairs(task, rows, maxima, sums);
+  } else {
+    for_pages(task, true, [&](const Page& page, const auto* keys, const auto* values, const Page& next) {
+      for_row_tiles(rows, [&](auto tile_rows, int row) {
+        attend_rows<decltype(tile_rows)::value>(task, page, keys, values, next, row, maxima, sums);
+      });
     });
-  });
+  }
   if (!task.normalise) return;
   for (int row = 0; row < rows; row++) {
     float* out = task.output + row / task.group * task.output_stride +

@@ -28,6 +28,7 @@ struct AttentionTask {
   float* maxima = nullptr;  // [tokens * group] largest logit of each row, or null
   float* sums = nullptr;    // [tokens * group] sum of exp(logit - maximum), or null
   bool normalise = true;    // divide by the sum; a part of a lane leaves that to merge_parts
+  bool integers = false;    // many rows on f16 entries may be multiplied in 16-bit integers
 };
 
 /// output = softmax(queries . keys) . values; zero where a row sees no entry.

@@ -112,6 +112,36 @@ TEST_P(AttentionTest, EveryInstructionSetAgreesWithTheDefinition) {
   });
 }
 
+// In integers of 12 to 15 bits queries, keys, weights and values are each off by at most 2^-12 of the largest
+// of their row: logits of size 1 by some 1e-3, outputs of size 1 by as much.
+TEST_P(AttentionTest, IntegersAgreeWithTheDefinition) {
+  std::vector<float> reference(queries_.size());
+  task_.output = reference.data();
+  attend_reference(task_);
+  task_.integers = true;
+  on_every_instruction_set(attention_target, [&] {
+    std::vector<float> ours(queries_.size(), NAN);
+    task_.output = ours.data();
+    attend(task_);
+    expect_near(ours, reference, 1e-3F);
+    double squares = 0;
+    for (size_t i = 0; i < ours.size(); i++) squares += std::pow(ours[i] - reference[i], 2);
+    EXPECT_LT(std::sqrt(squares / static_cast<double>(ours.size())), 1e-4);
+  });
+}
+
+TEST_P(AttentionTest, IntegersSeeWhatTheDefinitionSees) {
+  for (float& q : queries_) q *= 50;
+  std::vector<float> ours(queries_.size(), NAN);
+  std::vector<float> reference(queries_.size(), NAN);
+  task_.output = reference.data();
+  attend_reference(task_);
+  task_.integers = true;
+  task_.output = ours.data();
+  attend(task_);
+  expect_near(ours, reference, 0.1F);
+}
+
 TEST_P(AttentionTest, PartsMergeToTheWhole) {
   std::vector<float> whole(queries_.size());
   task_.output = whole.data();

@@ -13,13 +13,8 @@
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-
-#if HWY_TARGET == HWY_AVX3_DL  // Highway tests for this CPU generation but does not name all it has
-#undef HWY_TARGET_STR
-#define HWY_TARGET_STR \
-  HWY_TARGET_STR_AVX3  \
-  ",vpclmulqdq,avx512vbmi,avx512vbmi2,vaes,avx512bitalg,avx512vpopcntdq,avx512vnni,avxvnni"
-#endif
+// after highway.h, before what it compiles
+#include "compute/vnni-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvedit::HWY_NAMESPACE {

@@ -68,6 +68,7 @@ Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel
   state_->threads =
       threads > 0 ? threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   state_->linear = resolve(linear);
+  state_->pass.integers = state_->linear != LinearKernel::f32;
   state_->block_tokens = std::max(1, block_tokens);
   if (state_->threads > 1) {
     ggml_threadpool_params params = ggml_threadpool_params_default(state_->threads);

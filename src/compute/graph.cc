@@ -1,6 +1,9 @@
 #include "compute/graph.h"
 
+#include <algorithm>
+
 #include "base/check.h"
+#include "compute/geglu.h"
 
 namespace kvedit {
 namespace {
@@ -17,6 +20,23 @@ void attend_op(ggml_tensor* dst, int /*ith*/, int /*nth*/, void* userdata) {
 
 void merge_op(ggml_tensor* dst, int ith, int nth, void* userdata) {
   node(userdata).pass->merge(node(userdata).layer, dst, ith, nth);
+}
+
+// Rows may stand apart, as a fused product's do.
+void geglu_op(ggml_tensor* dst, int ith, int nth, void* /*userdata*/) {
+  const auto at = [](const ggml_tensor* t, int64_t row, int64_t column) {
+    return reinterpret_cast<float*>(static_cast<char*>(t->data) + row * t->nb[1]) + column;
+  };
+  const int64_t columns = dst->ne[0];
+  const int64_t all = columns * dst->ne[1];
+  const int64_t end = all * (ith + 1) / nth;
+  for (int64_t i = all * ith / nth; i < end;) {
+    const int64_t row = i / columns;
+    const int64_t column = i % columns;
+    const int64_t count = std::min(columns - column, end - i);
+    geglu(at(dst->src[0], row, column), at(dst->src[1], row, column), at(dst, row, column), count);
+    i += count;
+  }
 }
 
 }  // namespace
@@ -92,11 +112,12 @@ ggml_tensor* Graph::attention(int layer, ggml_tensor* x, bool only_write) {
 
 ggml_tensor* Graph::feed_forward(int layer, ggml_tensor* x) {
   ggml_context* ctx = context_.get();
-  const std::vector<ggml_tensor*> gate_up =
+  std::vector<ggml_tensor*> gate_up =
       project(layer, x, {{&LayerWeights::gate, &LoraLayer::gate}, {&LayerWeights::up, &LoraLayer::up}});
   ggml_tensor* hidden = network_.hparams().activation == Activation::silu
                             ? ggml_swiglu_split(ctx, gate_up[0], gate_up[1])
-                            : ggml_geglu_split(ctx, gate_up[0], gate_up[1]);
+                            : ggml_custom_4d(ctx, GGML_TYPE_F32, gate_up[0]->ne[0], gate_up[0]->ne[1], 1, 1,
+                                             gate_up.data(), 2, geglu_op, GGML_N_TASKS_MAX, nullptr);
   return project(layer, hidden, {{&LayerWeights::down, &LoraLayer::down}})[0];
 }
 

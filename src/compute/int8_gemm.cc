@@ -13,13 +13,9 @@
 #include <hwy/aligned_allocator.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-
-#if HWY_TARGET == HWY_AVX3_DL  // Highway tests for this CPU generation but does not name all it has
-#undef HWY_TARGET_STR
-#define HWY_TARGET_STR \
-  HWY_TARGET_STR_AVX3  \
-  ",vpclmulqdq,avx512vbmi,avx512vbmi2,vaes,avx512bitalg,avx512vpopcntdq,avx512vnni,avxvnni"
-#endif
+// after highway.h, before what it compiles
+#include "compute/vnni-inl.h"
+// after both
 #include "compute/int8_strip-inl.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -204,6 +204,7 @@ void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* 
   task.type = item.piece->run->cache->pool()->shape().type;
   task.pages = item.pages;
   task.window = h.window_of(layer);
+  task.integers = integers;
   if (item.part >= 0) {
     task.output = part_output.data() + item.part * part_rows * h.value_dim;
     task.output_stride = static_cast<size_t>(h.group()) * h.value_dim;

@@ -50,6 +50,7 @@ struct Pass {
   int tokens = 0;
   bool in_parts = false;  // few tokens: lanes are cut so that all threads have work
   bool mass = false;      // some run's captures want it
+  bool integers = false;  // AttentionTask::integers
   std::deque<LayerPass> layers;
   std::vector<float> part_output;  // [part][row of the item][value_dim]
   std::vector<float> part_maxima;  // [part][row]
