@@ -15,7 +15,6 @@
 // after highway.h, before what it compiles
 #include "compute/vnni-inl.h"
 // after both
-#include <hwy/contrib/math/math-inl.h>
 
 #include "compute/pairs-inl.h"
 
@@ -357,56 +356,92 @@ bool in_pairs(const AttentionTask& task, int rows) {
   return task.integers && task.type == ElementType::f16 && rows > 8 * kRowTile && task.key_dim % 16 == 0;
 }
 
+// A task's queries [rows][key_dim] in units of a row's own.
+struct PairedQueries {
+  PairedQueries(const AttentionTask& task, int rows) {
+    thread_local std::vector<Line> lines;
+    thread_local std::vector<float> of_rows;
+    values = room<int16_t>(lines, static_cast<size_t>(rows) * task.key_dim);
+    of_rows.resize(rows);
+    units = of_rows.data();
+    for (int row = 0; row < rows; row++) {
+      const float* query = task.queries + row / task.group * task.query_stride +
+                           static_cast<size_t>(row % task.group) * task.key_dim;
+      units[row] = round_row(query, task.key_dim, values + static_cast<size_t>(row) * task.key_dim);
+    }
+  }
+  int16_t* values;
+  float* units;
+};
+
+struct PairedKeys {
+  PairedKeys(const AttentionTask& task, const Page& page) {
+    thread_local std::vector<Line> lines;
+    values = room<int32_t>(lines, static_cast<size_t>(task.key_dim) / 2 * kPageEntries);
+    pair_columns(reinterpret_cast<const hwy::float16_t*>(page.keys), task.key_dim, kPageEntries, values,
+                 units);
+  }
+  int32_t* values;
+  HWY_ALIGN float units[kPageEntries];
+};
+
+struct PairedValues {
+  PairedValues(const AttentionTask& task, const Page& page) {
+    thread_local std::vector<Line> lines;
+    values = room<int32_t>(lines, static_cast<size_t>(task.value_dim) * kPageEntries / 2);
+    pair_rows(reinterpret_cast<const hwy::float16_t*>(page.values), page.count, task.value_dim, kValueLargest,
+              values, units);
+    std::partial_sum(units, units + kPageEntries, largest_so_far,
+                     [](float a, float b) { return std::max(a, b); });
+  }
+  int32_t* values;
+  HWY_ALIGN float units[kPageEntries] = {};
+  // Up to an entry: what a query does not see changes nothing for it.
+  float largest_so_far[kPageEntries];
+};
+
+// score_rows in pairs.
+template <int R>
+HWY_INLINE void score_pairs(const AttentionTask& task, const Page& page, const PairedQueries& queries,
+                            const PairedKeys& keys, int row, float (*scores)[kPageEntries],
+                            Columns* columns) {
+  const int16_t* a[R];
+  float* s[R];
+  for (int r = 0; r < R; r++) {
+    a[r] = queries.values + static_cast<size_t>(row + r) * task.key_dim;
+    s[r] = scores[r];
+    columns[r] = visible(page, task.positions[(row + r) / task.group], task.window);
+  }
+  multiply_pairs<R, vectors(R)>(a, queries.units + row, 0, task.key_dim / 2, keys.values, keys.units,
+                                kPageEntries, nullptr, s);
+}
+
 // attend_task for f16 entries, in products of pairs.
 void attend_pairs(const AttentionTask& task, int rows, float* maxima, float* sums) {
-  thread_local std::vector<Line> query_lines, key_lines, value_lines;
-  thread_local std::vector<float> query_scales;
-  auto* queries = room<int16_t>(query_lines, static_cast<size_t>(rows) * task.key_dim);
-  auto* keys = room<int32_t>(key_lines, static_cast<size_t>(task.key_dim) / 2 * kPageEntries);
-  auto* values = room<int32_t>(value_lines, static_cast<size_t>(task.value_dim) * kPageEntries / 2);
-  query_scales.resize(rows);
-  for (int row = 0; row < rows; row++) {
-    query_scales[row] = round_row(task.queries + row / task.group * task.query_stride +
-                                      static_cast<size_t>(row % task.group) * task.key_dim,
-                                  task.key_dim, queries + static_cast<size_t>(row) * task.key_dim);
-  }
+  const PairedQueries queries(task, rows);
   for (const PageRef& page : task.pages) {
-    HWY_ALIGN float key_scales[kPageEntries];
-    HWY_ALIGN float value_scales[kPageEntries] = {};
-    pair_columns(reinterpret_cast<const hwy::float16_t*>(page->keys), task.key_dim, kPageEntries, keys,
-                 key_scales);
-    pair_rows(reinterpret_cast<const hwy::float16_t*>(page->values), page->count, task.value_dim,
-              kValueLargest, values, value_scales);
-    // The largest one up to an entry: what a query does not see changes nothing for it.
-    float scales_so_far[kPageEntries];
-    std::partial_sum(value_scales, value_scales + kPageEntries, scales_so_far,
-                     [](float a, float b) { return std::max(a, b); });
+    const PairedKeys keys(task, *page);
+    const PairedValues values(task, *page);
     for_row_tiles(rows, [&](auto tile_rows, int row) {
       constexpr int R = decltype(tile_rows)::value;
-      constexpr int W = vectors(R);
       HWY_ALIGN float scores[R][kPageEntries];
       HWY_ALIGN int16_t weights[R][kPageEntries];
-      const int16_t *a[R], *p[R];
-      float *s[R], *output[R];
+      const int16_t* p[R];
+      float* output[R];
       float factors[R], units[R];
       Columns columns[R];
       Columns used{kPageEntries, 0};
+      score_pairs<R>(task, *page, queries, keys, row, scores, columns);
+      soften_pairs<R>(scores, columns, values.units, values.largest_so_far, maxima + row, sums + row, weights,
+                      factors, units);
       for (int r = 0; r < R; r++) {
-        const int token = (row + r) / task.group;
-        a[r] = queries + static_cast<size_t>(row + r) * task.key_dim;
-        s[r] = scores[r];
         p[r] = weights[r];
-        output[r] = task.output + token * task.output_stride +
+        output[r] = task.output + (row + r) / task.group * task.output_stride +
                     static_cast<size_t>((row + r) % task.group) * task.value_dim;
-        columns[r] = visible(*page, task.positions[token], task.window);
         used = {std::min(used.begin, columns[r].begin), std::max(used.end, columns[r].end)};
       }
-      multiply_pairs<R, W>(a, &query_scales[row], 0, task.key_dim / 2, keys, key_scales, kPageEntries,
-                           nullptr, s);
-      soften_pairs<R>(scores, columns, value_scales, scales_so_far, maxima + row, sums + row, weights,
-                      factors, units);
-      multiply_pairs<R, W>(p, units, used.begin / 2, (used.end + 1) / 2, values, nullptr, task.value_dim,
-                           factors, output);
+      multiply_pairs<R, vectors(R)>(p, units, used.begin / 2, (used.end + 1) / 2, values.values, nullptr,
+                                    task.value_dim, factors, output);
     });
   }
 }
@@ -449,9 +484,9 @@ HWY_INLINE void weigh(float* scores, Columns columns, float maximum, float sum) 
   const V scale = hn::Set(d, sum > 0 ? 1.0F / sum : 0.0F);
   for (int c = 0; c < kPageEntries; c += lanes) {
     const V at = hn::Iota(d, static_cast<float>(c));
-    const V weight = hn::Exp(d, hn::Sub(hn::LoadU(d, scores + c), hn::Set(d, maximum)));
-    hn::StoreU(hn::IfThenElseZero(hn::And(hn::Ge(at, begin), hn::Lt(at, end)), hn::Mul(weight, scale)), d,
-               scores + c);
+    const V below = hn::Min(hn::Sub(hn::LoadU(d, scores + c), hn::Set(d, maximum)), hn::Zero(d));
+    const V weight = hn::Mul(exp_of_negative(below), scale);
+    hn::StoreU(hn::IfThenElseZero(hn::And(hn::Ge(at, begin), hn::Lt(at, end)), weight), d, scores + c);
   }
 }
 
@@ -459,12 +494,12 @@ void weigh_task(const AttentionTask& task, const float* maxima, const float* sum
                 size_t stride) {
   const int rows = static_cast<int>(task.positions.size()) * task.group;
   size_t first = 0;  // of this page's entries
-  for_pages(task, false, [&](const Page& page, const auto* keys, const auto*, const Page&) {
+  const auto weigh_page = [&](const Page& page, auto&& score) {
     for_row_tiles(rows, [&](auto tile_rows, int row) {
       constexpr int R = decltype(tile_rows)::value;
       HWY_ALIGN float scores[R][kPageEntries];
       Columns columns[R];
-      score_rows<R>(task, page, keys, keys, row, scores, columns);
+      score(tile_rows, row, scores, columns);
       for (int r = 0; r < R; r++) {
         weigh(scores[r], columns[r], maxima[row + r], sums[row + r]);
         float* out = weights + (stride > 0 ? (row + r) * stride : 0) + first;
@@ -476,6 +511,21 @@ void weigh_task(const AttentionTask& task, const float* maxima, const float* sum
       }
     });
     first += page.count;
+  };
+  if (in_pairs(task, rows)) {
+    const PairedQueries queries(task, rows);
+    for (const PageRef& page : task.pages) {
+      const PairedKeys keys(task, *page);
+      weigh_page(*page, [&](auto tile_rows, int row, auto* scores, Columns* columns) {
+        score_pairs<decltype(tile_rows)::value>(task, *page, queries, keys, row, scores, columns);
+      });
+    }
+    return;
+  }
+  for_pages(task, false, [&](const Page& page, const auto* keys, const auto*, const Page&) {
+    weigh_page(page, [&](auto tile_rows, int row, auto* scores, Columns* columns) {
+      score_rows<decltype(tile_rows)::value>(task, page, keys, keys, row, scores, columns);
+    });
   });
 }
 

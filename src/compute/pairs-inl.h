@@ -137,13 +137,12 @@ HWY_INLINE PairVI add_products(PairVI a, PairVI b, PairVI sum) {
 #endif
 }
 
-// Compilers would load the numbers of all rows first, and then have too few registers for the sums.
-HWY_INLINE void in_order(PairVI& v) {
+// v. Compilers would load the numbers of all rows first, and then have too few registers for the sums.
+HWY_INLINE PairVI in_order(PairVI v) {
 #if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
   asm("" : "+v"(v.raw));
-#else
-  (void)v;
 #endif
+  return v;
 }
 
 // One register tile, as multiply_pairs.
@@ -165,10 +164,7 @@ HWY_INLINE void pair_tile(const int16_t* const* a, const float* a_scales, int be
       int32_t both;
       std::memcpy(&both, a[r] + 2 * k, sizeof both);
       const PairVI x = hn::Set(di, both);
-      for (int w = 0; w < W; w++) {
-        sum[r][w] = add_products(x, row[w], sum[r][w]);
-        in_order(sum[r][w]);
-      }
+      for (int w = 0; w < W; w++) sum[r][w] = in_order(add_products(x, row[w], sum[r][w]));
     }
   }
   for (int r = 0; r < R; r++) {

@@ -32,6 +32,7 @@ WindowAttention::WindowAttention(const LayerView& view, int head, int window) {
   task_.type = view.cache.pool()->shape().type;
   task_.pages = view.cache.lane(view.layer, head).pages();
   task_.window = h.window_of(view.layer);
+  task_.integers = true;
 
   const size_t rows = static_cast<size_t>(tokens) * task_.group;
   outputs_.resize(rows * h.value_dim);
