@@ -17,6 +17,10 @@
 #define KVEDIT_PAIRS_INL_H
 #endif
 
+// Registers, not the plain C++ that Highway has for CPUs older than its vectors.
+#undef KVEDIT_X86_VECTORS
+#define KVEDIT_X86_VECTORS (HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128)
+
 HWY_BEFORE_NAMESPACE();
 namespace kvedit::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
@@ -125,7 +129,7 @@ HWY_INLINE void pair_rows(const hwy::float16_t* from, int rows, int columns, flo
 HWY_INLINE PairVI add_products(PairVI a, PairVI b, PairVI sum) {
 #if HWY_TARGET == HWY_AVX3_DL
   return PairVI{_mm512_dpwssd_epi32(sum.raw, a.raw, b.raw)};
-#elif HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
+#elif KVEDIT_X86_VECTORS
   const PairDI di;
   const hn::Repartition<int16_t, PairDI> d16;
   PairVI unused = hn::Zero(di);
@@ -139,7 +143,7 @@ HWY_INLINE PairVI add_products(PairVI a, PairVI b, PairVI sum) {
 
 // v. Compilers would load the numbers of all rows first, and then have too few registers for the sums.
 HWY_INLINE PairVI in_order(PairVI v) {
-#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
+#if KVEDIT_X86_VECTORS
   asm("" : "+v"(v.raw));
 #endif
   return v;
