@@ -15,15 +15,11 @@
 // after highway.h, before what it compiles
 #include "compute/vnni-inl.h"
 // after both
-
 #include "compute/pairs-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvedit::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-using D = hn::ScalableTag<float>;
-using V = hn::Vec<D>;
 
 constexpr int kRowTile = 6;  // rows of a register tile
 
@@ -37,9 +33,6 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 constexpr float kLeast = -1e30F;  // stands for it where a difference is taken
 
 HWY_INLINE V load(D d, const float* p) { return hn::LoadU(d, p); }
-HWY_INLINE V load(D d, const hwy::float16_t* p) {
-  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), p));
-}
 
 // One register tile: c[r][0..W vectors) = factor[r] * c[r] + sum_k a[r][k] * b[k][..], k in [begin, end).
 // A null factor starts from zero.
@@ -180,29 +173,29 @@ HWY_INLINE float soften(float* scores, Columns columns, float& maximum, float& s
   return factor;
 }
 
-// The values of an entry are at most kValueLargest of its scale, and the weights of a page add up to less
+// The values of an entry are at most kValueLargest of its units, and the weights of a page add up to less
 // than kWeightSum, so that their products add up in 32 bits. Of 64 equal weights each still has 12 bits.
 constexpr float kValueLargest = 8190.0F;
 constexpr float kWeightLargest = 32767.0F;
 constexpr float kWeightSum = 0.99F * 262144.0F;
 
-// soften() of R rows, the weights times the scales of the values and rounded, in units of units[r]. What is
+// soften() of R rows, the weights times the units of the values and rounded, in units of units[r]. What is
 // one number a row is worked out for all rows at once.
 template <int R>
-HWY_INLINE void soften_pairs(float (*scores)[kPageEntries], const Columns* columns, const float* scales,
-                             const float* scales_so_far, float* maxima, float* sums,
+HWY_INLINE void soften_pairs(float (*scores)[kPageEntries], const Columns* columns, const float* value_units,
+                             const float* largest_so_far, float* maxima, float* sums,
                              int16_t (*weights)[kPageEntries], float* factors, float* units) {
   const D d;
   const hn::Rebind<int16_t, D> d16;
   const int lanes = static_cast<int>(hn::Lanes(d));
   struct Rows {
-    HWY_ALIGN float maximum[16], sum[16], top[16], total[16], scale[16], factor[16], unit[16], per[16];
+    HWY_ALIGN float maximum[16], sum[16], top[16], total[16], value_unit[16], factor[16], unit[16], per[16];
   } rows = {};
   for (int r = 0; r < R; r++) {
     rows.maximum[r] = maxima[r];
     rows.sum[r] = sums[r];
     rows.top[r] = hide(scores[r], columns[r]);
-    rows.scale[r] = columns[r].end > 0 ? scales_so_far[columns[r].end - 1] : 0.0F;
+    rows.value_unit[r] = columns[r].end > 0 ? largest_so_far[columns[r].end - 1] : 0.0F;
   }
   for (int r = 0; r < R; r++) {
     // About the page's own largest score: the weights use all bits, however small beside other pages'.
@@ -222,8 +215,9 @@ HWY_INLINE void soften_pairs(float (*scores)[kPageEntries], const Columns* colum
     const V base = hn::Max(maximum, hn::Set(d, kLeast));
     const V factor = exp_of_negative(hn::Sub(before, base));
     const V share = exp_of_negative(hn::Sub(top, base));
-    const V unit = hn::Mul(hn::Load(d, rows.scale + r), hn::Max(hn::Set(d, 1 / kWeightLargest),
-                                                                hn::Mul(total, hn::Set(d, 1 / kWeightSum))));
+    const V unit =
+        hn::Mul(hn::Load(d, rows.value_unit + r),
+                hn::Max(hn::Set(d, 1 / kWeightLargest), hn::Mul(total, hn::Set(d, 1 / kWeightSum))));
     hn::Store(maximum, d, rows.maximum + r);
     hn::Store(hn::MulAdd(factor, hn::Load(d, rows.sum + r), hn::Mul(share, total)), d, rows.sum + r);
     hn::Store(factor, d, rows.factor + r);
@@ -237,24 +231,35 @@ HWY_INLINE void soften_pairs(float (*scores)[kPageEntries], const Columns* colum
     units[r] = rows.unit[r];
     const V per = hn::Set(d, rows.per[r]);
     for (int c = 0; c < kPageEntries; c += lanes) {
-      const V scaled = hn::Mul(hn::LoadU(d, scores[r] + c), hn::Mul(per, hn::LoadU(d, scales + c)));
+      const V scaled = hn::Mul(hn::LoadU(d, scores[r] + c), hn::Mul(per, hn::LoadU(d, value_units + c)));
       hn::StoreU(hn::DemoteTo(d16, hn::NearestInt(scaled)), d16, weights[r] + c);
     }
   }
 }
 
-// Scores of R rows, from `row` on, against one page; then a call of use(columns of each row).
+// Row = token * group + head of the group.
+HWY_INLINE const float* query_of(const AttentionTask& task, int row) {
+  return task.queries + row / task.group * task.query_stride +
+         static_cast<size_t>(row % task.group) * task.key_dim;
+}
+HWY_INLINE float* output_of(const AttentionTask& task, int row) {
+  return task.output + row / task.group * task.output_stride +
+         static_cast<size_t>(row % task.group) * task.value_dim;
+}
+HWY_INLINE Columns columns_of(const AttentionTask& task, const Page& page, int row) {
+  return visible(page, task.positions[row / task.group], task.window);
+}
+
+// Scores of R rows, from `row` on, against one page, and what each row sees of it.
 template <int R, class T>
 HWY_INLINE void score_rows(const AttentionTask& task, const Page& page, const T* keys, const T* next_keys,
                            int row, float (*scores)[kPageEntries], Columns* columns) {
   const float* a[R];
   float* s[R];
   for (int r = 0; r < R; r++) {
-    const int token = (row + r) / task.group;
-    a[r] =
-        task.queries + token * task.query_stride + static_cast<size_t>((row + r) % task.group) * task.key_dim;
+    a[r] = query_of(task, row + r);
     s[r] = scores[r];
-    columns[r] = visible(page, task.positions[token], task.window);
+    columns[r] = columns_of(task, page, row + r);
   }
   multiply<R>(a, 0, task.key_dim, keys, kPageEntries, nullptr, s, next_keys);
 }
@@ -272,8 +277,7 @@ HWY_INLINE void attend_rows(const AttentionTask& task, const Page& page, const T
   for (int r = 0; r < R; r++) {
     factors[r] = soften(scores[r], columns[r], maxima[row + r], sums[row + r]);
     weights[r] = scores[r];
-    output[r] = task.output + (row + r) / task.group * task.output_stride +
-                static_cast<size_t>((row + r) % task.group) * task.value_dim;
+    output[r] = output_of(task, row + r);
     used = {std::min(used.begin, columns[r].begin), std::max(used.end, columns[r].end)};
   }
   multiply<R>(weights, used.begin, used.end, values, task.value_dim, factors, output,
@@ -365,9 +369,8 @@ struct PairedQueries {
     of_rows.resize(rows);
     units = of_rows.data();
     for (int row = 0; row < rows; row++) {
-      const float* query = task.queries + row / task.group * task.query_stride +
-                           static_cast<size_t>(row % task.group) * task.key_dim;
-      units[row] = round_row(query, task.key_dim, values + static_cast<size_t>(row) * task.key_dim);
+      int16_t* to = values + static_cast<size_t>(row) * task.key_dim;
+      units[row] = round_row(query_of(task, row), task.key_dim, to);
     }
   }
   int16_t* values;
@@ -410,7 +413,7 @@ HWY_INLINE void score_pairs(const AttentionTask& task, const Page& page, const P
   for (int r = 0; r < R; r++) {
     a[r] = queries.values + static_cast<size_t>(row + r) * task.key_dim;
     s[r] = scores[r];
-    columns[r] = visible(page, task.positions[(row + r) / task.group], task.window);
+    columns[r] = columns_of(task, page, row + r);
   }
   multiply_pairs<R, vectors(R)>(a, queries.units + row, 0, task.key_dim / 2, keys.values, keys.units,
                                 kPageEntries, nullptr, s);
@@ -436,8 +439,7 @@ void attend_pairs(const AttentionTask& task, int rows, float* maxima, float* sum
                       factors, units);
       for (int r = 0; r < R; r++) {
         p[r] = weights[r];
-        output[r] = task.output + (row + r) / task.group * task.output_stride +
-                    static_cast<size_t>((row + r) % task.group) * task.value_dim;
+        output[r] = output_of(task, row + r);
         used = {std::min(used.begin, columns[r].begin), std::max(used.end, columns[r].end)};
       }
       multiply_pairs<R, vectors(R)>(p, units, used.begin / 2, (used.end + 1) / 2, values.values, nullptr,
@@ -468,8 +470,7 @@ void attend_task(const AttentionTask& task) {
   }
   if (!task.normalise) return;
   for (int row = 0; row < rows; row++) {
-    float* out = task.output + row / task.group * task.output_stride +
-                 static_cast<size_t>(row % task.group) * task.value_dim;
+    float* out = output_of(task, row);
     const float scale = sums[row] > 0 ? 1.0F / sums[row] : 0.0F;
     for (int i = 0; i < task.value_dim; i++) out[i] *= scale;
   }

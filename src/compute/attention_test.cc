@@ -63,6 +63,19 @@ class AttentionTest : public testing::TestWithParam<Case> {
     return values;
   }
 
+  std::vector<float> attended() {
+    std::vector<float> output(queries_.size(), NAN);
+    task_.output = output.data();
+    attend(task_);
+    return output;
+  }
+  std::vector<float> reference() {
+    std::vector<float> output(queries_.size(), NAN);
+    task_.output = output.data();
+    attend_reference(task_);
+    return output;
+  }
+
   // Both sides sum the same f16 or f32 products in f32 and double: the difference is f32 rounding of
   // sums of up to 1,000 terms of size 1, some 1e-6.
   void expect_near(const std::vector<float>& a, const std::vector<float>& b, float tolerance = 2e-5F) {
@@ -78,74 +91,41 @@ class AttentionTest : public testing::TestWithParam<Case> {
   int rows_ = 0;
 };
 
-TEST_P(AttentionTest, AgreesWithTheDefinition) {
-  std::vector<float> ours(queries_.size(), NAN);
-  std::vector<float> reference(queries_.size(), NAN);
-  task_.output = ours.data();
-  attend(task_);
-  task_.output = reference.data();
-  attend_reference(task_);
-  expect_near(ours, reference);
-}
+TEST_P(AttentionTest, AgreesWithTheDefinition) { expect_near(attended(), reference()); }
 
 // Logits of some hundreds: weights from 1 down to nothing, and a logit of 300 is itself off by 1e-5.
 TEST_P(AttentionTest, FewEntriesWinWhenLogitsAreLarge) {
   for (float& q : queries_) q *= 50;
-  std::vector<float> ours(queries_.size(), NAN);
-  std::vector<float> reference(queries_.size(), NAN);
-  task_.output = ours.data();
-  attend(task_);
-  task_.output = reference.data();
-  attend_reference(task_);
-  expect_near(ours, reference, 3e-4F);
+  expect_near(attended(), reference(), 3e-4F);
 }
 
 TEST_P(AttentionTest, EveryInstructionSetAgreesWithTheDefinition) {
-  std::vector<float> reference(queries_.size());
-  task_.output = reference.data();
-  attend_reference(task_);
-  on_every_instruction_set(attention_target, [&] {
-    std::vector<float> ours(queries_.size(), NAN);
-    task_.output = ours.data();
-    attend(task_);
-    expect_near(ours, reference);
-  });
+  const std::vector<float> exact = reference();
+  on_every_instruction_set(attention_target, [&] { expect_near(attended(), exact); });
 }
 
-// In integers of 12 to 15 bits queries, keys, weights and values are each off by at most 2^-12 of the largest
-// of their row: logits of size 1 by some 1e-3, outputs of size 1 by as much.
+// Integers of 12 to 15 bits: queries, keys, weights and values are each off by some 2^-13 of the largest of
+// their row, logits of size 1 by some 1e-3, outputs of size 1 by as much.
 TEST_P(AttentionTest, IntegersAgreeWithTheDefinition) {
-  std::vector<float> reference(queries_.size());
-  task_.output = reference.data();
-  attend_reference(task_);
+  const std::vector<float> exact = reference();
   task_.integers = true;
   on_every_instruction_set(attention_target, [&] {
-    std::vector<float> ours(queries_.size(), NAN);
-    task_.output = ours.data();
-    attend(task_);
-    expect_near(ours, reference, 1e-3F);
+    const std::vector<float> ours = attended();
+    expect_near(ours, exact, 1e-3F);
     double squares = 0;
-    for (size_t i = 0; i < ours.size(); i++) squares += std::pow(ours[i] - reference[i], 2);
+    for (size_t i = 0; i < ours.size(); i++) squares += std::pow(ours[i] - exact[i], 2);
     EXPECT_LT(std::sqrt(squares / static_cast<double>(ours.size())), 1e-4);
   });
 }
 
 TEST_P(AttentionTest, IntegersSeeWhatTheDefinitionSees) {
   for (float& q : queries_) q *= 50;
-  std::vector<float> ours(queries_.size(), NAN);
-  std::vector<float> reference(queries_.size(), NAN);
-  task_.output = reference.data();
-  attend_reference(task_);
   task_.integers = true;
-  task_.output = ours.data();
-  attend(task_);
-  expect_near(ours, reference, 0.1F);
+  expect_near(attended(), reference(), 0.1F);
 }
 
 TEST_P(AttentionTest, PartsMergeToTheWhole) {
-  std::vector<float> whole(queries_.size());
-  task_.output = whole.data();
-  attend(task_);
+  const std::vector<float> whole = attended();
   std::vector<float> merged(queries_.size());
   const int dim = task_.value_dim;
   const auto pages = task_.pages;
@@ -208,18 +188,13 @@ TEST_P(AttentionTest, WeightsGiveTheOutputBack) {
 }
 
 TEST_P(AttentionTest, EntriesThatNoQuerySeesChangeNothing) {
-  std::vector<float> before(queries_.size());
-  task_.output = before.data();
-  attend(task_);
+  const std::vector<float> before = attended();
   const std::vector<Position> later = {GetParam().entries, GetParam().entries + 1};
   cache_.append(later);
   cache_.write(0, 0, later, std::vector<float>(2 * task_.key_dim, 100.0F),
                std::vector<float>(2 * task_.value_dim, 100.0F));
-  std::vector<float> after(queries_.size());
   task_.pages = cache_.lane(0, 0).pages();
-  task_.output = after.data();
-  attend(task_);
-  expect_near(after, before);
+  expect_near(attended(), before);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,

@@ -17,6 +17,7 @@
 #include "compute/vnni-inl.h"
 // after both
 #include "compute/int8_strip-inl.h"
+#include "compute/registers-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvedit::HWY_NAMESPACE {
@@ -69,14 +70,6 @@ HWY_INLINE VI both_halves(hn::Vec<D16> v) {
 }
 #endif
 
-// Left to itself, gcc makes all products of a block before it adds them, and spills them.
-HWY_INLINE void settle(hn::Vec<D16>& v) {
-#if HWY_ARCH_X86 && HWY_TARGET != HWY_AVX3_DL
-  asm("" : "+x"(v.raw));
-#endif
-  static_cast<void>(v);
-}
-
 // sum[v][t] = the products of a strip's block with T tokens, whose values stand at x[t].
 template <class F, int T>
 HWY_INLINE void block_products(const uint8_t* w, const int8_t* const* x, size_t at, VI (*sum)[T]) {
@@ -114,8 +107,7 @@ HWY_INLINE void block_products(const uint8_t* w, const int8_t* const* x, size_t 
         const V8 b = hn::BitCast(d8, four(t, step));
         for (int v = 0; v < kVectors; v++) {
           const auto p = pairs(q[v], b);
-          narrow[v][t] = decltype(is_first)::value ? p : hn::Add(narrow[v][t], p);
-          settle(narrow[v][t]);
+          narrow[v][t] = in_order(decltype(is_first)::value ? p : hn::Add(narrow[v][t], p));
         }
       }
     };
