@@ -22,6 +22,10 @@ endif()
 
 # The trainer's: Debian's libtorch-dev (with libopenblas-dev), or any libtorch to 2.x, CUDA's too.
 if(KVEDIT_TRAIN)
+  # None of our code is compiled for a GPU; a Torch with CUDA lists architectures that this CMake may not know.
+  if(NOT DEFINED TORCH_CUDA_ARCH_LIST)
+    set(TORCH_CUDA_ARCH_LIST 9.0)
+  endif()
   find_package(Torch REQUIRED)
 endif()
 

@@ -1,25 +1,40 @@
 #include "train/checkpoint.h"
 
 #include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 namespace kvedit::train {
 namespace {
 
-class Again final : public torch::autograd::Node {
- public:
-  Again(std::function<Tensors(const Tensors&)> function, Tensors inputs)
-      : function_(std::move(function)), inputs_(std::move(inputs)) {}
+using Differentiable = std::function<Tensors(const Tensors&)>;
 
-  torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
+// What is called again, in the one place where a torch Function keeps what is no tensor.
+struct Call : torch::CustomClassHolder {
+  Call(Differentiable f, Tensors i) : function(std::move(f)), inputs(std::move(i)) {}
+
+  Differentiable function;
+  Tensors inputs;
+};
+
+struct Again : torch::autograd::Function<Again> {
+  static Tensors forward(torch::autograd::AutogradContext* context, at::TensorList inputs,
+                         const Differentiable& function) {
+    const auto call = c10::make_intrusive<Call>(function, inputs.vec());
+    context->saved_data["call"] = torch::IValue::make_capsule(call);
+    return function(call->inputs);
+  }
+
+  static Tensors backward(torch::autograd::AutogradContext* context, const Tensors& gradients) {
+    const auto capsule = context->saved_data["call"].toCapsule();
+    const auto& call = dynamic_cast<const Call&>(*capsule);
     Tensors inputs, wanted;
-    for (const torch::Tensor& input : inputs_) {
+    for (const torch::Tensor& input : call.inputs) {
       inputs.push_back(input.detach().set_requires_grad(input.requires_grad()));
       if (input.requires_grad()) wanted.push_back(inputs.back());
     }
     const torch::AutoGradMode with_gradients(true);
     Tensors outputs, given;
-    const Tensors all = function_(inputs);
+    const Tensors all = call.function(inputs);
     for (size_t i = 0; i < all.size(); i++) {
       if (!all[i].requires_grad() || !gradients[i].defined()) continue;
       outputs.push_back(all[i]);
@@ -29,30 +44,15 @@ class Again final : public torch::autograd::Node {
     Tensors result;
     for (size_t i = 0, next = 0; i < inputs.size(); i++)
       result.push_back(inputs[i].requires_grad() ? found[next++] : torch::Tensor());
+    result.emplace_back();  // the function's
     return result;
   }
-  void release_variables() override {
-    inputs_.clear();
-    function_ = nullptr;
-  }
-
- private:
-  std::function<Tensors(const Tensors&)> function_;
-  Tensors inputs_;
 };
 
 }  // namespace
 
 Tensors checkpointed(const std::function<Tensors(const Tensors&)>& function, const Tensors& inputs) {
-  Tensors outputs;
-  {
-    const torch::NoGradGuard no_grad;
-    outputs = function(inputs);
-  }
-  const std::shared_ptr<Again> node(new Again(function, inputs), torch::autograd::deleteNode);
-  node->set_next_edges(torch::autograd::collect_next_edges(inputs));
-  for (torch::Tensor& output : outputs) torch::autograd::create_gradient_edge(output, node);
-  return outputs;
+  return Again::apply(at::TensorList(inputs), function);  // of a vector it would not see the tensors
 }
 
 }  // namespace kvedit::train
