@@ -80,6 +80,8 @@ std::span<const NamedPolicy> named_policies() {
        "A quarter what all queries attended to, the rest LaProx-joint's; costs a second pass."},
       {"lkv", "lkv+learned", "arXiv 2605.06676",
        "Learned scores of key and value, learned budgets a head; needs a file trained for the model."},
+      {"lkv-joint", "mix(lkv+learned;laprox-joint+global):share=0.7", "",
+       "LKV's choice, the last three tenths LaProx-joint's; needs LKV's file."},
   };
   return kPolicies;
 }
