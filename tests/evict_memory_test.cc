@@ -1,6 +1,7 @@
 // What evicting takes beside the cache, counted by this program's operator new: at most 2 % of the cache (or
 // what a pass captures, where a short context's is more: that does not grow with the context), the scratch
-// of one lane and what a learned policy reads. Pages are counted by the pool; graph buffers are those that reading the text had.
+// of one lane and what a learned policy reads. Pages are counted by the pool; graph buffers are those that
+// reading the text had.
 #include <malloc.h>
 
 #include <atomic>
@@ -117,7 +118,8 @@ TEST(EvictMemoryTest, APolicyNeedsLittleBesideTheCache) {
     const size_t taken = most - before;
     std::printf("%-55s %.2f %%\n", text.c_str(),
                 100.0 * static_cast<double>(taken) / static_cast<double>(cache));
-    EXPECT_LE(taken, std::max(cache / 50, captured(make_policy(text).needs(), spec)) + kScratch + learned(text));
+    EXPECT_LE(taken,
+              std::max(cache / 50, captured(make_policy(text).needs(), spec)) + kScratch + learned(text));
     EXPECT_LE(model->pool().high_water_bytes, pages + lanes * model->pool().page_bytes)
         << "the pending token";
   }
