@@ -1,12 +1,10 @@
 // What evicting takes beside the cache, counted by this program's operator new: at most 2 % of the cache (or
-// what a pass captures, where a short context's is more: that does not grow with the context), the scratch
-// of one lane and what a learned policy reads. Pages are counted by the pool; graph buffers are those that
-// reading the text had.
+// what a pass captures, where a short context's is more: that does not grow with the context) and the scratch
+// of one lane. Pages are counted by the pool; graph buffers are those that reading the text had.
 #include <malloc.h>
 
 #include <atomic>
 #include <cstdlib>
-#include <filesystem>
 #include <new>
 
 #include "evict/policy.h"
@@ -71,12 +69,6 @@ size_t captured(const Needs& needs, const TinySpec& spec) {
   return std::max(queries, needs.query_statistics ? statistics : 0);
 }
 
-// What a learned policy's file takes: its scorer reads it and its allocator.
-size_t learned(const std::string& text) {
-  const size_t at = text.find("file=");
-  return at == std::string::npos ? 0 : 2 * std::filesystem::file_size(text.substr(at + 5));
-}
-
 // Every policy, and combinations in which several scorers or combinators meet.
 std::vector<std::string> all_texts(const Model& model) {
   std::vector<std::string> texts = policy_texts(model);
@@ -118,8 +110,7 @@ TEST(EvictMemoryTest, APolicyNeedsLittleBesideTheCache) {
     const size_t taken = most - before;
     std::printf("%-55s %.2f %%\n", text.c_str(),
                 100.0 * static_cast<double>(taken) / static_cast<double>(cache));
-    EXPECT_LE(taken,
-              std::max(cache / 50, captured(make_policy(text).needs(), spec)) + kScratch + learned(text));
+    EXPECT_LE(taken, std::max(cache / 50, captured(make_policy(text).needs(), spec)) + kScratch);
     EXPECT_LE(model->pool().high_water_bytes, pages + lanes * model->pool().page_bytes)
         << "the pending token";
   }

@@ -44,7 +44,7 @@ std::vector<std::string> demo_policies(const DemoCommand& command, const Model& 
   if (!command.policies.empty()) return command.policies;
   std::vector<std::string> names;
   for (const PolicyInfo& policy : policies()) {
-    if ((needs_no_file(policy) || !model.companion(".lkv.gguf").empty()) &&
+    if ((!policy.needs_file() || !model.companion(".lkv.gguf").empty()) &&
         std::find(std::begin(usual), std::end(usual), policy.name) != std::end(usual))
       names.push_back(policy.name);
   }

@@ -127,13 +127,8 @@ bool needs_adapter(const std::string& method) {
 }
 
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given) {
-  return chosen(given, policies(), "evict", "policy", needs_no_file);
-}
-
-bool needs_no_file(const PolicyInfo& policy) {
-  return std::none_of(
-      policy.parameters.begin(), policy.parameters.end(),
-      [](const PolicyParameter& parameter) { return parameter.free_text && parameter.text.empty(); });
+  return chosen(given, policies(), "evict", "policy",
+                [](const PolicyInfo& policy) { return !policy.needs_file(); });
 }
 
 MessageSpan find_message(const Session& session, const std::string& text) {

@@ -48,8 +48,6 @@ std::vector<std::string> chosen_methods(const std::vector<std::string>& given, b
 /// Whether the method of this name does; false for an unknown one.
 bool needs_adapter(const std::string& method);
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given);
-/// Whether the policy runs by its name alone: `all` leaves out one that needs a trained file.
-bool needs_no_file(const PolicyInfo& policy);
 
 /// "user:2", "assistant:-1": a message of the session. Throws Error(invalid_argument, not_found).
 MessageSpan find_message(const Session& session, const std::string& text);

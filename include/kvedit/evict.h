@@ -83,6 +83,7 @@ struct PolicyInfo {
   std::string paper;        // "arXiv 2404.14469"
   std::string description;  // one sentence
   std::vector<PolicyParameter> parameters;
+  bool needs_file() const;  // trained for the model, by a parameter that has no default
 };
 
 /// All named policies, in the order of their table.

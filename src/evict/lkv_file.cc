@@ -11,8 +11,7 @@ PolicyParameter lkv_file_parameter() {
 }
 
 std::shared_ptr<const Lkv> load_lkv(const Parameters& parameters) {
-  const std::string path = parameters.text("file");
-  return path.empty() ? nullptr : Lkv::load(path);
+  return parameters.text("file").empty() ? nullptr : parameters.loaded("file", Lkv::load);
 }
 
 void check_lkv(const Lkv* lkv, const Network& network) {

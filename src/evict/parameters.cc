@@ -64,6 +64,7 @@ void Parameters::declare(std::vector<PolicyParameter> parameters) {
 
 void Parameters::set(std::string_view name, std::string_view value) {
   auto& parameter = const_cast<PolicyParameter&>(at(name));
+  loaded_.erase(std::string(name));
   if (parameter.free_text) {
     parameter.text = value;
   } else {

@@ -102,6 +102,12 @@ Policy make_policy(std::string_view text, const std::function<std::string()>& lk
   return policy;
 }
 
+bool PolicyInfo::needs_file() const {
+  return std::any_of(parameters.begin(), parameters.end(), [](const PolicyParameter& parameter) {
+    return parameter.free_text && parameter.text.empty();
+  });
+}
+
 std::vector<PolicyInfo> policies() {
   std::vector<PolicyInfo> infos;
   for (const NamedPolicy& policy : named_policies()) {

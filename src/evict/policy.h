@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,10 +32,19 @@ class Parameters {
   double get(std::string_view name) const { return at(name).value; }
   int integer(std::string_view name) const { return static_cast<int>(get(name)); }
   std::string text(std::string_view name) const;  // as set() reads it: "32", "0.2", "avg", "path/to/file"
+  /// What `load` makes of the text, made once: scorer and allocator share a file that both read.
+  template <typename T>
+  std::shared_ptr<const T> loaded(std::string_view name,
+                                  std::shared_ptr<const T> (*load)(const std::string&)) const {
+    std::shared_ptr<const void>& kept = loaded_[std::string(name)];
+    if (!kept) kept = load(text(name));
+    return std::static_pointer_cast<const T>(kept);
+  }
   const std::vector<PolicyParameter>& all() const { return all_; }
 
  private:
   std::vector<PolicyParameter> all_;
+  mutable std::map<std::string, std::shared_ptr<const void>> loaded_;  // until the text changes
 };
 
 /// What a scorer wants captured in a pass over the last tokens of the context.
