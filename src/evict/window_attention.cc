@@ -30,8 +30,10 @@ WindowAttention::WindowAttention(const LayerView& view, int head, int window) {
   task_.key_dim = h.key_dim;
   task_.value_dim = h.value_dim;
   task_.type = view.cache.pool()->shape().type;
-  task_.pages = view.cache.lane(view.layer, head).pages();
   task_.window = h.window_of(view.layer);
+  const auto pages = view.cache.lane(view.layer, head).pages();
+  task_.pages = reachable(pages, task_.positions.front(), task_.positions.back(), task_.window);
+  for (const PageRef* page = pages.data(); page != task_.pages.data(); page++) first_entry_ += (*page)->count;
   task_.integers = true;
 
   const size_t rows = static_cast<size_t>(tokens) * task_.group;
@@ -49,7 +51,7 @@ WindowAttention::WindowAttention(const LayerView& view, int head, int window) {
 void WindowAttention::for_pages(const Use& use) const {
   std::vector<float> weights(maxima_.size() * kPageEntries);
   AttentionTask task = task_;
-  int first = 0;
+  int first = first_entry_;
   for (size_t i = 0; i < task_.pages.size(); i++) {
     task.pages = task_.pages.subspan(i, 1);
     attention_weights(task, maxima_.data(), sums_.data(), weights.data(), kPageEntries);

@@ -22,19 +22,21 @@ class WindowAttention {
   int tokens() const { return static_cast<int>(task_.positions.size()); }
   int group() const { return task_.group; }
   Position first_position() const { return task_.positions.front(); }
-  std::span<const PageRef> pages() const { return task_.pages; }
+  std::span<const PageRef> pages() const { return task_.pages; }  // those that a query sees
+  int first_entry() const { return first_entry_; }                // of these, in the lane
   /// [tokens * group][value_dim] attention's output.
   std::span<const float> outputs() const { return outputs_; }
   /// Log of the sum of exp(logit) of a row: a weight is exp(logit - log_sum).
   float log_sum(int row) const { return maxima_[row] + std::log(sums_[row]); }
 
-  /// Calls use(first, weights) for each page in order: `first` its first entry in the lane, weights
-  /// [tokens * group][64], the columns past the page's count undefined.
+  /// Calls use(first, count, weights) for each of pages() in order: `first` its first entry in the lane,
+  /// weights [tokens * group][64], the columns past the page's count undefined.
   using Use = std::function<void(int first, int count, std::span<const float> weights)>;
   void for_pages(const Use& use) const;
 
  private:
   AttentionTask task_;
+  int first_entry_ = 0;
   std::vector<float> outputs_;
   std::vector<float> maxima_;  // [tokens * group]
   std::vector<float> sums_;    // [tokens * group]

@@ -29,19 +29,22 @@ class ValueNorms {
   std::vector<float> of_lane(int head) {
     const Hparams& h = view_.network.hparams();
     const Lane& lane = view_.cache.lane(view_.layer, head);
+    const int reach = view_.first_reachable(head);
     std::vector<float> norms(lane.size());
     for (int query_head = head * h.group(); query_head < (head + 1) * h.group(); query_head++) {
       const auto slice = slice_of(query_head);
       PageRows rows(view_.cache.pool()->shape());
-      size_t first = 0;
+      int end = 0;  // of the page's entries
       for (const PageRef& page : lane.pages()) {
+        end += page->count;
+        if (end <= reach) continue;
         const float* product = times_(slice.data(), rows.entries(*page));  // [d_model][64]
         float sums[kPageEntries] = {};
         for (int i = 0; i < h.d_model; i++, product += kPageEntries) {
           for (int c = 0; c < kPageEntries; c++) sums[c] += std::fabs(product[c]);
         }
-        for (int c = 0; c < page->count; c++) norms[first + c] += sums[c] / static_cast<float>(h.group());
-        first += page->count;
+        float* to = &norms[end - page->count];
+        for (int c = 0; c < page->count; c++) to[c] += sums[c] / static_cast<float>(h.group());
       }
     }
     return norms;

@@ -30,7 +30,7 @@ class Caote : public Scorer {
       auto rows = window_means(attention, lane.size);  // h, then c
       PageRows page_rows(shape);
       float distances[kPageEntries];
-      size_t first = 0;
+      int first = attention.first_entry();
       for (const PageRef& page : attention.pages()) {
         const float* values = page_rows.values(*page);
         for (int g = 0; g < attention.group(); g++) {

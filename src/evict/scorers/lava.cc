@@ -20,7 +20,7 @@ namespace {
 float largest_value(const WindowAttention& attention, const Competing& lane, const PageShape& shape) {
   PageRows rows(shape);
   float largest = 0;
-  int first = 0;
+  int first = attention.first_entry();
   for (const PageRef& page : attention.pages()) {
     const float* values = rows.values(*page);
     float norms[kPageEntries] = {};
