@@ -172,18 +172,17 @@ TEST_P(EraseMatrixTest, AFailureAtAnyStepChangesNothing) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, EraseMatrixTest,
-                         testing::Combine(testing::Values("llama", "qwen2", "qwen3", "gemma3"),
-                                          testing::Values("recompute", "steer", "repair", "shift", "drop")),
-                         [](const auto& info) {
-                           return std::get<0>(info.param) + "_" + std::get<1>(info.param);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Methods, EraseMatrixTest,
+    testing::Combine(testing::Values("llama", "qwen2", "qwen3", "gemma3"),
+                     testing::Values("recompute", "mend", "steer", "repair", "shift", "drop")),
+    [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param); });
 
 // The table has no method that the matrix leaves out.
 TEST(EraseMatrixTest, KnowsEveryMethod) {
   std::vector<std::string> names;
   for (const EraseMethodInfo& method : erase_methods()) names.push_back(method.name);
-  EXPECT_EQ(names, (std::vector<std::string>{"recompute", "steer", "repair", "shift", "drop"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"recompute", "mend", "steer", "repair", "shift", "drop"}));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <filesystem>
@@ -88,12 +89,66 @@ TEST_P(SessionTest, EveryMethodErasesTheTokensAndKeepsTranscriptAndCacheTogether
 }
 
 TEST_P(SessionTest, RepairOverTheWholeSuffixEqualsRecompute) {
-  Session repaired = filled();
   Session exact = filled();
-  const EraseReport report = repaired.erase(Span{30, 50}, {.method = "repair", .repair_window = 1000});
   exact.erase(Span{30, 50});
-  EXPECT_EQ(report.tokens_recomputed, 149);
-  EXPECT_LT(from(exact, repaired).relative, 1e-4);
+  for (const auto& [window, tail] : {std::pair(1000, 0), std::pair(100, 49), std::pair(1, 148)}) {
+    Session repaired = filled();
+    const EraseReport report =
+        repaired.erase(Span{30, 50}, {.method = "repair", .repair_window = window, .repair_tail = tail});
+    EXPECT_EQ(report.tokens_recomputed, 149);
+    EXPECT_LT(from(exact, repaired).relative, 1e-4) << window;
+  }
+  Session behind_name = filled();
+  EXPECT_EQ(behind_name.erase(Span{30, 50}, {.method = "repair:tail=20,window=10"}).tokens_recomputed, 30);
+  for (const char* method : {"repair:tail=-1", "repair:window=0", "repair:window", "repair:window=2x",
+                             "repair:depth=3", "repair:", "repair:window=1,", "drop:window=2"}) {
+    EXPECT_EQ(code_of([&] {
+                exact.erase(Span{1, 2}, {.method = method});
+              }),
+              ErrorCode::invalid_argument)
+        << method;
+  }
+  EXPECT_EQ(code_of([&] { exact.erase(Span{1, 2}, {.method = "patch:window=2"}); }), ErrorCode::not_found);
+}
+
+// What follows the span, repeats its wording or ends the text is read again, the rest only moves.
+TEST_P(SessionTest, MendReadsAgainWhereTheSpanWasFeltMost) {
+  constexpr int kWindow = 10;
+  const Span span{60, 70}, behind{60, 70}, repeated{110, 110 + 5 + 12}, last{179, 189};  // after the erase
+  std::vector<Token> tokens = random_tokens(200, 8);
+  std::copy_n(tokens.begin() + span.begin + 2, 5, tokens.begin() + repeated.begin + span.size());
+  Session shifted = fresh(model_, tokens), mended = fresh(model_, tokens);
+  shifted.erase(span, {.method = "shift"});
+  const EraseReport report = mended.erase(span, {.method = "mend", .repair_window = kWindow});
+  EXPECT_EQ(report.exactness, Exactness::approximate);
+  EXPECT_EQ(report.tokens_recomputed, behind.size() + repeated.size() + last.size());
+  EXPECT_EQ(mended.positions(), shifted.positions());
+  const Cache a = cache_of(shifted), b = cache_of(mended);
+  const PageShape& shape = a.pool()->shape();
+  const int layer = a.layers() - 1;
+  std::vector<float> keys[2], values[2];  // [entries][dim]
+  for (int side = 0; side < 2; side++) {
+    const Lane& lane = (side == 0 ? a : b).lane(layer, 0);
+    keys[side].resize(static_cast<size_t>(lane.size()) * shape.key_dim);
+    values[side].resize(static_cast<size_t>(lane.size()) * shape.value_dim);
+    lane.read(0, lane.size(), keys[side], values[side]);
+  }
+  for (int i = 0; i < 189; i++) {
+    const auto value = [&](int side) {
+      return std::span(values[side]).subspan(static_cast<size_t>(i) * shape.value_dim, shape.value_dim);
+    };
+    const auto within = [&](Span s) { return i >= s.begin && i < s.end; };
+    const bool again = within(behind) || within(repeated) || within(last);
+    EXPECT_EQ(std::ranges::equal(value(0), value(1)), !again) << i;
+  }
+}
+
+TEST_P(SessionTest, MendOverTheWholeSuffixEqualsRecompute) {
+  const Span spans[] = {{30, 50}, {80, 90}};
+  Session exact = filled(), mended = filled();
+  exact.erase(spans);
+  mended.erase(spans, {.method = "mend", .repair_window = 1000});
+  EXPECT_LT(from(exact, mended).relative, 1e-4);
 }
 
 // In a model of one layer keys and values depend on their own token alone, so nothing is contaminated:

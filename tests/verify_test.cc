@@ -30,7 +30,8 @@ TEST_P(VerifyTest, FindsNothingAfterAnExactEraseAndSomethingAfterOthers) {
       EXPECT_EQ(v.same_top, 1);
       EXPECT_EQ(v.erased_tokens, 0);
     } else {
-      EXPECT_GT(v.mean_kl, method.name == "repair" ? 0 : 1e-9) << method.name;  // which may repair all of it
+      EXPECT_GT(v.mean_kl, method.name == "repair" || method.name == "mend" ? 0 : 1e-9)
+          << method.name << ": these may repair all of it";
       EXPECT_GE(v.max_kl, v.mean_kl);
       EXPECT_EQ(v.erased_tokens, 40);
       EXPECT_EQ(v.tokens_recomputed, 139);

@@ -259,7 +259,7 @@ void add_bench(CLI::App& app) {
       ->type_name("D")
       ->capture_default_str();
   erase->add_option("--method", e->methods, "Repeatable; all: every one (default: all)")->type_name("M");
-  erase->add_option("--adapter", e->adapter, "Of steer (default: one of rank 16 without effect)")
+  erase->add_option("--adapter", e->adapter, "The eraser (default: one of rank 16 without effect)")
       ->type_name("PATH");
   const auto [evict, v] =
       kind("evict", "Tokens a second after evicting, against the peer's full cache", run_evict);

@@ -157,9 +157,9 @@ void add_chat(CLI::App& app) {
   sub->add_option("--system", command->system, "The system's message")->type_name("TEXT");
   sub->add_option("--session", command->session, "Go on from this session, if it exists; /save writes it")
       ->type_name("FILE");
-  sub->add_option(
-         "--adapter", command->adapter,
-         "The eraser for steer: a LoRA GGUF or a PEFT folder (default: the one that ships for the model)")
+  sub->add_option("--adapter", command->adapter,
+                  "The eraser for steer: a LoRA GGUF or a PEFT folder (default: the one "
+                  "that ships for the model)")
       ->type_name("PATH");
   add_cap(*sub, command->cap);
   add_swa(*sub, command->options.swa);

@@ -122,8 +122,9 @@ std::vector<std::string> chosen_methods(const std::vector<std::string>& given, b
 
 bool needs_adapter(const std::string& method) {
   const std::vector<EraseMethodInfo> table = erase_methods();
+  const std::string name = method.substr(0, method.find(':'));
   return std::any_of(table.begin(), table.end(),
-                     [&](const EraseMethodInfo& m) { return m.name == method && m.needs_adapter; });
+                     [&](const EraseMethodInfo& m) { return m.name == name && m.needs_adapter; });
 }
 
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given) {

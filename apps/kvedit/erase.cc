@@ -242,14 +242,15 @@ void add_erase(CLI::App& app) {
          "Erase the N-th message of a role, from 1, or from the end: user:2, assistant:-1; repeatable")
       ->type_name("ROLE:N")
       ->allow_extra_args(false);
-  sub->add_option(
-         "--adapter", command->adapter,
-         "The eraser for steer: a LoRA GGUF or a PEFT folder (default: the one that ships for the model)")
+  sub->add_option("--adapter", command->adapter,
+                  "The eraser for steer: a LoRA GGUF or a PEFT folder (default: the one "
+                  "that ships for the model)")
       ->type_name("PATH");
   sub->add_flag("--verify", command->verify, "Measure what is left of the erased text (costs a recompute)");
   sub->add_flag("--upgrade", command->upgrade, "Afterwards make the cache exact, and ask then");
   sub->add_flag("--forget", command->forget, "Keep the erased text nowhere, saved sessions included");
-  sub->add_option("--repair-window", command->repair_window, "Tokens that `repair` forwards again")
+  sub->add_option("--repair-window", command->repair_window,
+                  "Tokens after a span that repair and mend forward again")
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str()
       ->type_name("N");

@@ -49,8 +49,11 @@ struct VerifyReport {
 };
 
 struct EraseOptions {
-  std::string method = "recompute";
-  int repair_window = 64;                  // repair: tokens of the suffix forwarded again
+  std::string method = "recompute";  // or with the numbers below behind it: "repair:window=32,tail=64"
+  int repair_window = 64;            // repair, mend: tokens after each span that are forwarded again
+  /// The same for the text's last tokens, where what was asked before the erase stands. If none is given:
+  /// none for repair, repair_window for mend.
+  std::optional<int> repair_tail;
   std::shared_ptr<const Adapter> adapter;  // steer: the eraser
   /// The erased tokens are nowhere afterwards: undo history goes, and nothing saved later has them.
   bool forget = false;
@@ -61,7 +64,7 @@ struct EraseOptions {
 struct EraseReport {
   std::string method;
   Exactness exactness = Exactness::exact;
-  std::string adapter;            // steer: its name
+  std::string adapter;            // its name, where one was used
   std::vector<Span> spans;        // transcript tokens, before the erase; sorted, merged
   std::vector<std::string> text;  // of each span
   int tokens_erased = 0;

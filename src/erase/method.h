@@ -57,6 +57,8 @@ class EraseMethod {
   virtual ~EraseMethod() = default;
   virtual EraseMethodInfo info() const = 0;
   virtual bool changes_positions() const = 0;
+  /// Whether the options' repair_window and repair_tail count.
+  virtual bool has_windows() const { return false; }
   /// Whether the result on an evicted cache is an unevicted one, so that the policy is applied again.
   virtual bool rebuilds() const { return false; }
   virtual void apply(EraseWork& work) const = 0;
@@ -64,6 +66,9 @@ class EraseMethod {
 
 /// Throws Error(not_found) naming the methods there are.
 const EraseMethod& find_erase_method(std::string_view name);
+/// The options with the numbers behind the method's name in their places: "repair:window=32,tail=64".
+/// Throws as find_erase_method(), Error(invalid_argument) for what is no number of the method.
+EraseOptions with_numbers(EraseOptions options);
 
 // Steps that methods share.
 
@@ -72,6 +77,11 @@ void remove_spans(EraseWork& work, std::span<const Span> spans);
 /// Removes the spans and moves what follows down, keys turned; returns where each span stood, in
 /// indices of the transcript that is left.
 std::vector<int> remove_and_shift(EraseWork& work);
+/// Forwards the tokens of spans again, all in one pass. Spans may overlap and pass the
+/// end.
+void forward_windows(EraseWork& work, std::span<const Span> windows);
+/// The last tokens that are cached, at most so many, from `first` on.
+Span last_tokens(const EraseWork& work, int first, int count);
 /// Keeps the entries of the first `exact` tokens and forwards the rest again, at positions without gaps; all
 /// of the text where sliding-window layers no longer hold what the rest needs, as the note says then.
 void rebuild(EraseWork& work, int exact);

@@ -1,7 +1,5 @@
 // Local suffix repair: delete and shift, then forward the first W tokens after each span in place.
-// Those are the tokens whose keys and values the erased span changed most.
-#include <algorithm>
-
+// Those are the tokens whose keys and values the erased span changed most. The last ones, too, if asked for.
 #include "erase/methods.h"
 
 namespace kvedit {
@@ -14,19 +12,13 @@ class Repair final : public EraseMethod {
             "shift, then forwards the first W tokens after the span again"};
   }
   bool changes_positions() const override { return true; }
+  bool has_windows() const override { return true; }
 
   void apply(EraseWork& work) const override {
     const std::vector<int> seams = remove_and_shift(work);
-    const int cached = work.transcript.size() - 1;
-    std::vector<Span> windows;
-    int done = 0;  // windows of near spans overlap
-    for (const int seam : seams) {
-      const Span window{std::max(seam, done), std::min(seam + work.options.repair_window, cached)};
-      if (window.size() <= 0) continue;
-      windows.push_back(window);
-      done = window.end;
-    }
-    forward_again(work, windows);
+    std::vector<Span> windows = {last_tokens(work, seams.front(), work.options.repair_tail.value_or(0))};
+    for (const int seam : seams) windows.push_back({seam, seam + work.options.repair_window});
+    forward_windows(work, windows);
   }
 };
 

@@ -105,6 +105,26 @@ std::vector<int> remove_and_shift(EraseWork& work) {
   return seams;
 }
 
+void forward_windows(EraseWork& work, std::span<const Span> windows) {
+  const int cached = work.transcript.size() - 1;
+  std::vector<Span> sorted(windows.begin(), windows.end());
+  std::sort(sorted.begin(), sorted.end(), [](Span a, Span b) { return a.begin < b.begin; });
+  std::vector<Span> disjoint;
+  int done = 0;
+  for (Span window : sorted) {
+    window = {std::max(window.begin, done), std::min(window.end, cached)};
+    if (window.size() <= 0) continue;
+    disjoint.push_back(window);
+    done = window.end;
+  }
+  forward_again(work, disjoint);
+}
+
+Span last_tokens(const EraseWork& work, int first, int count) {
+  const int cached = work.transcript.size() - 1;
+  return {std::max(first, cached - count), cached};
+}
+
 void rebuild(EraseWork& work, int exact) {
   Transcript& t = work.transcript;
   const Hparams& h = work.engine.network().hparams();

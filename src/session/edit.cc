@@ -70,9 +70,10 @@ bool Session::State::verification_due(const EraseOptions& erase_options) {
   return due || erase_options.verify;
 }
 
-EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& options) {
+EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& given) {
   const Settled use(*state_);
   const Stopwatch watch;
+  const EraseOptions options = with_numbers(given);
   const EraseMethod& method = find_erase_method(options.method);
   const auto adapter = std::dynamic_pointer_cast<const Lora>(options.adapter);
   if (method.info().needs_adapter && !adapter) {
@@ -83,9 +84,13 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& opti
     fail(ErrorCode::invalid_argument, "erase", "a repair window of ", options.repair_window,
          " tokens; at least 1");
   }
+  if (options.repair_tail.value_or(0) < 0) {
+    fail(ErrorCode::invalid_argument, "erase", "a repair tail of ", *options.repair_tail,
+         " tokens; at least 0");
+  }
   const Content& content = state_->content;
   EraseReport report;
-  report.method = options.method;
+  report.method = given.method;
   report.exactness = method.info().exactness;
   report.positions_changed = method.changes_positions();
   report.spans = checked(spans, content.transcript.size());
@@ -137,7 +142,7 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& opti
     state_->history.clear();
     state_->replace(std::move(edited));
   } else {
-    state_->commit(std::move(edited), "erase (" + options.method + ")");
+    state_->commit(std::move(edited), "erase (" + given.method + ")");
   }
   report.ms = watch.ms() - (verified ? verified->ms : 0);
   report.verified = std::move(verified);

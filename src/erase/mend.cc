@@ -1,0 +1,43 @@
+// Repair where the span was felt most: delete and shift, then forward again, in place and in one pass,
+//   - the first W tokens after each span;
+//   - where the text repeats the span's wording, 2 W tokens at most: attention continues what it has seen
+//     before, so that such places, and what stands behind them, read the span more than others;
+//   - the last W tokens: a question that was read while the span could be seen is read anew.
+#include "erase/methods.h"
+#include "erase/repeats.h"
+
+namespace kvedit {
+namespace {
+
+class Mend final : public EraseMethod {
+ public:
+  EraseMethodInfo info() const override {
+    return {"mend", Exactness::approximate, "windows",
+            "shift, then forwards again what follows the span, repeats its wording, or ends the text"};
+  }
+  bool changes_positions() const override { return true; }
+  bool has_windows() const override { return true; }
+
+  void apply(EraseWork& work) const override {
+    const int window = work.options.repair_window;
+    std::vector<std::vector<Token>> erased;
+    for (const Span span : work.spans) {
+      const auto first = work.transcript.tokens.begin() + span.begin;
+      erased.emplace_back(first, first + span.size());
+    }
+    const std::vector<int> seams = remove_and_shift(work);
+    std::vector<Span> windows = repeats_of(erased, work.transcript.tokens, seams.front(), 2 * window);
+    for (const int seam : seams) windows.push_back({seam, seam + window});
+    windows.push_back(last_tokens(work, seams.front(), work.options.repair_tail.value_or(window)));
+    forward_windows(work, windows);
+  }
+};
+
+}  // namespace
+
+const EraseMethod& mend_method() {
+  static const Mend method;
+  return method;
+}
+
+}  // namespace kvedit

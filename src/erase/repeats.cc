@@ -1,0 +1,45 @@
+#include "erase/repeats.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+namespace kvedit {
+namespace {
+
+constexpr int kRun = 3;
+constexpr int kBehind = 12;
+
+using Run = std::array<Token, kRun>;
+
+Run run_at(std::span<const Token> text, int i) { return {text[i], text[i + 1], text[i + 2]}; }
+
+}  // namespace
+
+std::vector<Span> repeats_of(std::span<const std::vector<Token>> erased, std::span<const Token> text,
+                             int begin, int budget) {
+  std::set<Run> runs;
+  for (const std::vector<Token>& tokens : erased) {
+    for (int i = 0; i + kRun <= static_cast<int>(tokens.size()); i++) runs.insert(run_at(tokens, i));
+  }
+  const auto size = static_cast<int>(text.size());
+  std::vector<Span> found;
+  for (int i = begin; i + kRun <= size; i++) {
+    if (!runs.contains(run_at(text, i))) continue;
+    if (!found.empty() && found.back().end == i + kRun - 1) {  // one token longer
+      found.back().end++;
+    } else {
+      found.push_back({i, i + kRun});
+    }
+  }
+  std::stable_sort(found.begin(), found.end(), [](Span a, Span b) { return a.size() > b.size(); });
+  std::vector<Span> taken;
+  for (const Span run : found) {
+    if (budget <= 0) break;
+    taken.push_back({run.begin, std::min({run.end + kBehind, size, run.begin + budget})});
+    budget -= taken.back().size();
+  }
+  return taken;
+}
+
+}  // namespace kvedit
