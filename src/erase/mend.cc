@@ -3,6 +3,8 @@
 //   - where the text repeats the span's wording, 2 W tokens at most: attention continues what it has seen
 //     before, so that such places, and what stands behind them, read the span more than others;
 //   - the last W tokens: a question that was read while the span could be seen is read anew.
+#include <algorithm>
+
 #include "erase/methods.h"
 #include "erase/repeats.h"
 
@@ -19,7 +21,7 @@ class Mend final : public EraseMethod {
   bool has_windows() const override { return true; }
 
   void apply(EraseWork& work) const override {
-    const int window = work.options.repair_window;
+    const int window = std::min(work.options.repair_window, work.transcript.size());
     std::vector<std::vector<Token>> erased;
     for (const Span span : work.spans) {
       const auto first = work.transcript.tokens.begin() + span.begin;

@@ -77,8 +77,7 @@ void remove_spans(EraseWork& work, std::span<const Span> spans);
 /// Removes the spans and moves what follows down, keys turned; returns where each span stood, in
 /// indices of the transcript that is left.
 std::vector<int> remove_and_shift(EraseWork& work);
-/// Forwards the tokens of spans again, all in one pass. Spans may overlap and pass the
-/// end.
+/// Forwards the tokens of spans again, all in one pass; they may overlap, and pass the end.
 void forward_windows(EraseWork& work, std::span<const Span> windows);
 /// The last tokens that are cached, at most so many, from `first` on.
 Span last_tokens(const EraseWork& work, int first, int count);

@@ -49,8 +49,9 @@ EraseOptions with_numbers(EraseOptions options) {
     rest.remove_prefix(1);  // the colon, a comma
     const std::string_view item = rest.substr(0, rest.find(','));
     rest.remove_prefix(item.size());
-    const size_t equals = std::min(item.find('='), item.size() - 1);
-    const std::string_view key = item.substr(0, equals), value = item.substr(equals + 1);
+    const size_t equals = item.find('=');
+    const std::string_view key = item.substr(0, equals);
+    const std::string_view value = equals == std::string_view::npos ? "" : item.substr(equals + 1);
     int number = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
     const bool known = method.has_windows() && (key == "window" || key == "tail");
