@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kExamples = 32;
-constexpr int kQuickLength = 512;
+constexpr int kQuickLength = 1024;  // shorter ones do not hold the passages of every question
 const std::vector<std::string> kQuickPolicies = {"snapkv", "laprox", "keydiff"};
 const std::vector<std::string> kQuickKeeps = {"25%"};
 
