@@ -18,7 +18,7 @@ std::vector<std::string> chosen(const std::vector<std::string>& given, const std
   for (const Info& info : table) names.push_back(info.name);
   for (const std::string& name : given) {
     // Parts and parameters, "snapkv+adaptive", "snapkv:window=32", are checked where they are made.
-    const std::string base = name.substr(0, name.find(':'));
+    const std::string base = base_name(name);
     if (name == "all") {
       for (const Info& info : table) {
         if (usable(info)) result.push_back(info.name);
@@ -115,14 +115,24 @@ std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const 
   return answers;
 }
 
+std::string base_name(const std::string& text) { return text.substr(0, text.find(':')); }
+
 std::vector<std::string> chosen_methods(const std::vector<std::string>& given, bool adapter) {
-  return chosen(given, erase_methods(), "erase", "method",
+  std::vector<std::string> whole;  // a comma between methods and one between a method's numbers look alike
+  for (const std::string& piece : given) {
+    if (!whole.empty() && base_name(piece).find('=') != std::string::npos) {
+      whole.back() += "," + piece;
+    } else {
+      whole.push_back(piece);
+    }
+  }
+  return chosen(whole, erase_methods(), "erase", "method",
                 [&](const EraseMethodInfo& method) { return adapter || !method.needs_adapter; });
 }
 
 bool needs_adapter(const std::string& method) {
   const std::vector<EraseMethodInfo> table = erase_methods();
-  const std::string name = method.substr(0, method.find(':'));
+  const std::string name = base_name(method);
   return std::any_of(table.begin(), table.end(),
                      [&](const EraseMethodInfo& m) { return m.name == name && m.needs_adapter; });
 }
