@@ -100,8 +100,9 @@ TEST_P(SessionTest, RepairOverTheWholeSuffixEqualsRecompute) {
   }
   Session behind_name = filled();
   EXPECT_EQ(behind_name.erase(Span{30, 50}, {.method = "repair:tail=20,window=10"}).tokens_recomputed, 30);
-  for (const char* method : {"repair:tail=-1", "repair:window=0", "repair:window", "repair:window=2x",
-                             "repair:depth=3", "repair:", "repair:window=1,", "drop:window=2"}) {
+  for (const char* method :
+       {"repair:tail=-1", "repair:window=0", "repair:window", "repair:window=2x", "repair:depth=3",
+        "repair:", "repair:window=1,", "repair:tail=1,tail=2", "drop:window=2"}) {
     EXPECT_EQ(code_of([&] {
                 exact.erase(Span{1, 2}, {.method = method});
               }),

@@ -124,14 +124,12 @@ TEST_P(SteerTest, WithAZeroAdapterIsTheIdentity) {
 }
 
 TEST_P(SteerTest, AtTheEndRemovesWhatNothingHasSeen) {
-  Session session = filled(model_);
-  const std::vector<Token> tokens = session.tokens();
-  Session dropped = session.fork();
-  session.erase(Span{150, 200}, {.method = "steer", .adapter = random_eraser(*model_)});
-  dropped.erase(Span{150, 200}, {.method = "drop"});
-  EXPECT_EQ(View(session), View(dropped));
+  const std::vector<Token> tokens = filled(model_).tokens();
   Session rest = fresh(model_, std::span(tokens).first(150));
-  EXPECT_LT(from(rest, session).relative, 1e-4);
+  Session session = rest.fork();  // passes over 150 and 200 tokens need not round alike
+  session.append_tokens(std::span(tokens).subspan(150));
+  session.erase(Span{150, 200}, {.method = "steer", .adapter = random_eraser(*model_)});
+  EXPECT_EQ(View(session), View(rest));
 }
 
 TEST_P(SteerTest, EditsAfterwardsKeepTranscriptAndCacheTogether) {

@@ -46,7 +46,7 @@ void erase(ChatState& chat, const std::string& arguments) {
   std::string text = arguments;
   const auto [head, last] = split_last(arguments);
   const auto methods = erase_methods();
-  const std::string base = last.substr(0, last.find(':'));
+  const std::string base = base_name(last);
   const bool method =
       std::any_of(methods.begin(), methods.end(), [&](const auto& m) { return m.name == base; });
   // The whole line first: a text may end in a word that is also a method's name.

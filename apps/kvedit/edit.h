@@ -45,6 +45,8 @@ std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const 
 /// Names given, with "all" spelled out: without an adapter, those that need none. Throws Error(not_found)
 /// for one that is not in the table.
 std::vector<std::string> chosen_methods(const std::vector<std::string>& given, bool adapter);
+/// Of a method or policy, without the numbers that may stand behind it: "repair" of "repair:window=32".
+std::string base_name(const std::string& text);
 /// Whether the method of this name does; false for an unknown one.
 bool needs_adapter(const std::string& method);
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given);

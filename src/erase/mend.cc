@@ -21,16 +21,16 @@ class Mend final : public EraseMethod {
   bool has_windows() const override { return true; }
 
   void apply(EraseWork& work) const override {
-    const int window = std::min(work.options.repair_window, work.transcript.size());
     std::vector<std::vector<Token>> erased;
     for (const Span span : work.spans) {
       const auto first = work.transcript.tokens.begin() + span.begin;
       erased.emplace_back(first, first + span.size());
     }
     const std::vector<int> seams = remove_and_shift(work);
-    std::vector<Span> windows = repeats_of(erased, work.transcript.tokens, seams.front(), 2 * window);
-    for (const int seam : seams) windows.push_back({seam, seam + window});
-    windows.push_back(last_tokens(work, seams.front(), work.options.repair_tail.value_or(window)));
+    const int window = std::min(work.options.repair_window, work.transcript.size());
+    std::vector<Span> windows = repair_windows(work, seams, window);
+    const auto repeats = repeats_of(erased, work.transcript.tokens, seams.front(), 2 * window);
+    windows.insert(windows.end(), repeats.begin(), repeats.end());
     forward_windows(work, windows);
   }
 };

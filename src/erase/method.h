@@ -77,10 +77,11 @@ void remove_spans(EraseWork& work, std::span<const Span> spans);
 /// Removes the spans and moves what follows down, keys turned; returns where each span stood, in
 /// indices of the transcript that is left.
 std::vector<int> remove_and_shift(EraseWork& work);
+/// The options' windows: the first repair_window tokens after each seam and the last repair_tail (if it is
+/// not given, `tail`).
+std::vector<Span> repair_windows(const EraseWork& work, std::span<const int> seams, int tail);
 /// Forwards the tokens of spans again, all in one pass; they may overlap, and pass the end.
 void forward_windows(EraseWork& work, std::span<const Span> windows);
-/// The last tokens that are cached, at most so many, from `first` on.
-Span last_tokens(const EraseWork& work, int first, int count);
 /// Keeps the entries of the first `exact` tokens and forwards the rest again, at positions without gaps; all
 /// of the text where sliding-window layers no longer hold what the rest needs, as the note says then.
 void rebuild(EraseWork& work, int exact);

@@ -1,10 +1,10 @@
 #include "erase/methods.h"
 
-#include <algorithm>
 #include <array>
 #include <charconv>
 
 #include "base/check.h"
+#include "base/key_values.h"
 
 namespace kvedit {
 namespace {
@@ -44,20 +44,16 @@ EraseOptions with_numbers(EraseOptions options) {
   const size_t colon = text.find(':');
   options.method = text.substr(0, colon);
   const EraseMethod& method = find_erase_method(options.method);
-  std::string_view rest = std::string_view(text).substr(std::min(colon, text.size()));
-  while (!rest.empty()) {
-    rest.remove_prefix(1);  // the colon, a comma
-    const std::string_view item = rest.substr(0, rest.find(','));
-    rest.remove_prefix(item.size());
-    const size_t equals = item.find('=');
-    const std::string_view key = item.substr(0, equals);
-    const std::string_view value = equals == std::string_view::npos ? "" : item.substr(equals + 1);
+  if (colon == std::string::npos) return options;
+  if (!method.has_windows()) {
+    fail(ErrorCode::invalid_argument, "erase", "\"", text, "\": ", options.method, " takes no numbers");
+  }
+  for (const auto& [key, value] : key_values(std::string_view(text).substr(colon + 1), "erase")) {
     int number = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    const bool known = method.has_windows() && (key == "window" || key == "tail");
-    if (!known || error != std::errc() || end != value.data() + value.size()) {
-      fail(ErrorCode::invalid_argument, "erase", "'", item, "' of ", text, " is ",
-           method.has_windows() ? "neither window=N nor tail=N" : "too much: the method takes no numbers");
+    if (error != std::errc() || end != value.data() + value.size() || (key != "window" && key != "tail")) {
+      fail(ErrorCode::invalid_argument, "erase", key, "=", value, " of \"", text,
+           "\" is neither window=N nor tail=N");
     }
     if (key == "window") {
       options.repair_window = number;

@@ -1,7 +1,5 @@
 // Local suffix repair: delete and shift, then forward the first W tokens after each span in place.
 // Those are the tokens whose keys and values the erased span changed most. The last ones, too, if asked for.
-#include <algorithm>
-
 #include "erase/methods.h"
 
 namespace kvedit {
@@ -18,10 +16,7 @@ class Repair final : public EraseMethod {
 
   void apply(EraseWork& work) const override {
     const std::vector<int> seams = remove_and_shift(work);
-    std::vector<Span> windows = {last_tokens(work, seams.front(), work.options.repair_tail.value_or(0))};
-    const int window = std::min(work.options.repair_window, work.transcript.size());
-    for (const int seam : seams) windows.push_back({seam, seam + window});
-    forward_windows(work, windows);
+    forward_windows(work, repair_windows(work, seams, 0));
   }
 };
 

@@ -105,6 +105,16 @@ std::vector<int> remove_and_shift(EraseWork& work) {
   return seams;
 }
 
+std::vector<Span> repair_windows(const EraseWork& work, std::span<const int> seams, int tail) {
+  const int size = work.transcript.size();
+  const int window = std::min(work.options.repair_window, size);
+  const int cached = size - 1;
+  std::vector<Span> windows;
+  for (const int seam : seams) windows.push_back({seam, seam + window});
+  windows.push_back({std::max(seams.front(), cached - work.options.repair_tail.value_or(tail)), cached});
+  return windows;
+}
+
 void forward_windows(EraseWork& work, std::span<const Span> windows) {
   const int cached = work.transcript.size() - 1;
   std::vector<Span> sorted(windows.begin(), windows.end());
@@ -118,11 +128,6 @@ void forward_windows(EraseWork& work, std::span<const Span> windows) {
     done = window.end;
   }
   forward_again(work, disjoint);
-}
-
-Span last_tokens(const EraseWork& work, int first, int count) {
-  const int cached = work.transcript.size() - 1;
-  return {std::max(first, cached - count), cached};
 }
 
 void rebuild(EraseWork& work, int exact) {

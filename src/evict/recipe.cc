@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/key_values.h"
 #include "evict/parts.h"
 
 namespace kvedit {
@@ -179,20 +180,7 @@ void Recipe::set(std::string_view name, std::string_view value) {
 
 // "key=value,key=value"
 void Recipe::read_parameters(std::string_view text) {
-  std::set<std::string_view> given;
-  while (true) {
-    const size_t comma = text.find(',');
-    const std::string_view item = text.substr(0, comma);
-    const size_t equals = item.find('=');
-    if (equals == std::string_view::npos) {
-      fail(ErrorCode::invalid_argument, "evict", "\"", item, "\" is not key=value");
-    }
-    const std::string_view key = item.substr(0, equals);
-    set(key, item.substr(equals + 1));
-    if (!given.insert(key).second) fail(ErrorCode::invalid_argument, "evict", key, " is given twice");
-    if (comma == std::string_view::npos) return;
-    text.remove_prefix(comma + 1);
-  }
+  for (const auto& [key, value] : key_values(text, "evict")) set(key, value);
 }
 
 std::string Recipe::text() const {
