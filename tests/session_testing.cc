@@ -32,10 +32,11 @@ ModelOptions exact_options() {
   return options;
 }
 
-std::shared_ptr<const Adapter> random_eraser(const Model& model, float magnitude) {
+std::shared_ptr<const Adapter> random_eraser(const Model& model, float magnitude, int states) {
   const Network& network = dynamic_cast<const ModelImpl&>(model).network();
   TinyAdapterSpec spec;
   spec.magnitude = magnitude;
+  spec.steering_states = states;
   const std::string name = "eraser." + network.hparams().architecture + ".gguf";
   return model.load_adapter(write_lora_gguf(network, spec, temporary_path(name)));
 }

@@ -21,7 +21,7 @@ std::shared_ptr<Model> load(const TinySpec& spec, const ModelOptions& options);
 /// f32 throughout, two threads, blocks of 64 tokens.
 ModelOptions exact_options();
 /// A random eraser for the model, from a GGUF file.
-std::shared_ptr<const Adapter> random_eraser(const Model& model, float magnitude = 0.5F);
+std::shared_ptr<const Adapter> random_eraser(const Model& model, float magnitude = 0.5F, int states = 0);
 
 std::vector<Token> random_tokens(int count, uint32_t seed);
 Session filled(const std::shared_ptr<Model>& model, int tokens = 200, uint32_t seed = 1);

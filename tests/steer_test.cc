@@ -123,6 +123,45 @@ TEST_P(SteerTest, WithAZeroAdapterIsTheIdentity) {
   }
 }
 
+// As with all states, then what is in front of the last four of each span is removed and the gaps closed.
+TEST_P(SteerTest, AnAdapterOfFewStatesClosesTheGaps) {
+  const Span spans[] = {{20, 22}, {60, 100}, {120, 130}};
+  for (const bool evicted : {false, true}) {
+    Session all = filled(model_);
+    if (evicted) all.evict("random", Budget::fraction(0.5));
+    Session few = all.fork();
+    all.erase(spans, {.method = "steer", .adapter = random_eraser(*model_, 0.5F)});
+    const EraseReport report =
+        few.erase(spans, {.method = "steer", .adapter = random_eraser(*model_, 0.5F, 4)});
+    EXPECT_TRUE(report.positions_changed);
+    EXPECT_EQ(report.tokens_recomputed, 52);
+    EXPECT_EQ(few.tokens(), all.tokens());
+    EXPECT_EQ(few.stats().steered_tokens, 2 + 4 + 4);
+    EXPECT_EQ(few.stats().full_entries,
+              all.stats().full_entries - 42 * hparams().layers * hparams().kv_heads);
+    std::vector<Position> positions = all.positions();
+    for (Position& p : positions) p -= p >= 130 ? 42 : p >= 100 ? 36 : 0;
+    EXPECT_EQ(few.positions(), positions);
+
+    Cache closed = cache_of(all);
+    closed.remove({120, 126});
+    closed.shift(126, -6);
+    closed.remove({60, 96});
+    closed.shift(96, -36);
+    const Cache cache = cache_of(few);
+    for_lanes([&](int layer, int head) {
+      EXPECT_EQ(cache.lane(layer, head).positions(), closed.lane(layer, head).positions());
+      EXPECT_EQ(entries(cache, layer, head, {0, 200}), entries(closed, layer, head, {0, 200}));
+    });
+    if (evicted) continue;
+    EXPECT_EQ(few.stats().entries, few.stats().full_entries);
+    few.append_tokens(random_tokens(5, 3));
+    snapshot(few);
+    Session loaded = Session::load(model_, temporary_path("snapshot.kvs"));
+    EXPECT_LT(from(few, loaded).relative, 1e-5);
+  }
+}
+
 TEST_P(SteerTest, AtTheEndRemovesWhatNothingHasSeen) {
   const std::vector<Token> tokens = filled(model_).tokens();
   Session rest = fresh(model_, std::span(tokens).first(150));
@@ -133,24 +172,26 @@ TEST_P(SteerTest, AtTheEndRemovesWhatNothingHasSeen) {
 }
 
 TEST_P(SteerTest, EditsAfterwardsKeepTranscriptAndCacheTogether) {
-  const auto eraser = random_eraser(*model_);
-  Session session = filled(model_);
-  session.erase(Span{50, 60}, {.method = "steer", .adapter = eraser});
-  EXPECT_EQ(session.stats().steered_tokens, 10);
-  EXPECT_EQ(session.stats().entries, session.stats().full_entries);
-  for (const EraseMethodInfo& method : erase_methods()) {
-    for (const Span span :
-         {Span{10, 20}, Span{40, 50}, Span{45, 55}, Span{50, 51}, Span{60, 70}, Span{100, 190}}) {
-      Session fork = session.fork();
-      fork.erase(span, {.method = method.name, .adapter = eraser});
-      const SessionStats stats = fork.stats();
-      EXPECT_EQ(stats.entries, stats.full_entries) << method.name << " " << span.begin;
-      fork.append_tokens(random_tokens(5, 3));
-      Session loaded = Session::load(model_, (snapshot(fork), temporary_path("snapshot.kvs")));
-      EXPECT_LT(from(fork, loaded).relative, 1e-5);
-      if (method.name == "recompute") {
-        Session exact = fresh(model_, fork.tokens());
-        EXPECT_LT(from(exact, fork).relative, 1e-4) << span.begin;
+  for (const int states : {0, 4}) {
+    const auto eraser = random_eraser(*model_, 0.5F, states);
+    Session session = filled(model_);
+    session.erase(Span{50, 60}, {.method = "steer", .adapter = eraser});
+    EXPECT_EQ(session.stats().steered_tokens, states == 0 ? 10 : 4);
+    EXPECT_EQ(session.stats().entries, session.stats().full_entries);
+    for (const EraseMethodInfo& method : erase_methods()) {
+      for (const Span span :
+           {Span{10, 20}, Span{40, 50}, Span{45, 55}, Span{50, 51}, Span{60, 70}, Span{100, 190}}) {
+        Session fork = session.fork();
+        fork.erase(span, {.method = method.name, .adapter = eraser});
+        const SessionStats stats = fork.stats();
+        EXPECT_EQ(stats.entries, stats.full_entries) << method.name << " " << span.begin;
+        fork.append_tokens(random_tokens(5, 3));
+        Session loaded = Session::load(model_, (snapshot(fork), temporary_path("snapshot.kvs")));
+        EXPECT_LT(from(fork, loaded).relative, 1e-5);
+        if (method.name == "recompute") {
+          Session exact = fresh(model_, fork.tokens());
+          EXPECT_LT(from(exact, fork).relative, 1e-4) << span.begin;
+        }
       }
     }
   }

@@ -110,6 +110,7 @@ nlohmann::ordered_json peft_config(const TinyAdapterSpec& spec) {
           {"exclude_modules", nullptr},
           {"fan_in_fan_out", false},
           {"inference_mode", true},
+          {"kvedit_states", spec.steering_states},
           {"init_lora_weights", true},
           {"layer_replication", nullptr},
           {"layers_pattern", nullptr},
@@ -160,6 +161,7 @@ std::string write_lora_gguf(const Network& network, const TinyAdapterSpec& spec,
   gguf_set_val_str(file.get(), "adapter.type", "lora");
   const double alpha = spec.rslora ? spec.alpha * std::sqrt(spec.rank) : spec.alpha;
   gguf_set_val_f32(file.get(), "adapter.lora.alpha", static_cast<float>(alpha));
+  gguf_set_val_u32(file.get(), "kvedit.eraser.states", static_cast<uint32_t>(spec.steering_states));
   if (spec.edit) spec.edit(file.get());
   const std::vector<TinyTensor> tensors = named(random_updates(network, spec), spec, false);
   const ggml_context_ptr context(ggml_init({(tensors.size() + 1) * ggml_tensor_overhead(), nullptr, true}));

@@ -30,6 +30,7 @@ struct TinyAdapterSpec {
   std::vector<std::string> targets;  // as in AdapterInfo; empty: all seven
   ggml_type type = GGML_TYPE_F32;    // PEFT: F32, F16 or BF16
   uint32_t seed = 1;
+  int steering_states = 0;
   bool default_infix = false;  // PEFT: ".lora_A.default.weight"
 
   // Last changes, for tests of errors. Values are cut or filled with zeros to fit a changed shape.

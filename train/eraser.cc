@@ -62,6 +62,7 @@ class EraserTraining {
                 : trained_further(
                       lora_tensors(*Lora::load(config.from, *weights_.network), device_of(config.device)),
                       config.alpha);
+    lora_.steering_states = config.steering_states;
   }
 
   LoopResult run(const RunOptions& run) {
@@ -126,7 +127,7 @@ class EraserTraining {
       const Context context = first        ? training_->neighbours(draws)
                               : neighbours ? plain(*training_, draws)
                                            : task(*training_, draws);
-      const Example example = make_example(model_, weights_, context);
+      const Example example = make_example(model_, weights_, context, config_.steering_states);
       const bool again = example.span.tokens.numel() >= config_.checkpoint_span;
       const Tensor each = divergences(weights_, example, &lora_, again) * ask_weights(example);
       const Tensor mean = each.mean() / config_.batch;
@@ -142,7 +143,7 @@ class EraserTraining {
       const eval::Draws draws{static_cast<uint64_t>(config_.seed), kHeldOut >> 32U, kHeldOut,
                               static_cast<uint64_t>(i)};
       const Context context = i % 2 == 0 ? plain(*held_out_, draws) : task(*held_out_, draws);
-      examples_.push_back(make_example(model_, weights_, context));
+      examples_.push_back(make_example(model_, weights_, context, config_.steering_states));
       examples_.back().teacher = examples_.back().teacher.to(torch::kFloat16);
       const std::pair<const char*, Means*> methods[] = {
           {"drop", &drop}, {"shift", &shift}, {"repair", &repair}};
@@ -218,6 +219,7 @@ Settings EraserConfig::settings() {
        {"targets", &targets, "Projections with an adapter, comma-separated (default: all seven)"},
        {"rank", &rank, "Of the adapter", 1, 4096},
        {"alpha", &alpha, "Of the adapter", 1e-3, 1e6},
+       {"steering-states", &steering_states, "Of a span that stay, its last; 0: all", 0, kMaxSteeringStates},
        {"learning-rate-1", &learning_rate_1, "Peak of stage 1", 0, 1},
        {"learning-rate-2", &learning_rate_2, "Peak of stage 2", 0, 1},
        {"steps-1", &steps_1, "Of stage 1", 0},

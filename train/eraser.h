@@ -22,6 +22,7 @@ struct EraserConfig {
   std::string targets;  // comma-separated; empty: all seven
   int rank = 16;
   double alpha = 32;
+  int steering_states = 8;  // of a span that stay, its last; 0: all, as in the paper
   double learning_rate_1 = 1e-3;
   double learning_rate_2 = 5e-4;
   int steps_1 = 600;

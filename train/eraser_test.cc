@@ -84,25 +84,29 @@ class EraserTest : public testing::TestWithParam<std::string> {
 
 // What is trained is what is served: the loss of an example is the divergence of a session that steers.
 TEST_P(EraserTest, TheLossIsTheServedDivergence) {
-  const LoraTensors lora = random_lora();
+  LoraTensors lora = random_lora();
   const std::string path = temporary_path("served.eraser.gguf");
-  write_adapter(lora, *weights_.network, {}, path);
-  for (const bool evicted : {false, true}) {
-    const Context made = context(10, evicted);
-    const Tensor ours = divergences(weights_, make_example(model_, weights_, made), &lora);
-    const std::vector<double> served = served_divergences(model_, made, "steer", model_->load_adapter(path));
-    ASSERT_EQ(ours.numel(), static_cast<int64_t>(served.size()));
-    for (size_t i = 0; i < served.size(); i++) {
-      EXPECT_NEAR(ours[static_cast<int64_t>(i)].item<double>(), served[i], 0.01 * served[i] + 1e-4)
-          << made.asks[i].kind << (evicted ? " evicted" : "");
-      EXPECT_GT(served[i], 1e-4);
+  for (const int states : {0, 1, 7}) {  // of spans of 12 and 5 tokens
+    lora.steering_states = states;
+    write_adapter(lora, *weights_.network, {}, path);
+    for (const bool evicted : {false, true}) {
+      const Context made = context(10, evicted);
+      const Tensor ours = divergences(weights_, make_example(model_, weights_, made, states), &lora);
+      const std::vector<double> served =
+          served_divergences(model_, made, "steer", model_->load_adapter(path));
+      ASSERT_EQ(ours.numel(), static_cast<int64_t>(served.size()));
+      for (size_t i = 0; i < served.size(); i++) {
+        EXPECT_NEAR(ours[static_cast<int64_t>(i)].item<double>(), served[i], 0.01 * served[i] + 1e-4)
+            << made.asks[i].kind << ", " << states << " states" << (evicted ? ", evicted" : "");
+        EXPECT_GT(served[i], 1e-4);
+      }
     }
   }
 }
 
 TEST_P(EraserTest, WithoutAnAdapterTheLossIsThatOfDrop) {
   const Context made = context(11);
-  const Tensor ours = divergences(weights_, make_example(model_, weights_, made), nullptr);
+  const Tensor ours = divergences(weights_, make_example(model_, weights_, made, 0), nullptr);
   const std::vector<double> served = served_divergences(model_, made, "drop");
   for (size_t i = 0; i < served.size(); i++)
     EXPECT_NEAR(ours[static_cast<int64_t>(i)].item<double>(), served[i], 0.01 * served[i] + 1e-4);
@@ -110,7 +114,7 @@ TEST_P(EraserTest, WithoutAnAdapterTheLossIsThatOfDrop) {
 
 TEST_P(EraserTest, AnUntrainedAdapterErasesNothing) {
   const Context made = context(12);
-  const Example example = make_example(model_, weights_, made);
+  const Example example = make_example(model_, weights_, made, 0);
   const LoraTensors zero = new_lora(weights_, 4, 8, {}, 1);
   const Entries* const before[] = {&example.before};
   const Entries with = forward(weights_, example.span, before, {.lora = &zero, .entries_only = true}).entries;
@@ -128,7 +132,7 @@ TEST_P(EraserTest, AnUntrainedAdapterErasesNothing) {
 // Adapters that reach no key or value are left out; all others learn.
 TEST_P(EraserTest, EveryParameterHasAGradient) {
   const LoraTensors lora = random_lora();
-  divergences(weights_, make_example(model_, weights_, context(13)), &lora).mean().backward();
+  divergences(weights_, make_example(model_, weights_, context(13), 0), &lora).mean().backward();
   for (const Tensor& p : lora.parameters()) {
     ASSERT_TRUE(p.grad().defined());
     EXPECT_GT(p.grad().abs().max().item<double>(), 0);
@@ -141,7 +145,7 @@ TEST_P(EraserTest, EveryParameterHasAGradient) {
 
 TEST_P(EraserTest, CheckpointedGradientsAreTheSame) {
   const LoraTensors lora = random_lora();
-  const Example example = make_example(model_, weights_, context(14));
+  const Example example = make_example(model_, weights_, context(14), 0);
   std::vector<Tensor> kept;
   for (const bool again : {false, true}) {
     divergences(weights_, example, &lora, again).mean().backward();
@@ -254,7 +258,7 @@ TEST_F(EraserRunTest, LearnsToErase) {
     context.tokens = random_tokens(41, 20 + i);
     context.erased = {{24, 40}};
     context.asks = {{.kind = "neighbours", .forced = random_tokens(8, 30 + i)}};
-    examples.push_back(make_example(model, weights, context));
+    examples.push_back(make_example(model, weights, context, 0));
     drop += divergences(weights, examples.back(), nullptr).mean().item<double>() / 4;
   }
   LoraTensors lora = new_lora(weights, 16, 32, {}, 1);

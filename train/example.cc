@@ -97,6 +97,20 @@ void append(Entries& to, const Entries& more, int64_t owner) {
   }
 }
 
+// Of the steering states those that stay, where they stay.
+void keep_last(Entries& steered, const Example& example, const std::vector<Rope>& ropes) {
+  const Tensor positions = steered[0].positions.index_select(1, example.kept.cpu()) - example.down;
+  for (size_t layer = 0; layer < steered.size(); layer++) {
+    LayerEntries& s = steered[layer];
+    const Rope& rope = ropes[layer];
+    // a turn by -down; taking back divides by the magnitude, which stays in the key
+    s.keys = rotate(s.keys.index_select(1, example.kept), example.down, rope, true) * rope.magnitude;
+    s.values = s.values.index_select(1, example.kept);
+    s.positions = positions;
+    if (s.bias.defined()) s.bias = s.bias.index_select(1, example.kept);
+  }
+}
+
 Tensor mean_by_ask(const Tensor& values, const Example& example) {
   const auto asks = static_cast<int64_t>(example.kinds.size());
   const Tensor at = example.question.to(values.device());
@@ -107,7 +121,8 @@ Tensor mean_by_ask(const Tensor& values, const Example& example) {
 
 }  // namespace
 
-Example make_example(const std::shared_ptr<Model>& model, const Weights& weights, const Context& context) {
+Example make_example(const std::shared_ptr<Model>& model, const Weights& weights, const Context& context,
+                     int steering_states) {
   const torch::NoGradGuard no_grad;
   const torch::Device device = weights.device();
   const Session session = read(model, context);
@@ -119,9 +134,19 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
   const std::vector<Token> tokens = session.tokens();
   std::vector<Token> span_tokens;
   std::vector<Position> span_positions;
+  std::vector<Span> gaps;  // of positions, which close
+  std::vector<int64_t> kept, down;
+  Position closed = 0;
   for (const Span span : context.erased) {
     span_tokens.insert(span_tokens.end(), tokens.begin() + span.begin, tokens.begin() + span.end);
     span_positions.insert(span_positions.end(), positions.begin() + span.begin, positions.begin() + span.end);
+    const int stay = steering_states == 0 ? span.size() : std::min(steering_states, span.size());
+    gaps.push_back({positions[span.begin], positions[span.end - stay]});
+    closed += gaps.back().size();
+    for (int i = 0; i < stay; i++) {
+      kept.push_back(static_cast<int64_t>(span_tokens.size()) - stay + i);
+      down.push_back(closed);
+    }
   }
   example.span = make_batch(span_tokens, span_positions, device);
   if (!context.policy.empty()) example.held = held_entries(cache_in(session), span_positions, device);
@@ -129,7 +154,14 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
   for (const Span span : context.erased) left.remove({positions[span.begin], positions[span.end - 1] + 1});
   const Position seam = span_positions.back() + 1;
   example.before = entries_of(left, {0, seam}, device);
-  example.behind = entries_of(left, {seam, positions.back()}, device);
+  if (closed > 0) {
+    for (size_t i = gaps.size(); i-- > 0;)
+      if (gaps[i].size() > 0 && left.last_position() >= gaps[i].end) left.shift(gaps[i].end, -gaps[i].size());
+    if (gaps.size() > 1) example.around = entries_of(left, {0, seam - closed}, device);
+    example.kept = torch::tensor(kept, torch::kInt64).to(device);
+    example.down = torch::tensor(down, torch::kInt64);
+  }
+  example.behind = entries_of(left, {seam - closed, positions.back() - closed}, device);
 
   std::vector<Token> asked;
   std::vector<Position> asked_positions;
@@ -140,8 +172,13 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
     const Forced ask = force(context.asks[i], exact);
     const Session stale = with(session, ask.before);
     const Position pending = stale.positions().back();
-    if (pending > positions.back())
-      append(example.stale, entries_of(cache_in(stale), {positions.back(), pending}, device), owner);
+    if (pending > positions.back()) {
+      Cache question = cache_in(stale).fork();
+      question.remove({0, positions.back()});
+      if (closed > 0) question.shift(positions.back(), -closed);
+      append(example.stale, entries_of(question, {positions.back() - closed, pending - closed}, device),
+             owner);
+    }
     std::vector<Token> read = {stale.tokens().back()};
     read.insert(read.end(), ask.after.begin(), ask.after.end());
     read.insert(read.end(), ask.tokens.begin(), ask.tokens.end() - 1);
@@ -151,7 +188,7 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
         questions.push_back(owner);
       }
       asked.push_back(read[k]);
-      asked_positions.push_back(pending + static_cast<Position>(k));
+      asked_positions.push_back(pending - closed + static_cast<Position>(k));
       owners.push_back(owner);
     }
     teacher.push_back(forced_logs(ask.exact, ask.tokens));
@@ -167,13 +204,14 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
 
 Tensor divergences(const Weights& weights, const Example& example, const LoraTensors* lora, bool checkpoint) {
   Entries steered;
-  std::vector<const Entries*> context = {&example.before};
+  std::vector<const Entries*> context = {example.around.empty() ? &example.before : &example.around};
   if (lora != nullptr) {
     const Entries* const before[] = {&example.before};
     steered =
         forward(weights, example.span, before, {.lora = lora, .entries_only = true, .checkpoint = checkpoint})
             .entries;
     for (size_t i = 0; i < example.held.size(); i++) steered[i].bias = example.held[i].bias;
+    if (example.kept.defined()) keep_last(steered, example, *weights.hparams().ropes);
     context.push_back(&steered);
   }
   for (const Entries* more : {&example.behind, &example.stale}) {

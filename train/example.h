@@ -14,9 +14,12 @@ namespace kvedit::train {
 
 struct Example {
   Entries before;   // of the cache, up to the end of the last erased span, without the spans
+  Entries around;   // the same as it stands once gaps in it are closed; empty: as before
   Entries behind;   // after it
   Entries stale;    // of what was asked before the erase, each entry its question's
   Batch span;       // all erased tokens
+  Tensor kept;      // [k] int64: of the span's tokens, those whose steering states stay; undefined: all
+  Tensor down;      // [k] int64, on the CPU: by so many positions they move
   Entries held;     // bias alone: -inf where a lane had evicted a span's entry; empty: nothing was evicted
   Batch asked;      // what is read after the erase, all questions
   Tensor rows;      // [m] int64, of the batch: those compared
@@ -25,11 +28,13 @@ struct Example {
   std::vector<std::string> kinds;  // [asks]
 };
 
-/// Sessions of `model`, which serves `weights`. Throws what Session does.
-Example make_example(const std::shared_ptr<Model>& model, const Weights& weights, const Context& context);
+/// Sessions of `model`, which serves `weights`, for an eraser of which so many steering states of a span stay
+/// (0: all). Throws what Session does.
+Example make_example(const std::shared_ptr<Model>& model, const Weights& weights, const Context& context,
+                     int steering_states);
 
 /// Mean KL(exact || this) of each ask [asks], differentiable in `lora`. No lora: the spans' entries are left
-/// out, as `drop` does.
+/// out, as `drop` does (if all states stay).
 Tensor divergences(const Weights& weights, const Example& example, const LoraTensors* lora,
                    bool checkpoint = false);
 

@@ -78,6 +78,7 @@ void write_adapter(const LoraTensors& lora, const Network& network, const Json& 
   gguf_set_val_str(file.get(), "general.name", ("eraser of " + network.hparams().name).c_str());
   gguf_set_val_str(file.get(), "adapter.type", "lora");
   gguf_set_val_f32(file.get(), "adapter.lora.alpha", static_cast<float>(lora.alpha));
+  gguf_set_val_u32(file.get(), "kvedit.eraser.states", static_cast<uint32_t>(lora.steering_states));
   gguf_set_val_str(file.get(), "kvedit.model.fingerprint", fingerprint_text(network.fingerprint()).c_str());
   gguf_set_val_str(file.get(), "kvedit.training", notes.dump().c_str());
   const auto name = [](size_t layer, const LoraTarget& target, bool a) {
@@ -116,11 +117,17 @@ void write_peft_folder(const LoraTensors& lora, const Network& network, const st
                                   [&](const auto& layer) { return layer[i].a.defined(); });
     if (used) targets.push_back(kLoraTargets[i].peft.substr(kLoraTargets[i].peft.find('.') + 1));
   }
-  const Json config = {
-      {"peft_type", "LORA"},      {"task_type", "CAUSAL_LM"},  {"r", lora.rank},
-      {"lora_alpha", lora.alpha}, {"target_modules", targets}, {"base_model_name_or_path", h.name},
-      {"bias", "none"},           {"inference_mode", true},    {"use_rslora", false},
-      {"lora_dropout", 0.0}};
+  const Json config = {{"peft_type", "LORA"},
+                       {"task_type", "CAUSAL_LM"},
+                       {"r", lora.rank},
+                       {"lora_alpha", lora.alpha},
+                       {"target_modules", targets},
+                       {"base_model_name_or_path", h.name},
+                       {"bias", "none"},
+                       {"inference_mode", true},
+                       {"use_rslora", false},
+                       {"lora_dropout", 0.0},
+                       {"kvedit_states", lora.steering_states}};
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) fail(ErrorCode::io, "train", "cannot make \"", folder, "\": ", error.message());

@@ -53,7 +53,7 @@ LoraTensors new_lora(const Weights& weights, int rank, double alpha, const std::
   check_targets(targets);
   auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   const std::vector<LayerWeights>& layers = weights.network->layers();
-  LoraTensors lora{.rank = rank, .alpha = alpha, .layers = {}};
+  LoraTensors lora{.rank = rank, .alpha = alpha};
   lora.layers.resize(layers.size());
   for (size_t layer = 0; layer < layers.size(); layer++) {
     for (size_t i = 0; i < kLoraTargets.size(); i++) {
@@ -77,7 +77,8 @@ LoraTensors new_lora(const Weights& weights, int rank, double alpha, const std::
 
 LoraTensors lora_tensors(const Lora& lora, torch::Device device) {
   const int rank = lora.info().rank;
-  LoraTensors tensors{.rank = rank, .alpha = static_cast<double>(rank), .layers = {}};
+  LoraTensors tensors{
+      .rank = rank, .alpha = static_cast<double>(rank), .steering_states = lora.info().steering_states};
   tensors.layers.resize(lora.layers().size());
   for (size_t layer = 0; layer < lora.layers().size(); layer++) {
     for (size_t i = 0; i < kLoraTargets.size(); i++) {

@@ -22,6 +22,7 @@ struct LowRankTensors {
 struct LoraTensors {
   int rank = 0;
   double alpha = 0;
+  int steering_states = 0;                                              // of a span that stay, 0: all
   std::vector<std::array<LowRankTensors, kLoraTargets.size()>> layers;  // undefined: unchanged
 
   double scale() const { return alpha / rank; }

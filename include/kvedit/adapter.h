@@ -17,6 +17,7 @@ struct AdapterInfo {
   float scale = 0;           // alpha / rank, or alpha / sqrt(rank) for rsLoRA
   std::string targets;       // "attn_q, attn_k, ..., ffn_down": projections it changes in any layer
   int layers = 0;            // with at least one changed projection
+  int steering_states = 0;   // of an eraser: so many of an erased span stay, its last; 0: all
   size_t bytes = 0;          // in memory
   uint64_t fingerprint = 0;  // of its numbers
 };

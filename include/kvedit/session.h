@@ -99,7 +99,7 @@ struct SessionStats {
   int cap_evictions = 0;   // since it was set
   double cap_ms = 0;       // spent on them
   int exact_tokens = 0;    // of the transcript's beginning, with the entries of a fresh prefill
-  int steered_tokens = 0;  // erased ones that steering states stand for
+  int steered_tokens = 0;  // steering states, which stand for erased ones
   Position held_from = 0;  // sliding-window layers hold positions from here on; 0: all
   PoolStats pool;
 };

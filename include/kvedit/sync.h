@@ -27,7 +27,7 @@ struct SyncReport {
   int reused = 0;                          // entries that stay, the pending token apart
   int erased = 0;                          // tokens that went
   int read = 0;                            // tokens forwarded, the pending one apart
-  int steered = 0;                         // of the erased ones, replaced by steering states
+  int steered = 0;                         // of the erased ones, forwarded with the eraser
   int edits = 0;                           // places that differ
   std::string note;
   double ms = 0;

@@ -9,7 +9,6 @@ class Drop final : public EraseMethod {
   EraseMethodInfo info() const override {
     return {"drop", Exactness::approximate, "span", "removes the span and leaves a gap in the positions"};
   }
-  bool changes_positions() const override { return false; }
   void apply(EraseWork& work) const override { remove_spans(work, work.spans); }
 };
 

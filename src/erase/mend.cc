@@ -17,7 +17,6 @@ class Mend final : public EraseMethod {
     return {"mend", Exactness::approximate, "windows",
             "shift, then forwards again what follows the span, repeats its wording, or ends the text"};
   }
-  bool changes_positions() const override { return true; }
   bool has_windows() const override { return true; }
 
   void apply(EraseWork& work) const override {

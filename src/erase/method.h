@@ -56,7 +56,6 @@ class EraseMethod {
  public:
   virtual ~EraseMethod() = default;
   virtual EraseMethodInfo info() const = 0;
-  virtual bool changes_positions() const = 0;
   /// Whether the options' repair_window and repair_tail count.
   virtual bool has_windows() const { return false; }
   /// Whether the result on an evicted cache is an unevicted one, so that the policy is applied again.
@@ -74,6 +73,9 @@ EraseOptions with_numbers(EraseOptions options);
 
 /// Removes spans (all of the work's, or these) from transcript and cache; the gap in the positions stays.
 void remove_spans(EraseWork& work, std::span<const Span> spans);
+/// Removes the entries of `gap` and moves what follows, from transcript token `from` on, down into it, keys
+/// turned.
+void close_gap(EraseWork& work, Span gap, int from);
 /// Removes the spans and moves what follows down, keys turned; returns where each span stood, in
 /// indices of the transcript that is left.
 std::vector<int> remove_and_shift(EraseWork& work);

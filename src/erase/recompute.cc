@@ -11,7 +11,6 @@ class Recompute final : public EraseMethod {
   EraseMethodInfo info() const override {
     return {"recompute", Exactness::exact, "suffix", "forwards everything after the first span again"};
   }
-  bool changes_positions() const override { return true; }
   bool rebuilds() const override { return true; }
 
   void apply(EraseWork& work) const override {

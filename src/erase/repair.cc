@@ -11,7 +11,6 @@ class Repair final : public EraseMethod {
     return {"repair", Exactness::approximate, "window",
             "shift, then forwards the first W tokens after the span again"};
   }
-  bool changes_positions() const override { return true; }
   bool has_windows() const override { return true; }
 
   void apply(EraseWork& work) const override {

@@ -10,7 +10,6 @@ class Shift final : public EraseMethod {
   EraseMethodInfo info() const override {
     return {"shift", Exactness::approximate, "re-rotation", "removes the span and moves what follows down"};
   }
-  bool changes_positions() const override { return true; }
   void apply(EraseWork& work) const override { remove_and_shift(work); }
 };
 

@@ -3,8 +3,11 @@
 //
 //   (K', V')_span = f_(theta + eraser)(span | K, V of the prefix),
 //
-// and these steering states replace the span's entries; nothing else changes, so the cost depends on the
+// and these steering states replace the span's entries; nothing else is forwarded, so the cost depends on the
 // span, not on what follows. Several spans go in one pass: each sees the steered ones before it.
+//
+// In the paper all states stay, at their positions. An adapter may say that it was trained for fewer: then
+// the span's last so many stay, what is in front of them goes, and what follows moves down into that gap.
 #include <algorithm>
 
 #include "erase/methods.h"
@@ -18,7 +21,6 @@ class Steer final : public EraseMethod {
     return {"steer", Exactness::learned, "span",
             "KVEraser: the span's entries are replaced by what an eraser adapter makes of them", true};
   }
-  bool changes_positions() const override { return false; }
 
   void apply(EraseWork& work) const override {
     Transcript& t = work.transcript;
@@ -28,10 +30,15 @@ class Steer final : public EraseMethod {
       spans = spans.first(spans.size() - 1);
     }
     forward_again(work, spans, work.adapter);
-    for (size_t i = spans.size(); i-- > 0;) {
-      const auto first = t.positions.begin() + spans[i].begin;
-      t.steered.insert(t.steered.end(), first, first + spans[i].size());
-      t.cut(spans[i]);
+    const int states = work.adapter->info().steering_states;
+    for (size_t i = spans.size(); i-- > 0;) {  // from the last, so that earlier indices stay valid
+      const Span span = spans[i];
+      const int kept = states == 0 ? span.size() : std::min(states, span.size());
+      const auto end = t.positions.begin() + span.end;
+      t.steered.insert(t.steered.end(), end - kept, end);
+      const Span gap{t.positions[span.begin], *(end - kept)};
+      t.cut(span);
+      if (gap.size() > 0) close_gap(work, gap, span.begin);
     }
     std::sort(t.steered.begin(), t.steered.end());
     leave_last_pending(work);

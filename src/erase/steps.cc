@@ -82,18 +82,22 @@ void remove_spans(EraseWork& work, std::span<const Span> spans) {
   leave_last_pending(work);
 }
 
+void close_gap(EraseWork& work, Span gap, int from) {
+  Transcript& t = work.transcript;
+  work.cache.remove(gap);
+  t.forget_steered(gap);
+  if (work.cache.last_position() >= gap.end) work.cache.shift(gap.end, -gap.size());
+  for (int k = from; k < t.size(); k++) t.positions[k] -= gap.size();
+  for (Position& p : t.steered) p -= p >= gap.end ? gap.size() : 0;
+}
+
 std::vector<int> remove_and_shift(EraseWork& work) {
   Transcript& t = work.transcript;
   for (size_t i = work.spans.size(); i-- > 0;) {  // from the last, so that earlier indices stay valid
     const Span span = work.spans[i];
     const Span gap = positions_of(t, span);
-    work.cache.remove(gap);
-    t.forget_steered(gap);
     t.cut(span);
-    if (span.begin == t.size()) continue;  // nothing follows
-    if (work.cache.last_position() >= gap.end) work.cache.shift(gap.end, -gap.size());
-    for (int k = span.begin; k < t.size(); k++) t.positions[k] -= gap.size();
-    for (Position& p : t.steered) p -= p >= gap.end ? gap.size() : 0;
+    close_gap(work, gap, span.begin);
   }
   leave_last_pending(work);
   std::vector<int> seams;

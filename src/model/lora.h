@@ -24,6 +24,8 @@ struct LoraLayer {
   LowRank wq, wk, wv, wo, gate, up, down;
 };
 
+inline constexpr int kMaxSteeringStates = 1 << 20;
+
 class Lora final : public Adapter {
  public:
   /// A file is read as GGUF, a folder as PEFT. Throws Error: not_found / io for the path, corrupt for a

@@ -185,6 +185,7 @@ std::shared_ptr<const Lora> LoraBuilder::build(Source source) const {
   const std::shared_ptr<Lora> lora(new Lora);
   allocate(*lora);
   AdapterInfo& info = lora->info_;
+  info.steering_states = source.steering_states;
   std::set<int> layers;
   std::set<size_t> targets;
   for (const auto& [slot, pair] : pairs_) {

@@ -61,6 +61,7 @@ class LoraBuilder {
     std::string format;
     bool rotates_halves = false;  // RoPE pairs rows (i, i + d/2) in every architecture, as Hugging Face does
     std::function<Scaling(const LoraSlot&, int rank)> scaling;
+    int steering_states = 0;
   };
 
   LoraBuilder(const Network& network, std::string path) : network_(network), path_(std::move(path)) {}

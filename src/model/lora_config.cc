@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "model/lora.h"
 
 namespace kvedit {
 namespace {
@@ -19,35 +20,21 @@ constexpr int kMaxRank = 4096;
 
 // Read below, or without influence on what a trained adapter computes. Every other key must be empty, so that
 // a setting that is not known is no surprise.
-constexpr std::string_view kKnown[] = {"peft_type",
-                                       "r",
-                                       "lora_alpha",
-                                       "use_rslora",
-                                       "target_modules",
-                                       "rank_pattern",
-                                       "alpha_pattern",
-                                       "bias",
-                                       "init_lora_weights",
-                                       "auto_mapping",
-                                       "base_model_name_or_path",
-                                       "corda_config",
-                                       "ensure_weight_tying",
-                                       "eva_config",
-                                       "exclude_modules",
-                                       "inference_mode",
-                                       "layers_pattern",
-                                       "layers_to_transform",
-                                       "loftq_config",
-                                       "lora_dropout",
-                                       "lora_ga_config",
-                                       "megatron_config",
-                                       "megatron_core",
-                                       "parent_library",
-                                       "peft_version",
-                                       "qalora_group_size",
-                                       "revision",
-                                       "runtime_config",
-                                       "task_type"};
+constexpr std::string_view kKnown[] = {"peft_type",           "r",
+                                       "lora_alpha",          "use_rslora",
+                                       "target_modules",      "rank_pattern",
+                                       "alpha_pattern",       "bias",
+                                       "init_lora_weights",   "kvedit_states",
+                                       "auto_mapping",        "base_model_name_or_path",
+                                       "corda_config",        "ensure_weight_tying",
+                                       "eva_config",          "exclude_modules",
+                                       "inference_mode",      "layers_pattern",
+                                       "layers_to_transform", "loftq_config",
+                                       "lora_dropout",        "lora_ga_config",
+                                       "megatron_config",     "megatron_core",
+                                       "parent_library",      "peft_version",
+                                       "qalora_group_size",   "revision",
+                                       "runtime_config",      "task_type"};
 
 class Reader {
  public:
@@ -84,6 +71,14 @@ class Reader {
       bad(cat(key, " is ", short_text(value), ", possible are 1 to ", kMaxRank));
     }
     return value.get<int>();
+  }
+  int states(const std::string& key) const {
+    if (at(key).is_null()) return 0;
+    const bool whole = at(key).is_number_integer();
+    if (!whole || at(key) < 0 || at(key) > kMaxSteeringStates) {
+      bad(cat(key, " is ", short_text(at(key)), ", possible are 0 to ", kMaxSteeringStates));
+    }
+    return at(key).get<int>();
   }
   double number(const std::string& key, const Json& value) const {
     if (!value.is_number()) bad(cat(key, " is ", short_text(value), ", not a number"));
@@ -179,6 +174,7 @@ LoraConfig parse_lora_config(std::string_view text, const std::string& path) {
   return {.rank = reader.rank("r", reader.at("r")),
           .alpha = reader.number("lora_alpha", reader.at("lora_alpha")),
           .rank_stabilised = reader.flag("use_rslora"),
+          .steering_states = reader.states("kvedit_states"),
           .targets = reader.targets(),
           .ranks = reader.patterns("rank_pattern", &Reader::rank),
           .alphas = reader.patterns("alpha_pattern", &Reader::number)};

@@ -15,6 +15,7 @@ struct LoraConfig {
   int rank = 0;
   double alpha = 0;
   bool rank_stabilised = false;                     // rsLoRA, arXiv 2312.03732: alpha / sqrt(rank)
+  int steering_states = 0;                          // kvedit's own key: see Lora
   std::optional<std::vector<std::string>> targets;  // none: a pattern or "all-linear"; the tensors tell
   std::vector<std::pair<LoraPattern, int>> ranks;   // the first that matches counts
   std::vector<std::pair<LoraPattern, double>> alphas;

@@ -46,14 +46,21 @@ std::shared_ptr<const Lora> load_lora_gguf(const std::string& path, const Networ
   if (!std::isfinite(alpha)) {
     fail(ErrorCode::corrupt, "model", "adapter \"", path, "\" has adapter.lora.alpha ", alpha);
   }
+  const int64_t states = file.metadata().integer("kvedit.eraser.states").value_or(0);
+  if (states < 0 || states > kMaxSteeringStates) {
+    fail(ErrorCode::corrupt, "model", "adapter \"", path, "\" has kvedit.eraser.states ", states,
+         ", possible are 0 to ", kMaxSteeringStates);
+  }
   LoraBuilder builder(network, path);
   for (const TensorEntry& entry : file.tensors()) add_tensor(entry, builder);
   return builder.build({.name = file.metadata().text("general.name").value_or(""),
                         .format = "gguf",
                         .rotates_halves = false,
-                        .scaling = [&](const LoraSlot&, int rank) {
-                          return LoraBuilder::Scaling{alpha, alpha == 0 ? 1 : alpha / rank};
-                        }});
+                        .scaling =
+                            [&](const LoraSlot&, int rank) {
+                              return LoraBuilder::Scaling{alpha, alpha == 0 ? 1 : alpha / rank};
+                            },
+                        .steering_states = static_cast<int>(states)});
 }
 
 }  // namespace kvedit

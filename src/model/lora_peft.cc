@@ -77,10 +77,14 @@ std::shared_ptr<const Lora> load_lora_peft(const std::string& folder, const Netw
   const SafetensorsFile file(folder + "/adapter_model.safetensors");
   LoraBuilder builder(network, folder);
   for (const SafetensorsEntry& entry : file.tensors()) add_tensor(entry, config, builder);
-  return builder.build({.format = "peft", .rotates_halves = true, .scaling = [&](const LoraSlot& slot, int) {
-                          const std::string module = module_of(slot);
-                          return LoraBuilder::Scaling{config.alpha_of(module), config.scale_of(module)};
-                        }});
+  return builder.build({.format = "peft",
+                        .rotates_halves = true,
+                        .scaling =
+                            [&](const LoraSlot& slot, int) {
+                              const std::string module = module_of(slot);
+                              return LoraBuilder::Scaling{config.alpha_of(module), config.scale_of(module)};
+                            },
+                        .steering_states = config.steering_states});
 }
 
 }  // namespace kvedit

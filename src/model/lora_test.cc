@@ -87,13 +87,15 @@ class EveryArchitecture : public TestWithParam<const char*> {};
 TEST_P(EveryArchitecture, BothFormatsGiveTheSameMatrices) {
   const auto network = network_of(GetParam());
   for (const bool rslora : {false, true}) {
-    const Spec spec{.rank = 16, .alpha = 32, .rslora = rslora};
+    const Spec spec{.rank = 16, .alpha = 32, .rslora = rslora, .steering_states = 5};
     const auto gguf = from_gguf(*network, spec);
     const auto peft = from_peft(*network, spec);
     expect_equal(*gguf, *peft);
     EXPECT_EQ(gguf->info().fingerprint, peft->info().fingerprint);
     EXPECT_EQ(gguf->info().scale, rslora ? 8 : 2);
     EXPECT_EQ(peft->info().scale, rslora ? 8 : 2);
+    EXPECT_EQ(gguf->info().steering_states, 5);
+    EXPECT_EQ(peft->info().steering_states, 5);
     EXPECT_EQ(peft->network_fingerprint(), network->fingerprint());
   }
 }
@@ -383,6 +385,10 @@ TEST(Lora, AGgufOfAnotherKindIsRefused) {
     const auto edit = [&](gguf_context* file) { gguf_set_val_f32(file, "adapter.lora.alpha", alpha); };
     expect_error([&] { from_gguf(llama(), {.edit = edit}); }, kCorrupt, {"adapter.lora.alpha"});
   }
+  for (const int states : {-1, (1 << 20) + 1}) {
+    const auto edit = [&](gguf_context* file) { gguf_set_val_i32(file, "kvedit.eraser.states", states); };
+    expect_error([&] { from_gguf(llama(), {.edit = edit}); }, kCorrupt, {"kvedit.eraser.states"});
+  }
   const auto invoked = [](gguf_context* file) {
     const uint32_t token = 1;
     gguf_set_arr_data(file, "adapter.alora.invocation_tokens", GGUF_TYPE_UINT32, &token, 1);
@@ -433,6 +439,9 @@ TEST(Lora, AWrongPeftConfigurationIsRefused) {
                               {"lora_alpha", "8"},
                               {"lora_alpha", nullptr},
                               {"use_rslora", 1},
+                              {"kvedit_states", -1},
+                              {"kvedit_states", (1 << 20) + 1},
+                              {"kvedit_states", "8"},
                               {"target_modules", nullptr},
                               {"target_modules", {1, 2}},
                               {"target_modules", {"q_proj", "v_proj"}},  // tensors of k_proj

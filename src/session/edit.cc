@@ -46,6 +46,12 @@ std::vector<Span> checked(std::span<const Span> spans, int size) {
   return merged;
 }
 
+// Whether a token that is left stands at another position.
+bool moved(Transcript before, std::span<const Span> erased, const Transcript& after) {
+  for (size_t i = erased.size(); i-- > 0;) before.cut(erased[i]);
+  return before.positions != after.positions;
+}
+
 }  // namespace
 
 void Session::State::replace(Content edited) {
@@ -92,7 +98,6 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
   EraseReport report;
   report.method = given.method;
   report.exactness = method.info().exactness;
-  report.positions_changed = method.changes_positions();
   report.spans = checked(spans, content.transcript.size());
   report.bytes_before = content.cache.bytes();
   for (const Span& s : report.spans) {
@@ -108,6 +113,7 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
     EraseWork work{edited.cache, edited.transcript, report.spans,    options,
                    adapter,      *engine,           content.evicted, state_->frees_windows(content)};
     method.apply(work);
+    report.positions_changed = moved(content.transcript, report.spans, edited.transcript);
     report.note = work.note;
     report.tokens_recomputed = work.tokens_recomputed;
     report.forward_ms = work.forward_ms;

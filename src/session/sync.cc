@@ -146,12 +146,11 @@ void sync_in_place(EraseWork& work, const EraseMethod& method, const Wanted& wan
     report.erased += hunk.before.size();
   }
   if (report.erased == t.size()) return sync_exactly(work, want, report, h);
-  const size_t steered = t.steered.size();
   if (!gone.empty()) {
     work.spans = gone;
     method.apply(work);
+    report.steered = work.tokens_recomputed;
   }
-  report.steered = std::max(0, static_cast<int>(t.steered.size()) - static_cast<int>(steered));
   if (t.tokens == want.tokens) return;
   insert_new(work, insertions(hunks, t.size(), static_cast<int>(want.tokens.size())), want.tokens, h);
 }
