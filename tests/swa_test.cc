@@ -209,6 +209,7 @@ TEST_F(SwaTest, AnyHistoryEqualsThatOfFullOrIsRefused) {
   std::mt19937 random(7);
   const auto pick = [&](int n) { return static_cast<int>(random() % n); };
   const std::vector<EraseMethodInfo> methods = erase_methods();
+  const auto of_few_states = random_eraser(*model_, 0.5F, 4);
   int same = 0, refused = 0;
   for (int run = 0; run < 4; run++) {
     Session a = full(), b = windowed();
@@ -222,8 +223,9 @@ TEST_F(SwaTest, AnyHistoryEqualsThatOfFullOrIsRefused) {
           std::mt19937 of_edit(seed);
           const int length = 1 + static_cast<int>(of_edit() % 40);
           const int begin = static_cast<int>(of_edit() % (size - length));
-          const EraseOptions options{
-              .method = methods[of_edit() % methods.size()].name, .repair_window = 16, .adapter = eraser_};
+          const EraseOptions options{.method = methods[of_edit() % methods.size()].name,
+                                     .repair_window = 16,
+                                     .adapter = run % 2 == 0 ? eraser_ : of_few_states};
           s.erase(Span{begin, begin + length}, options);
         } else if (kind == 4 && s.stats().undo_steps > 0) {
           s.undo();
