@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "base/check.h"
 #include "session_testing.h"
 
 namespace kvedit {
