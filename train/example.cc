@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "erase/method.h"
 #include "session/inspect.h"
 
 namespace kvedit::train {
@@ -140,7 +141,7 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
   for (const Span span : context.erased) {
     span_tokens.insert(span_tokens.end(), tokens.begin() + span.begin, tokens.begin() + span.end);
     span_positions.insert(span_positions.end(), positions.begin() + span.begin, positions.begin() + span.end);
-    const int stay = steering_states == 0 ? span.size() : std::min(steering_states, span.size());
+    const int stay = states_kept(span, steering_states);
     gaps.push_back({positions[span.begin], positions[span.end - stay]});
     closed += gaps.back().size();
     for (int i = 0; i < stay; i++) {
@@ -155,8 +156,7 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
   const Position seam = span_positions.back() + 1;
   example.before = entries_of(left, {0, seam}, device);
   if (closed > 0) {
-    for (size_t i = gaps.size(); i-- > 0;)
-      if (gaps[i].size() > 0 && left.last_position() >= gaps[i].end) left.shift(gaps[i].end, -gaps[i].size());
+    for (size_t i = gaps.size(); i-- > 0;) left.shift(gaps[i].end, -gaps[i].size());
     if (gaps.size() > 1) example.around = entries_of(left, {0, seam - closed}, device);
     example.kept = torch::tensor(kept, torch::kInt64).to(device);
     example.down = torch::tensor(down, torch::kInt64);
@@ -175,7 +175,7 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
     if (pending > positions.back()) {
       Cache question = cache_in(stale).fork();
       question.remove({0, positions.back()});
-      if (closed > 0) question.shift(positions.back(), -closed);
+      question.shift(positions.back(), -closed);
       append(example.stale, entries_of(question, {positions.back() - closed, pending - closed}, device),
              owner);
     }

@@ -73,6 +73,10 @@ EraseOptions with_numbers(EraseOptions options);
 
 /// Removes spans (all of the work's, or these) from transcript and cache; the gap in the positions stays.
 void remove_spans(EraseWork& work, std::span<const Span> spans);
+/// Moves what follows, transcript tokens from `token` on and entries from position `from` on, keys turned.
+void move_behind(EraseWork& work, int token, Position from, int delta);
+/// Of a span's steering states so many stay, the last ones, where an eraser keeps `states` (0: all).
+int states_kept(Span span, int states);
 /// Removes the entries of `gap` and moves what follows, from transcript token `from` on, down into it, keys
 /// turned.
 void close_gap(EraseWork& work, Span gap, int from);

@@ -33,7 +33,7 @@ class Steer final : public EraseMethod {
     const int states = work.adapter->info().steering_states;
     for (size_t i = spans.size(); i-- > 0;) {  // from the last, so that earlier indices stay valid
       const Span span = spans[i];
-      const int kept = states == 0 ? span.size() : std::min(states, span.size());
+      const int kept = states_kept(span, states);
       const auto end = t.positions.begin() + span.end;
       t.steered.insert(t.steered.end(), end - kept, end);
       const Span gap{t.positions[span.begin], *(end - kept)};

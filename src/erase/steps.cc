@@ -82,13 +82,19 @@ void remove_spans(EraseWork& work, std::span<const Span> spans) {
   leave_last_pending(work);
 }
 
-void close_gap(EraseWork& work, Span gap, int from) {
+void move_behind(EraseWork& work, int token, Position from, int delta) {
   Transcript& t = work.transcript;
+  if (work.cache.last_position() >= from) work.cache.shift(from, delta);
+  for (int k = token; k < t.size(); k++) t.positions[k] += delta;
+  for (Position& p : t.steered) p += p >= from ? delta : 0;
+}
+
+int states_kept(Span span, int states) { return states == 0 ? span.size() : std::min(states, span.size()); }
+
+void close_gap(EraseWork& work, Span gap, int from) {
   work.cache.remove(gap);
-  t.forget_steered(gap);
-  if (work.cache.last_position() >= gap.end) work.cache.shift(gap.end, -gap.size());
-  for (int k = from; k < t.size(); k++) t.positions[k] -= gap.size();
-  for (Position& p : t.steered) p -= p >= gap.end ? gap.size() : 0;
+  work.transcript.forget_steered(gap);
+  move_behind(work, from, gap.end, -gap.size());
 }
 
 std::vector<int> remove_and_shift(EraseWork& work) {

@@ -65,20 +65,15 @@ class Reader {
     const auto found = json_.find(key);
     return found == json_.end() ? kNull : *found;
   }
-  int rank(const std::string& key, const Json& value) const {
-    const bool whole = value.is_number_integer();
-    if (!whole || value < 1 || value > kMaxRank) {
-      bad(cat(key, " is ", short_text(value), ", possible are 1 to ", kMaxRank));
+  int whole(const std::string& key, const Json& value, int low, int high) const {
+    if (!value.is_number_integer() || value < low || value > high) {
+      bad(cat(key, " is ", short_text(value), ", possible are ", low, " to ", high));
     }
     return value.get<int>();
   }
+  int rank(const std::string& key, const Json& value) const { return whole(key, value, 1, kMaxRank); }
   int states(const std::string& key) const {
-    if (at(key).is_null()) return 0;
-    const bool whole = at(key).is_number_integer();
-    if (!whole || at(key) < 0 || at(key) > kMaxSteeringStates) {
-      bad(cat(key, " is ", short_text(at(key)), ", possible are 0 to ", kMaxSteeringStates));
-    }
-    return at(key).get<int>();
+    return at(key).is_null() ? 0 : whole(key, at(key), 0, kMaxSteeringStates);
   }
   double number(const std::string& key, const Json& value) const {
     if (!value.is_number()) bad(cat(key, " is ", short_text(value), ", not a number"));

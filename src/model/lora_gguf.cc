@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "model/gguf_file.h"
+#include "model/keys.h"
 #include "model/lora_builder.h"
 
 namespace kvedit {
@@ -46,11 +47,7 @@ std::shared_ptr<const Lora> load_lora_gguf(const std::string& path, const Networ
   if (!std::isfinite(alpha)) {
     fail(ErrorCode::corrupt, "model", "adapter \"", path, "\" has adapter.lora.alpha ", alpha);
   }
-  const int64_t states = file.metadata().integer("kvedit.eraser.states").value_or(0);
-  if (states < 0 || states > kMaxSteeringStates) {
-    fail(ErrorCode::corrupt, "model", "adapter \"", path, "\" has kvedit.eraser.states ", states,
-         ", possible are 0 to ", kMaxSteeringStates);
-  }
+  const int states = Keys(file.metadata(), "kvedit.eraser").integer_or("states", 0, 0, kMaxSteeringStates);
   LoraBuilder builder(network, path);
   for (const TensorEntry& entry : file.tensors()) add_tensor(entry, builder);
   return builder.build({.name = file.metadata().text("general.name").value_or(""),
@@ -60,7 +57,7 @@ std::shared_ptr<const Lora> load_lora_gguf(const std::string& path, const Networ
                             [&](const LoraSlot&, int rank) {
                               return LoraBuilder::Scaling{alpha, alpha == 0 ? 1 : alpha / rank};
                             },
-                        .steering_states = static_cast<int>(states)});
+                        .steering_states = states});
 }
 
 }  // namespace kvedit

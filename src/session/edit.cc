@@ -47,9 +47,10 @@ std::vector<Span> checked(std::span<const Span> spans, int size) {
 }
 
 // Whether a token that is left stands at another position.
-bool moved(Transcript before, std::span<const Span> erased, const Transcript& after) {
-  for (size_t i = erased.size(); i-- > 0;) before.cut(erased[i]);
-  return before.positions != after.positions;
+bool moved(std::vector<Position> before, std::span<const Span> erased, const std::vector<Position>& after) {
+  for (size_t i = erased.size(); i-- > 0;)
+    before.erase(before.begin() + erased[i].begin, before.begin() + erased[i].end);
+  return before != after;
 }
 
 }  // namespace
@@ -113,11 +114,11 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
     EraseWork work{edited.cache, edited.transcript, report.spans,    options,
                    adapter,      *engine,           content.evicted, state_->frees_windows(content)};
     method.apply(work);
-    report.positions_changed = moved(content.transcript, report.spans, edited.transcript);
     report.note = work.note;
     report.tokens_recomputed = work.tokens_recomputed;
     report.forward_ms = work.forward_ms;
   }
+  report.positions_changed = moved(content.transcript.positions, report.spans, edited.transcript.positions);
   if (content.evicted && method.rebuilds()) {
     const Stopwatch evicting;
     add_note(report.note, state_->evict_again(edited));

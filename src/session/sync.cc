@@ -112,10 +112,8 @@ void insert_new(EraseWork& work, std::span<const Insertion> all, std::span<const
     const Position from = last ? end : t.positions[at];
     check_context((last ? end : t.positions.back()) + count - last, h);
     if (!last) {
-      work.cache.shift(from, count);
-      for (Position& p : t.steered) p += p >= from ? count : 0;
+      move_behind(work, at, from, count);
       for (Position& p : positions) p += count;
-      for (int k = at; k < t.size(); k++) t.positions[k] += count;
     }
     const auto tokens = want.subspan(all[i].after.begin, count);
     t.tokens.insert(t.tokens.begin() + at, tokens.begin(), tokens.end());
