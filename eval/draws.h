@@ -32,6 +32,14 @@ class Draws {
     return all;
   }
 
+  /// All of them, in random order.
+  template <class T>
+  std::vector<T> shuffled(const std::vector<T>& all) {
+    std::vector<T> result;
+    for (const size_t i : some(all.size(), all.size())) result.push_back(all[i]);
+    return result;
+  }
+
  private:
   std::mt19937_64 random_;
 };

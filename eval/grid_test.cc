@@ -11,10 +11,6 @@
 namespace kvedit::eval {
 namespace {
 
-void write(const std::string& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
-
 const Json kSetting = {{"task", "text"}, {"seed", 1}};
 const Cell kHalf = {"keydiff", "50%"};
 
@@ -108,7 +104,7 @@ TEST_F(GridTest, AnInterruptedRunEndsWithTheSameTable) {
     EXPECT_EQ(results.size(), until);
   }
   const std::string written = contents(path_);
-  write(path_, written.substr(0, written.size() - 30));  // killed while it wrote a line
+  write_file(path_, written.substr(0, written.size() - 30));  // killed while it wrote a line
   Results results = open(true);
   EXPECT_EQ(results.size(), 13U);
   run(results);
@@ -117,7 +113,7 @@ TEST_F(GridTest, AnInterruptedRunEndsWithTheSameTable) {
 }
 
 TEST_F(GridTest, AFileCutInItsFirstLineBeginsAnew) {
-  write(path_, R"({"task":)");
+  write_file(path_, R"({"task":)");
   EXPECT_EQ(open(true).size(), 0U);
   EXPECT_EQ(contents(path_), kSetting.dump() + "\n");
 }
@@ -126,7 +122,7 @@ TEST_F(GridTest, EarlierResultsAreNotMixedUnasked) {
   { open(false).add({100, 0, kFull, {{"", "", "", "", {0, 1}}}}); }
   EXPECT_EQ(code_of([&] { open(false); }), ErrorCode::invalid_argument);
   std::string text = contents(path_);
-  write(path_, text.replace(text.find("\"seed\":1"), 8, "\"seed\":2"));
+  write_file(path_, text.replace(text.find("\"seed\":1"), 8, "\"seed\":2"));
   try {
     open(true);
     FAIL();
@@ -137,7 +133,7 @@ TEST_F(GridTest, EarlierResultsAreNotMixedUnasked) {
 
 TEST_F(GridTest, AMalformedLineIsNamed) {
   for (const char* line : {"not JSON", "{}", "[1]", R"({"length":"long"})", ""}) {
-    write(path_, kSetting.dump() + "\n" + line + "\n");
+    write_file(path_, kSetting.dump() + "\n" + line + "\n");
     try {
       open(true);
       FAIL() << line;

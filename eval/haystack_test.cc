@@ -16,10 +16,6 @@ std::string folder(const std::string& name) {
   return path;
 }
 
-void write(const std::string& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
-
 TEST(HaystackTest, BrokenLinesAreProseAgain) {
   const Haystack haystack({"  One\nline,  two\r\nlines.\n\n \nA paragraph. \n", " \n"});
   EXPECT_EQ(haystack.documents(), (std::vector<std::string>{"One line, two lines.\n\nA paragraph."}));
@@ -27,9 +23,9 @@ TEST(HaystackTest, BrokenLinesAreProseAgain) {
 
 TEST(HaystackTest, ReadsTextsOfAFolderByNameAndEachFileOnce) {
   const std::string path = folder("texts");
-  write(path + "/b.txt", "second");
-  write(path + "/a.txt", "first");
-  write(path + "/notes.md", "another format");
+  write_file(path + "/b.txt", "second");
+  write_file(path + "/a.txt", "first");
+  write_file(path + "/notes.md", "another format");
   fs::create_symlink("a.txt", path + "/c.txt");
   EXPECT_EQ(Haystack::load(path).documents(), (std::vector<std::string>{"first", "second"}));
   EXPECT_EQ(Haystack::load(path + "/notes.md").documents(), std::vector<std::string>{"another format"});
@@ -37,7 +33,7 @@ TEST(HaystackTest, ReadsTextsOfAFolderByNameAndEachFileOnce) {
 
 TEST(HaystackTest, ReadsEveryFileWhereNoneIsNamedText) {
   const std::string path = folder("licences");
-  write(path + "/GPL-3", "a licence");
+  write_file(path + "/GPL-3", "a licence");
   EXPECT_EQ(Haystack::load(path).documents(), std::vector<std::string>{"a licence"});
 }
 

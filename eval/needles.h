@@ -1,6 +1,7 @@
 // Numbers with keys that stand in a long text: what the needle tasks share.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,8 @@ struct Needle {
 
 inline constexpr int kMostNeedles = 24;
 inline constexpr int kNeedleAnswerTokens = 12;
+inline constexpr std::string_view kNeedleOpening = "Remember the magic numbers in this text.\n\n";
+inline constexpr size_t kMostBytesAToken = 12;  // more than any prose has
 
 /// Different keys and values; the i-th stands somewhere in the i-th of `count` equal parts.
 std::vector<Needle> draw_needles(size_t count, Draws& draws);

@@ -11,7 +11,7 @@
 namespace kvedit {
 namespace {
 
-constexpr int kTokens = 100;
+constexpr int kCapturedTokens = 100;
 
 class CapturesTest : public testing::TestWithParam<std::string> {
  protected:
@@ -31,7 +31,7 @@ class CapturesTest : public testing::TestWithParam<std::string> {
   void forward(Cache& cache, Captures& captures, bool read_only, int threads = 2) {
     Engine engine(network_, threads, LinearKernel::f32, 32);
     kvedit::Run run{&cache, tokens_, positions_, Logits::none, &captures};
-    run.read_only = read_only ? kTokens : 0;
+    run.read_only = read_only ? kCapturedTokens : 0;
     engine.forward({&run, 1});
   }
   Cache prefilled(Captures& captures) {
@@ -43,7 +43,7 @@ class CapturesTest : public testing::TestWithParam<std::string> {
   }
   static Captures everything() {
     Captures captures;
-    captures.window = kTokens;
+    captures.window = kCapturedTokens;
     captures.attention_mass = true;
     captures.query_statistics = true;
     captures.first_counted = 4;
@@ -53,8 +53,8 @@ class CapturesTest : public testing::TestWithParam<std::string> {
   std::string path_;
   std::shared_ptr<const Network> network_;
   std::shared_ptr<PagePool> pool_;
-  std::vector<Token> tokens_ = std::vector<Token>(kTokens);
-  std::vector<Position> positions_ = range(0, kTokens);
+  std::vector<Token> tokens_ = std::vector<Token>(kCapturedTokens);
+  std::vector<Position> positions_ = range(0, kCapturedTokens);
 };
 
 void expect_near(std::span<const float> a, std::span<const float> b, float tolerance) {
@@ -67,14 +67,14 @@ TEST_P(CapturesTest, QueryStatisticsAreThoseOfTheQueriesTurnedBack) {
   prefilled(captures);
   const Hparams& h = network_->hparams();
   const int d = h.key_dim;
-  EXPECT_EQ(captures.counted, kTokens - 4);
+  EXPECT_EQ(captures.counted, kCapturedTokens - 4);
   for (int layer = 0; layer < h.layers; layer++) {
     const Rope& rope = (*h.ropes)[layer];
     std::vector<float> c(rope.frequencies.size()), s(c.size());
     for (int head = 0; head < h.heads; head++) {
       std::vector<double> means(d), moments(static_cast<size_t>(d) * d);
       std::vector<std::vector<double>> queries;
-      for (int t = 4; t < kTokens; t++) {
+      for (int t = 4; t < kCapturedTokens; t++) {
         const float* captured = &captures.queries[layer][(static_cast<size_t>(t) * h.heads + head) * d];
         std::vector<double> q(captured, captured + d);
         for (double& x : q) x /= h.attention_scale;
@@ -152,7 +152,7 @@ TEST_P(CapturesTest, MassOfAnEvictedCacheIsOverWhatIsHeld) {
   for (int layer = 0; layer < h.layers; layer++) {
     for (int head = 0; head < h.kv_heads; head++) {
       std::vector<int> entries;
-      for (int j = 0; j < kTokens; j += 1 + (layer + head + j) % 3) entries.push_back(j);
+      for (int j = 0; j < kCapturedTokens; j += 1 + (layer + head + j) % 3) entries.push_back(j);
       cache.keep(layer, head, entries);
     }
   }
@@ -163,7 +163,7 @@ TEST_P(CapturesTest, MassOfAnEvictedCacheIsOverWhatIsHeld) {
       const Rows rows = read_rows(cache.lane(layer, head), pool_->shape());
       const size_t n = rows.positions.size();
       std::vector<float> mass(n);
-      for (int row = 0; row < kTokens * h.group(); row++) {
+      for (int row = 0; row < kCapturedTokens * h.group(); row++) {
         const int t = row / h.group();
         const int query_head = head * h.group() + row % h.group();
         const float* q =

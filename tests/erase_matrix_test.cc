@@ -10,7 +10,7 @@
 namespace kvedit {
 namespace {
 
-constexpr int kTokens = 200;
+constexpr int kEraseTokens = 200;
 
 struct Place {
   const char* name;
@@ -22,10 +22,10 @@ const std::vector<Place>& places() {
       {"start", {{0, 12}}},
       {"middle", {{90, 110}}},
       {"across a page's border", {{58, 70}}},
-      {"end", {{180, kTokens}}},
-      {"last token", {{kTokens - 1, kTokens}}},
+      {"end", {{180, kEraseTokens}}},
+      {"last token", {{kEraseTokens - 1, kEraseTokens}}},
       {"three", {{3, 9}, {60, 70}, {150, 151}}},
-      {"three with the end", {{0, 5}, {64, 128}, {190, kTokens}}},
+      {"three with the end", {{0, 5}, {64, 128}, {190, kEraseTokens}}},
   };
   return all;
 }
@@ -47,11 +47,11 @@ class EraseMatrixTest : public testing::TestWithParam<std::tuple<std::string, st
     SessionOptions options;
     options.swa = SlidingWindow::window;
     Session session(model_, options);
-    session.append_tokens(random_tokens(2 * kTokens, 1));
+    session.append_tokens(random_tokens(2 * kEraseTokens, 1));
     return session;
   }
   Session session(bool evicted) const {
-    Session session = filled(model_, kTokens);
+    Session session = filled(model_, kEraseTokens);
     if (evicted) session.evict("random:recent=8", Budget::fraction(0.5));
     return session;
   }

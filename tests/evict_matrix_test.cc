@@ -11,7 +11,7 @@
 namespace kvedit {
 namespace {
 
-constexpr int kTokens = 1500;
+constexpr int kEvictTokens = 1500;
 constexpr double kKeep[] = {0.5, 0.25, 0.15, 0.1, 0.05};
 
 class EvictMatrixTest : public testing::TestWithParam<std::string> {
@@ -56,7 +56,7 @@ class EvictMatrixTest : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(EvictMatrixTest, AtOnceBeforeAndAfterAnErase) {
-  const Session full = filled(model_, kTokens);
+  const Session full = filled(model_, kEvictTokens);
   const size_t lanes = static_cast<size_t>(model_->info().layers) * model_->info().kv_heads;
   for (const std::string& text : policy_texts(*model_)) {
     const Policy policy = make_policy(text);
@@ -89,20 +89,20 @@ TEST_P(EvictMatrixTest, AtOnceBeforeAndAfterAnErase) {
 }
 
 TEST_P(EvictMatrixTest, AsACapWhileGenerating) {
-  const Session full = filled(model_, kTokens);
+  const Session full = filled(model_, kEvictTokens);
   const size_t lanes = static_cast<size_t>(model_->info().layers) * model_->info().kv_heads;
   for (const std::string& text : policy_texts(*model_)) {
     for (const double keep : kKeep) {
       SCOPED_TRACE(text + " at " + std::to_string(keep));
       Session session = full.fork();
-      session.set_cap(text, Budget::tokens(static_cast<int>(keep * kTokens)));
+      session.set_cap(text, Budget::tokens(static_cast<int>(keep * kEvictTokens)));
       session.erase(Span{100, 110}, {.method = "shift"});
       for (int i = 0; i < 3; i++) {
         expect_alive(session);
-        EXPECT_LE(session.stats().entries, static_cast<size_t>(keep * kTokens) * lanes);
+        EXPECT_LE(session.stats().entries, static_cast<size_t>(keep * kEvictTokens) * lanes);
       }
       session.append_tokens(random_tokens(150, 7));
-      EXPECT_LE(session.stats().entries, static_cast<size_t>(keep * kTokens) * lanes);
+      EXPECT_LE(session.stats().entries, static_cast<size_t>(keep * kEvictTokens) * lanes);
       EXPECT_GT(session.stats().cap_evictions, 1);
       expect_alive(session);
     }

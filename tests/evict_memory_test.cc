@@ -56,7 +56,7 @@ void operator delete(void* block, size_t, std::align_val_t) noexcept { release(b
 namespace kvedit {
 namespace {
 
-constexpr int kTokens = 3000;
+constexpr int kMemoryTokens = 3000;
 constexpr size_t kScratch = 512 * 1024;  // of a lane, a page and parts of the projection
 constexpr size_t kForLife = 1 << 20;     // oneDNN's primitives, over all policies; no Grams, no scores
 
@@ -88,13 +88,13 @@ TEST(EvictMemoryTest, APolicyNeedsLittleBesideTheCache) {
   spec.heads = 8;
   spec.kv_heads = 4;
   spec.key_dim = 64;
-  spec.context = 2 * kTokens;
+  spec.context = 2 * kMemoryTokens;
   ModelOptions options;
   options.threads = 1;
   const auto model = load(spec, options);
   const std::string shorter = temporary_path("short.kvs"), longer = temporary_path("long.kvs");
   filled(model, 300).save(shorter);
-  filled(model, kTokens).save(longer);
+  filled(model, kMemoryTokens).save(longer);
   const size_t lanes = static_cast<size_t>(spec.layers) * spec.kv_heads;
   const size_t at_first = live;
   for (const std::string& text : all_texts(*model)) {

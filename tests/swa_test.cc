@@ -14,7 +14,7 @@
 namespace kvedit {
 namespace {
 
-constexpr int kTokens = 500;
+constexpr int kWindowTokens = 500;
 constexpr int kWindow = 24;
 constexpr int kBlock = 64;
 
@@ -32,15 +32,15 @@ class SwaTest : public testing::Test {
     model_ = load(spec, options);
     eraser_ = random_eraser(*model_);
   }
-  Session session(SlidingWindow swa, int tokens = kTokens) const {
+  Session session(SlidingWindow swa, int tokens = kWindowTokens) const {
     SessionOptions options;
     options.swa = swa;
     Session session(model_, options);
     if (tokens > 0) session.append_tokens(random_tokens(tokens, 1));
     return session;
   }
-  Session full(int tokens = kTokens) const { return session(SlidingWindow::full, tokens); }
-  Session windowed(int tokens = kTokens) const { return session(SlidingWindow::window, tokens); }
+  Session full(int tokens = kWindowTokens) const { return session(SlidingWindow::full, tokens); }
+  Session windowed(int tokens = kWindowTokens) const { return session(SlidingWindow::window, tokens); }
   PagePool& pool() const { return *dynamic_cast<ModelImpl&>(*model_).page_pool(); }
   // Pages of a lane of a sliding-window layer, at most.
   static size_t most_pages(int block) { return (kWindow + kWindowSlack + block) / kPageEntries + 2; }
@@ -165,9 +165,9 @@ TEST_F(SwaTest, AnEraseEqualsThatOfFullOrIsRefused) {
       {"across the border", {{300, 340}}, reading_nothing_old},
       {"read from what is freed", {{330, 342}}, reading_nothing_old},
       {"behind", {{350, 400}}, any},
-      {"last token", {{kTokens - 1, kTokens}}, any},
-      {"end", {{kTokens - 60, kTokens}}, any},
-      {"much of the end", {{kTokens - 140, kTokens}}, {"recompute"}},
+      {"last token", {{kWindowTokens - 1, kWindowTokens}}, any},
+      {"end", {{kWindowTokens - 60, kWindowTokens}}, any},
+      {"much of the end", {{kWindowTokens - 140, kWindowTokens}}, {"recompute"}},
       {"much near the end", {{350, 480}}, {"recompute", "steer", "drop"}},
       {"three", {{3, 9}, {60, 70}, {400, 410}}, reading_nothing_old},
   };
@@ -198,7 +198,7 @@ TEST_F(SwaTest, ARecomputeSaysThatItReadsAllAgain) {
     EXPECT_EQ(report.tokens_recomputed, recomputed) << begin;
     EXPECT_EQ(report.note.find("from the start") != std::string::npos, recomputed == 495) << report.note;
     EXPECT_EQ(report.exactness, Exactness::exact);
-    EXPECT_EQ(session.stats().exact_tokens, kTokens - 4);
+    EXPECT_EQ(session.stats().exact_tokens, kWindowTokens - 4);
     Session exact = fresh(model_, session.tokens());
     EXPECT_LT(from(exact, session).relative, 1e-5);
     EXPECT_GT(session.stats().held_from, 0) << "windows are freed while it reads";
@@ -266,7 +266,7 @@ TEST_F(SwaTest, EvictionEqualsThatOfFullOrIsRefused) {
 
 TEST_F(SwaTest, AnEvictedSessionIsReadAgainAndEvictedAgain) {
   for (const char* policy : {"snapkv:window=8,recent=8", "h2o:recent=8"}) {
-    const int tokens = std::string(policy).starts_with("h2o") ? 100 : kTokens;
+    const int tokens = std::string(policy).starts_with("h2o") ? 100 : kWindowTokens;
     Session a = full(tokens), b = windowed(tokens);
     for (Session* s : {&a, &b}) {
       s->evict(policy, Budget::fraction(0.5));

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <stdexcept>
 #include <utility>
@@ -242,6 +243,10 @@ std::string dequantize_model(const std::string& in, const std::string& out) {
   }
   if (!gguf_write_to_file(target.get(), out.c_str(), false)) throw std::runtime_error("cannot write " + out);
   return out;
+}
+
+void write_file(const std::string& path, const std::string& text) {
+  if (!(std::ofstream(path, std::ios::binary) << text)) throw std::runtime_error("cannot write " + path);
 }
 
 std::string temporary_path(const std::string& name) {

@@ -54,5 +54,7 @@ std::string dequantize_model(const std::string& in, const std::string& out);
 
 /// A path inside the test's own temporary folder, gone when the process ends normally.
 std::string temporary_path(const std::string& name);
+/// `text` as the whole of the file.
+void write_file(const std::string& path, const std::string& text);
 
 }  // namespace kvedit

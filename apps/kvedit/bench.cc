@@ -16,7 +16,7 @@ namespace {
 using bench::Contest;
 using bench::Row;
 
-const char* const footer =
+const char* const bench_footer =
     "Each kind of work prints a row: minimum, median and maximum over the repetitions of ours, of\n"
     "llama.cpp's, and of the ratio of each pair; a ratio above 1 means ours is better. llama.cpp runs\n"
     "with flash attention, an F16 cache and the same file, tokens and threads.\n"
@@ -139,12 +139,6 @@ void run_snapshot(const BenchOptions& o) {
   });
 }
 
-void write(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text << std::flush;
-  if (!file) throw Error(ErrorCode::io, "bench", "cannot write " + path);
-}
-
 /// Those that could be drawn; what could not is told.
 std::vector<bench::Chart> drawn(std::vector<bench::Chart> charts, const std::string& folder) {
   try {
@@ -183,7 +177,8 @@ void run_report(const BenchOptions& given) {
              });
     const auto charts = drawn(bench::report_charts(report.rows()), o.out);
     o.common.load.threads = setting.threads;
-    write(o.out + "/report.md", bench::report_markdown(report.rows(), command_of(o, words), charts));
+    write_file("bench", o.out + "/report.md",
+               bench::report_markdown(report.rows(), command_of(o, words), charts));
     if (!o.common.json) std::cout << "\n" << o.out << "/report.md\n";
     if (report.failures() > 0) {
       throw Error(
@@ -236,7 +231,7 @@ void add_bench(CLI::App& app) {
   using namespace kvedit::cli;
   CLI::App* const bench = app.add_subcommand("bench", "Measure speed and memory beside llama.cpp's");
   bench->require_subcommand(1);
-  bench->footer(footer);
+  bench->footer(bench_footer);
   const auto kind = [bench](const char* name, const char* description, void (*run)(const BenchOptions&)) {
     auto options = std::make_shared<BenchOptions>();
     return std::pair(add_kind(*bench, name, description, options, run), options.get());

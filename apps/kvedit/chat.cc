@@ -17,7 +17,7 @@
 namespace kvedit::cli {
 namespace {
 
-const char* const footer =
+const char* const chat_footer =
     "In the chat, /help lists the commands: /erase, /verify, /upgrade, /sync, /evict, /fork, /undo, ...\n"
     "Examples:\n"
     "  kvedit chat\n"
@@ -165,7 +165,7 @@ void add_chat(CLI::App& app) {
   add_swa(*sub, command->options.swa);
   add_sampling(*sub, command->generate);
   add_common(*sub, command->common);
-  sub->footer(footer);
+  sub->footer(chat_footer);
   sub->callback([command] { run(*command); });
 }
 

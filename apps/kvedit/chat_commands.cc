@@ -18,8 +18,6 @@ struct SlashCommand {
   void (*run)(ChatState&, const std::string& arguments);
 };
 
-[[noreturn]] void refuse(const std::string& why) { throw Error(ErrorCode::invalid_argument, "chat", why); }
-
 /// "text last" -> text, last word; the word is empty if there is only one.
 std::pair<std::string, std::string> split_last(const std::string& text) {
   const size_t space = text.find_last_of(" \t");
@@ -41,7 +39,7 @@ bool names_message(const std::string& text) {
 }
 
 void erase(ChatState& chat, const std::string& arguments) {
-  if (arguments.empty()) refuse("/erase TEXT [METHOD]");
+  if (arguments.empty()) refuse("chat", "/erase TEXT [METHOD]");
   EraseOptions options;
   std::string text = arguments;
   const auto [head, last] = split_last(arguments);
@@ -104,7 +102,7 @@ void upgrade(ChatState& chat, const std::string& arguments) {
     const UpgradeStatus s = chat.session.finish_upgrade(line.progress());
     if (s.state == UpgradeState::done) print_upgraded("upgrade", s);
   } else {
-    refuse("/upgrade [start|status|cancel]");
+    refuse("chat", "/upgrade [start|status|cancel]");
   }
 }
 
@@ -116,7 +114,7 @@ void sync(ChatState& chat, const std::string& arguments) {
     file = head;
     options.policy = last;
   }
-  if (file.empty()) refuse("/sync FILE.json [exact|steer|shift]");
+  if (file.empty()) refuse("chat", "/sync FILE.json [exact|steer|shift]");
   const std::vector<Message> messages = read_messages(file);
   options.reply = messages.back().role != "assistant";
   options.adapter = adapter_of(chat, options.policy);
@@ -137,7 +135,7 @@ void messages(ChatState& chat, const std::string&) {
 
 void evict(ChatState& chat, const std::string& arguments) {
   const auto [policy, keep] = split_last(arguments);
-  if (policy.empty() || keep.empty()) refuse("/evict POLICY KEEP, e.g. /evict snapkv 25%");
+  if (policy.empty() || keep.empty()) refuse("chat", "/evict POLICY KEEP, e.g. /evict snapkv 25%");
   const Budget budget = Budget::parse(keep);
   ProgressLine line("evicting, layers");
   EvictOptions options;
@@ -172,7 +170,7 @@ void undo(ChatState& chat, const std::string&) {
 
 std::string named(ChatState& chat, const std::string& arguments) {
   if (!arguments.empty()) chat.file = arguments;
-  if (chat.file.empty()) refuse("name a file");
+  if (chat.file.empty()) refuse("chat", "name a file");
   return chat.file;
 }
 
@@ -208,7 +206,7 @@ void stats(ChatState& chat, const std::string&) {
 }
 
 void find(ChatState& chat, const std::string& arguments) {
-  if (arguments.empty()) refuse("/find TEXT");
+  if (arguments.empty()) refuse("chat", "/find TEXT");
   const std::vector<Found> all = chat.session.find(arguments);
   for (const Found& found : all) {
     std::cout << "tokens " << found.tokens.begin << ".." << found.tokens.end << " \"" << one_line(found.text)
@@ -259,7 +257,7 @@ bool run_slash_command(ChatState& chat, std::string_view line) {
     command.run(chat, trim(line.substr(word.size())));
     return true;
   }
-  refuse("no command /" + std::string(word) + "; /help lists them");
+  refuse("chat", "no command /" + std::string(word) + "; /help lists them");
 }
 
 }  // namespace kvedit::cli

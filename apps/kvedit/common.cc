@@ -153,6 +153,16 @@ std::string read_file(const std::string& path) {
   return text;
 }
 
+void write_file(const char* command, const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text << std::flush;
+  if (!file) throw Error(ErrorCode::io, command, "cannot write " + path);
+}
+
+void refuse(const char* command, const std::string& why) {
+  throw Error(ErrorCode::invalid_argument, command, why);
+}
+
 std::vector<Message> read_messages(const std::string& path) {
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorCode::invalid_argument, "cli", path + ": " + why);

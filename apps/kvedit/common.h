@@ -61,6 +61,11 @@ std::string read_file(const std::string& path);
 /// Error(invalid_argument) naming the message at fault.
 std::vector<Message> read_messages(const std::string& path);
 bool file_exists(const std::string& path);
+/// Throws Error(io) naming the command.
+void write_file(const char* command, const std::string& path, const std::string& text);
+
+/// Throws Error(invalid_argument).
+[[noreturn]] void refuse(const char* command, const std::string& why);
 
 /// 2 for what the arguments can cause, 3 for cancelled, else 1.
 int exit_code(ErrorCode code);

@@ -14,7 +14,7 @@
 namespace kvedit::cli {
 namespace {
 
-const char* const footer =
+const char* const demo_footer =
     "Examples:\n"
     "  kvedit demo\n"
     "  kvedit demo --length 4000 --policy snapkv --policy random --keep 10%\n"
@@ -159,7 +159,7 @@ void add_demo(CLI::App& app) {
       ->type_name("NAME")
       ->allow_extra_args(false);
   add_common(*sub, command->common);
-  sub->footer(footer);
+  sub->footer(demo_footer);
   sub->callback([command] { run(*command); });
 }
 

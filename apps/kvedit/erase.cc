@@ -12,7 +12,7 @@
 namespace kvedit::cli {
 namespace {
 
-const char* const footer =
+const char* const erase_footer =
     "Examples:\n"
     "  kvedit erase -f notes.txt --span 'The code is 9023.' -q 'What is the code?'\n"
     "  kvedit erase -f notes.txt --span 'The code is 9023.' -q 'What is the code?' --method all --json\n"
@@ -54,19 +54,20 @@ Span parse_range(const std::string& text) {
 }
 
 void check(const EraseCommand& command) {
-  auto refuse = [](const std::string& why) { throw Error(ErrorCode::invalid_argument, "erase", why); };
   require_context(command.edit);
   if (command.texts.empty() && command.ranges.empty() && command.messages.empty())
-    refuse("nothing to erase: give --span TEXT, --tokens A..B or --message ROLE:N");
+    refuse("erase", "nothing to erase: give --span TEXT, --tokens A..B or --message ROLE:N");
   if (command.nth.size() > 1 && command.nth.size() != command.texts.size()) {
-    refuse("give one --nth, or one for each --span");
+    refuse("erase", "give one --nth, or one for each --span");
   }
   if (command.edit.policies.size() > 1 ||
       (!command.edit.policies.empty() && command.edit.policies[0] == "all")) {
-    refuse("one --policy goes with an erase; `kvedit evict` compares several");
+    refuse("erase", "one --policy goes with an erase; `kvedit evict` compares several");
   }
-  if (command.edit.policies.empty() != command.edit.keep.empty()) refuse("--policy and --keep go together");
-  if (command.evict_first && command.edit.policies.empty()) refuse("--evict-first needs --policy and --keep");
+  if (command.edit.policies.empty() != command.edit.keep.empty())
+    refuse("erase", "--policy and --keep go together");
+  if (command.evict_first && command.edit.policies.empty())
+    refuse("erase", "--evict-first needs --policy and --keep");
   if (!command.edit.keep.empty()) Budget::parse(command.edit.keep);
   for (const std::string& range : command.ranges) parse_range(range);
   chosen_policies(command.edit.policies);
@@ -256,7 +257,7 @@ void add_erase(CLI::App& app) {
       ->type_name("N");
   sub->add_flag("--evict-first", command->evict_first, "Apply --policy before erasing, not after");
   add_edit_options(*sub, command->edit);
-  sub->footer(footer);
+  sub->footer(erase_footer);
   sub->callback([command] { run(*command); });
 }
 

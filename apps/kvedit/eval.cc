@@ -8,7 +8,7 @@
 namespace kvedit::cli {
 namespace {
 
-const char* const footer =
+const char* const eval_footer =
     "Writes into DIR: results.jsonl, a line for each example and cell as it is done; at the end "
     "results.json,\n"
     "table.md and plots. The exact cache is always measured too, as the reference. `eval all` runs every "
@@ -76,7 +76,7 @@ void add_eval(CLI::App& app) {
       ->type_name("FILE")
       ->needs(out);
   add_common(*sub, o->common);
-  sub->footer(footer);
+  sub->footer(eval_footer);
   sub->callback([o] { run_eval(*o); });
 }
 

@@ -24,8 +24,6 @@ constexpr int kQuickLength = 1024;  // shorter ones do not hold the passages of 
 const std::vector<std::string> kQuickPolicies = {"snapkv", "laprox", "keydiff"};
 const std::vector<std::string> kQuickKeeps = {"25%"};
 
-[[noreturn]] void refuse(const std::string& why) { throw Error(ErrorCode::invalid_argument, "eval", why); }
-
 void add(std::vector<eval::Cell>& cells, const eval::Cell& cell) {
   if (std::find(cells.begin(), cells.end(), cell) == cells.end()) cells.push_back(cell);
 }
@@ -33,7 +31,7 @@ void add(std::vector<eval::Cell>& cells, const eval::Cell& cell) {
 // Unevicted, and every policy at every budget.
 std::vector<eval::Cell> evicting_cells(const EvalOptions& options) {
   std::vector<eval::Cell> cells = {eval::kFull};
-  if (options.policies.empty() != options.keeps.empty()) refuse("--policy and --keep go together");
+  if (options.policies.empty() != options.keeps.empty()) refuse("eval", "--policy and --keep go together");
   for (const std::string& keep : options.keeps) {
     Budget::parse(keep);
     for (const std::string& policy : chosen_policies(options.policies)) add(cells, {policy, keep});
@@ -52,7 +50,7 @@ std::vector<eval::Cell> erasing_cells(const EvalOptions& options) {
         add(cells, {.method = method});
         continue;
       }
-      if (options.adapters.empty()) refuse(method + " needs --adapter FILE");
+      if (options.adapters.empty()) refuse("eval", method + " needs --adapter FILE");
       for (const std::string& path : options.adapters) add(cells, {.method = method, .adapter = path});
     }
   }
@@ -60,8 +58,9 @@ std::vector<eval::Cell> erasing_cells(const EvalOptions& options) {
 }
 
 std::vector<eval::Cell> cells_of(const EvalOptions& options, const eval::TaskEntry& entry) {
-  if (!options.methods.empty() && !entry.erases) refuse(entry.name + " has nothing to erase: no --method");
-  if (options.methods.empty() && !entry.evicts) refuse(entry.name + " needs --method, or all");
+  if (!options.methods.empty() && !entry.erases)
+    refuse("eval", entry.name + " has nothing to erase: no --method");
+  if (options.methods.empty() && !entry.evicts) refuse("eval", entry.name + " needs --method, or all");
   const std::vector<eval::Cell> evicting = evicting_cells(options);
   std::vector<eval::Cell> cells;
   if (entry.evicts && (options.methods.empty() || !options.policies.empty())) cells = evicting;
@@ -115,12 +114,6 @@ eval::Json setting_of(const EvalOptions& options, const ModelInfo& model, const 
           {"haystack", fingerprint_text(haystack.hash())},
           {"data", data},
           {"seed", options.seed}};
-}
-
-void write(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text << std::flush;
-  if (!file) throw Error(ErrorCode::io, "eval", "cannot write " + path);
 }
 
 struct Ground {
@@ -180,10 +173,11 @@ void run_task(const EvalOptions& options, const Ground& ground) {
   }
   const eval::Report report = make_report(info, setting, results, grid, references);
   const eval::Json all = all_results(results, grid, setting);
-  write(options.out + "/results.json", all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file("eval", options.out + "/results.json",
+             all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   std::string table = to_markdown(report);
   if (!options.answers.empty()) table += costs_to_markdown(results, grid, info.sized);
-  write(options.out + "/table.md", table);
+  write_file("eval", options.out + "/table.md", table);
   try {
     draw_charts(report, options.out);
   } catch (const Error& missing) {
@@ -236,7 +230,7 @@ void run_all(const EvalOptions& options, const Ground& ground) {
 void check_data(const EvalOptions& options) {
   for (const std::string& given : options.data) {
     const size_t equals = given.find('=');
-    if (equals == std::string::npos) refuse("with all, --data is TASK=FILE, not " + given);
+    if (equals == std::string::npos) refuse("eval", "with all, --data is TASK=FILE, not " + given);
     eval::find_task(given.substr(0, equals));
   }
 }
@@ -253,11 +247,11 @@ void run_eval(const EvalOptions& given) {
              given.policies.empty() && given.methods.empty()) {
     options = narrowed(options, entry);
   }
-  if (options.out.empty() && options.dump.empty()) refuse("give --out DIR");
+  if (options.out.empty() && options.dump.empty()) refuse("eval", "give --out DIR");
   if (all && (!options.dump.empty() || !options.answers.empty()))
-    refuse("--dump-examples and --answers take one task, not all");
+    refuse("eval", "--dump-examples and --answers take one task, not all");
   if (options.dump.empty() && options.policies.empty() && options.methods.empty())
-    refuse("no --policy and no --method, nor --quick");
+    refuse("eval", "no --policy and no --method, nor --quick");
   Ground ground{load_model(options.common), nullptr, {}};
   if (options.adapters.empty()) {
     if (const std::string shipped = shipped_eraser(*ground.model, options.methods); !shipped.empty())

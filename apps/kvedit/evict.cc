@@ -7,7 +7,7 @@
 namespace kvedit::cli {
 namespace {
 
-const char* const footer =
+const char* const evict_footer =
     "Examples:\n"
     "  kvedit evict -f notes.txt -q 'What is the code?' --policy snapkv --keep 25%\n"
     "  kvedit evict -f notes.txt -q 'What is the code?' --policy all --keep 512\n"
@@ -15,12 +15,11 @@ const char* const footer =
     "  kvedit evict -f notes.txt --policy snapkv:window=64 --keep 10% --json";
 
 void run(const EditOptions& options) {
-  auto refuse = [](const std::string& why) { throw Error(ErrorCode::invalid_argument, "evict", why); };
   require_context(options);
-  if (options.policies.empty() || options.keep.empty()) refuse("give --policy and --keep");
+  if (options.policies.empty() || options.keep.empty()) refuse("evict", "give --policy and --keep");
   Budget::parse(options.keep);
   const std::vector<std::string> policies = chosen_policies(options.policies);
-  if (!options.save.empty() && policies.size() != 1) refuse("--save takes one --policy");
+  if (!options.save.empty() && policies.size() != 1) refuse("evict", "--save takes one --policy");
 
   Prepared prepared = prepare(options);
   const int context_tokens = prepared.session.stats().tokens;
@@ -54,7 +53,7 @@ void add_evict(CLI::App& app) {
       app.add_subcommand("evict", "Cut a context's cache to a budget and ask before and after");
   auto options = std::make_shared<EditOptions>();
   add_edit_options(*sub, *options);
-  sub->footer(footer);
+  sub->footer(evict_footer);
   sub->callback([options] { run(*options); });
 }
 

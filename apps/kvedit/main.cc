@@ -21,7 +21,7 @@ namespace {
 constexpr void (*commands[])(CLI::App&) = {add_run,      add_chat,    add_erase, add_evict, add_demo,
                                            add_policies, add_methods, add_info,  add_bench, add_eval};
 
-const char* const footer =
+const char* const main_footer =
     "Examples:\n"
     "  kvedit demo\n"
     "  kvedit run -p 'Name three harbours.'\n"
@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   arm_interrupt();
   CLI::App app("kvedit: an LLM runtime whose memory you can edit", "kvedit");
-  app.footer(footer);
+  app.footer(main_footer);
   app.set_version_flag("--version", "kvedit " KVEDIT_VERSION);
   app.require_subcommand(1);
   for (const auto add : commands) add(app);

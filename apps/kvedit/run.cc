@@ -11,7 +11,7 @@
 namespace kvedit::cli {
 namespace {
 
-const char* const footer =
+const char* const run_footer =
     "A model with a chat template gets the prompt as a user's message, unless --raw.\n"
     "Examples:\n"
     "  kvedit run -p 'Why is the sea salt?' -n 100\n"
@@ -67,12 +67,11 @@ Json report_json(const Session& session, const Generation& generation, int promp
 }
 
 void run(RunCommand& command) {
-  auto refuse = [](const std::string& why) { throw Error(ErrorCode::invalid_argument, "run", why); };
   const bool input = !command.file.empty() || !command.prompt.empty();
   if (!input && command.session.empty())
-    refuse("nothing to continue: give -p PROMPT, -f FILE or --session FILE");
+    refuse("run", "nothing to continue: give -p PROMPT, -f FILE or --session FILE");
   std::string text = command.file.empty() ? "" : read_file(command.file);
-  if (!command.file.empty() && text.empty()) refuse("the file " + command.file + " is empty");
+  if (!command.file.empty() && text.empty()) refuse("run", "the file " + command.file + " is empty");
   if (!command.prompt.empty()) text += (text.empty() ? "" : "\n\n") + command.prompt;
 
   const std::shared_ptr<Model> model = load_model(command.common);
@@ -125,7 +124,7 @@ void add_run(CLI::App& app) {
   add_swa(*sub, command->options.swa);
   add_sampling(*sub, command->generate);
   add_common(*sub, command->common);
-  sub->footer(footer);
+  sub->footer(run_footer);
   sub->callback([command] { run(*command); });
 }
 

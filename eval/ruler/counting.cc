@@ -16,12 +16,6 @@ struct Repeats {
   size_t words, common, uncommon;
 };
 
-std::vector<std::string> shuffled(const std::vector<std::string>& all, Draws& draws) {
-  std::vector<std::string> result;
-  for (const size_t i : draws.some(all.size(), all.size())) result.push_back(all[i]);
-  return result;
-}
-
 // "1. word 2. word ..."
 std::string numbered(const std::vector<std::string>& words) {
   std::string text;
@@ -36,7 +30,7 @@ Prompt list_of_words(const Repeats& repeats, const Vocabulary& vocabulary, Draws
     all.insert(all.end(), i < kCommon ? repeats.common : repeats.uncommon, words[i]);
   }
   const Wording& wanted = wording("common_words_extraction");
-  Prompt prompt = split_prompt(wanted.text, wanted.prefix, numbered(shuffled(all, draws)));
+  Prompt prompt = split_prompt(wanted.text, wanted.prefix, numbered(draws.shuffled(all)));
   prompt.references = std::move(common);
   return prompt;
 }
@@ -84,8 +78,7 @@ Build frequent_words(const Ground& ground) {
       all.insert(all.end(), static_cast<size_t>(times), vocabulary[k - 1]);
     }
     std::string context;
-    for (const std::string& word : shuffled(all, now))
-      context.append(context.empty() ? "" : " ").append(word);
+    for (const std::string& word : now.shuffled(all)) context.append(context.empty() ? "" : " ").append(word);
     const Wording& words = wording("freq_words_extraction");
     Prompt prompt = split_prompt(words.text, words.prefix, context);
     prompt.references.assign(vocabulary.begin() + 1, vocabulary.begin() + 1 + kAsked);

@@ -69,12 +69,6 @@ void insert(std::vector<std::string>& lines, const std::vector<size_t>& places,
     lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(places[i]), needles[i]);
 }
 
-std::vector<std::string> shuffled(const std::vector<std::string>& all, Draws& draws) {
-  std::vector<std::string> result;
-  for (const size_t i : draws.some(all.size(), all.size())) result.push_back(all[i]);
-  return result;
-}
-
 std::string joined(const std::vector<std::string>& parts, std::string_view between) {
   std::string text;
   for (const std::string& part : parts) {
@@ -133,7 +127,7 @@ Prompt make(const NiahShape& shape, const Vocabulary& words, const std::vector<s
       needles.push_back(needle(shape.value, keys.back(), values.back().back()));
     }
   }
-  needles = shuffled(needles, draws);
+  needles = draws.shuffled(needles);
   const std::vector<size_t> asked = draws.some(shape.queries, keys.size());
 
   std::vector<std::string> lines;

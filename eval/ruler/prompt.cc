@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "eval/fill.h"
+#include "eval/fit.h"
 #include "eval/ruler/ruler.h"
 
 namespace kvedit::eval::ruler {
@@ -9,7 +10,6 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kNoise = {
     "The grass is green.", "The sky is blue.", "The sun is yellow.", "Here we go.", "There and back again."};
-constexpr double kTolerance = 0.02;
 
 // The largest n of at most `tokens`, or 0; sizes grow about evenly.
 template <typename Size>

@@ -6,13 +6,13 @@
 
 #include "base/check.h"
 #include "eval/fill.h"
+#include "eval/fit.h"
 
 namespace kvedit::eval::ruler {
 namespace {
 
 using nlohmann::json;
 
-constexpr double kTolerance = 0.02;
 constexpr size_t kMostMisses = 64;  // documents that do not fit before the choice is closed
 constexpr int kMostTries = 4;       // to bring the estimated length below the limit
 

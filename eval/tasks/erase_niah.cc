@@ -16,12 +16,10 @@
 namespace kvedit::eval {
 namespace {
 
-constexpr std::string_view kOpening = "Remember the magic numbers in this text.\n\n";
-constexpr std::string_view kClosing = "\n\nThat is the end of the text.";
-constexpr size_t kBytesAToken = 12;  // more than any prose has
-constexpr int kForced = 64;          // tokens of the text
-constexpr int kStaleSuffix = 256;    // tokens
-constexpr int kMostDepth = 95;       // percent
+constexpr std::string_view kTextClosing = "\n\nThat is the end of the text.";
+constexpr int kForced = 64;        // tokens of the text
+constexpr int kStaleSuffix = 256;  // tokens
+constexpr int kMostDepth = 95;     // percent
 
 struct Built {
   std::vector<Token> tokens;
@@ -30,7 +28,7 @@ struct Built {
 
 // Pieces are tokenized one by one, so that spans begin and end between tokens.
 Built build(const Model& model, std::string_view filler, const std::vector<Needle>& needles) {
-  Built built{tokens_from_start(model, kOpening), {}};
+  Built built{tokens_from_start(model, kNeedleOpening), {}};
   const auto add = [&](std::string_view text) {
     if (text.empty()) return;
     const std::vector<Token> tokens = model.tokenize(text);
@@ -48,7 +46,7 @@ Built build(const Model& model, std::string_view filler, const std::vector<Needl
     done = end;
   }
   add(filler.substr(done));
-  add(kClosing);
+  add(kTextClosing);
   return built;
 }
 
@@ -97,7 +95,7 @@ class EraseNiah final : public Task {
     const std::vector<size_t> roles = draws.some(needles.size(), needles.size());
     const size_t wrong = roles[0], right = roles[1], unique = roles[2], retained = roles[3];
     needles[right].key = needles[wrong].key;
-    const std::string filler = draw_filler(noise_, *haystack_, wish.length * kBytesAToken, draws);
+    const std::string filler = draw_filler(noise_, *haystack_, wish.length * kMostBytesAToken, draws);
     const auto built = [&](size_t bytes) { return build(model, words(filler, 0, bytes), needles); };
     Built text =
         built(fit([&](size_t bytes) { return built(bytes).tokens.size(); }, filler.size(), wish.length));

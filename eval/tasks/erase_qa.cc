@@ -14,9 +14,9 @@
 namespace kvedit::eval {
 namespace {
 
-constexpr std::string_view kOpening = "Answer the question from these passages, in a few words.\n\n";
-constexpr std::string_view kClosing = "That was the last passage.";
-constexpr int kAnswerTokens = 24;
+constexpr std::string_view kPassagesOpening = "Answer the question from these passages, in a few words.\n\n";
+constexpr std::string_view kPassagesClosing = "That was the last passage.";
+constexpr int kQaAnswerTokens = 24;
 
 std::string read(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -91,7 +91,7 @@ class EraseQa final : public Task {
       question.kind = order == Order::question_after ? "fresh" : "stale";
       question.expected = item.answers;
       question.wrong = wrong;
-      question.answer_tokens = kAnswerTokens;
+      question.answer_tokens = kQaAnswerTokens;
       question.compared = true;
       example.questions.push_back(std::move(question));
     }
@@ -116,8 +116,8 @@ class EraseQa final : public Task {
     std::vector<std::vector<Token>> pieces = {
         model.tokenize(passage_text({supporting.title, replaced(supporting.text, truth, wrong)})),
         model.tokenize(passage_text(supporting))};
-    Example example{tokens_from_start(model, kOpening), {}, {}};
-    const std::vector<Token> closing = model.tokenize(kClosing);
+    Example example{tokens_from_start(model, kPassagesOpening), {}, {}};
+    const std::vector<Token> closing = model.tokenize(kPassagesClosing);
     size_t tokens = example.context.size() + closing.size() + pieces[0].size() + pieces[1].size();
     const auto room = static_cast<size_t>(length);
     if (tokens > room) {

@@ -14,9 +14,8 @@
 #include "session/model_impl.h"
 
 namespace kvedit::eval {
+namespace longbench {
 namespace {
-
-using namespace longbench;
 
 constexpr std::string_view kContext = "{context}";
 
@@ -133,6 +132,7 @@ class LongBench final : public Task {
 };
 
 }  // namespace
+}  // namespace longbench
 
 TaskEntry longbench_task() {
   return {.name = "longbench",
@@ -142,7 +142,7 @@ TaskEntry longbench_task() {
                           "1: in the model's chat format where LongBench has it so, 0: as plain text", 0, 1}},
           .data = Data::needed,
           .open = [](const TaskOptions& options) -> std::unique_ptr<Task> {
-            return std::make_unique<LongBench>(options);
+            return std::make_unique<longbench::LongBench>(options);
           }};
 }
 

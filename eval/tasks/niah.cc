@@ -15,12 +15,9 @@
 namespace kvedit::eval {
 namespace {
 
-constexpr std::string_view kOpening = "Remember the magic numbers in this text.\n\n";
-constexpr size_t kBytesAToken = 12;  // more than any prose has
-
 // The haystack with the needles between its sentences; their depths ascend.
 std::string with_needles(std::string_view haystack, const std::vector<Needle>& needles) {
-  std::string text(kOpening);
+  std::string text(kNeedleOpening);
   size_t done = 0;
   for (const Needle& needle : needles) {
     const auto depth = static_cast<size_t>(needle.depth * static_cast<double>(haystack.size()));
@@ -58,7 +55,7 @@ class Niah final : public Task {
     Draws draws = wish.draws();
     std::vector<Needle> needles = draw_needles(needles_, draws);
     const std::vector<size_t> asked = asked_needles(needles, wish.index, draws);
-    const size_t bytes = wish.length * kBytesAToken;
+    const size_t bytes = wish.length * kMostBytesAToken;
     const std::string filler = draw_filler(noise_, *haystack_, bytes, draws);
     Example example;
     size_t longest = 0;

@@ -13,11 +13,10 @@
 #include "eval/task.h"
 
 namespace kvedit::eval {
+namespace ruler {
 namespace {
 
-using namespace ruler;
-
-constexpr uint64_t kOrder = 0x72756c6572;  // the seed's second half for the order of questions
+constexpr uint64_t kQuestionOrder = 0x72756c6572;  // the seed's second half for the order of questions
 
 std::vector<std::string> choices() {
   std::vector<std::string> names = {"all"};
@@ -132,7 +131,7 @@ class Ruler final : public Task {
         *std::find_if(sets_.begin(), sets_.end(), [&](const QaSet& s) { return s.name == kind; });
     const size_t room = wish.length - std::min(wish.length, wording("qa").answer_tokens);
     size_t skip = wish.index / kinds_.size(), fitting = 0;
-    for (const size_t q : Draws{wish.seed, kOrder}.some(set.questions.size(), set.questions.size())) {
+    for (const size_t q : Draws{wish.seed, kQuestionOrder}.some(set.questions.size(), set.questions.size())) {
       const auto prompt = ruler::qa(set, q, count, room, wish.draws());
       if (!prompt) continue;
       if (fitting++ == skip) return *prompt;
@@ -165,21 +164,22 @@ class Ruler final : public Task {
 };
 
 }  // namespace
+}  // namespace ruler
 
 TaskEntry ruler_task() {
-  return {
-      .name = "ruler",
-      .description =
-          "RULER's 13 tasks by turns; with --data, its qa_1 (SQuAD's file), qa_2 (HotpotQA's), or the "
-          "examples of its own JSONL",
-      .parameters = {{.name = "task", .value = 0, .description = "one of them alone", .choices = choices()},
-                     {"chat", 1, "1: in the model's chat format, 0: as plain text", 0, 1}},
-      .data = Data::optional,
-      .lengths = {4096},
-      .quick_examples = 11,
-      .open = [](const TaskOptions& options) -> std::unique_ptr<Task> {
-        return std::make_unique<Ruler>(options);
-      }};
+  return {.name = "ruler",
+          .description =
+              "RULER's 13 tasks by turns; with --data, its qa_1 (SQuAD's file), qa_2 (HotpotQA's), or the "
+              "examples of its own JSONL",
+          .parameters =
+              {{.name = "task", .value = 0, .description = "one of them alone", .choices = ruler::choices()},
+               {"chat", 1, "1: in the model's chat format, 0: as plain text", 0, 1}},
+          .data = Data::optional,
+          .lengths = {4096},
+          .quick_examples = 11,
+          .open = [](const TaskOptions& options) -> std::unique_ptr<Task> {
+            return std::make_unique<ruler::Ruler>(options);
+          }};
 }
 
 }  // namespace kvedit::eval

@@ -8,8 +8,8 @@ namespace kvedit::eval {
 namespace {
 
 constexpr int kContinuation = 64;
-constexpr size_t kBytesAToken = 8;         // prose has about 4.5: a window of this many is always long enough
-constexpr uint64_t kOrder = 0x6f72646572;  // the seed's second half for the order of documents
+constexpr size_t kBytesAToken = 8;  // prose has about 4.5: a window of this many is always long enough
+constexpr uint64_t kDocumentOrder = 0x6f72646572;  // the seed's second half for the order of documents
 
 class Text final : public Task {
  public:
@@ -33,7 +33,8 @@ class Text final : public Task {
     }
     const std::vector<std::string>& documents = haystack_->documents();
     // Every document comes once before one comes again, those too short for the length left out.
-    const std::vector<size_t> order = Draws{wish.seed, kOrder}.some(documents.size(), documents.size());
+    const std::vector<size_t> order =
+        Draws{wish.seed, kDocumentOrder}.some(documents.size(), documents.size());
     Draws draws = wish.draws();
     for (size_t i = 0; i < order.size(); i++) {
       const std::string& document = documents[order[(i + wish.index) % order.size()]];

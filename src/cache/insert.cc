@@ -24,7 +24,7 @@ struct Tail {
   Positions positions;
 };
 
-struct LanePlan {
+struct InsertPlan {
   std::vector<Splice> splices;  // ascending
   std::vector<Tail> tails;
   std::vector<PageRef> pages;  // empty, with room for the lane's pages afterwards
@@ -84,7 +84,7 @@ std::vector<PageRef> merged_pages(PagePool& pool, const Page& page, Positions po
 }
 
 // What `positions`, all at or after the first entry of page `at` and before the next page's, do to it.
-void plan_page(PagePool& pool, const PageRef& page, size_t at, Positions positions, LanePlan& plan) {
+void plan_page(PagePool& pool, const PageRef& page, size_t at, Positions positions, InsertPlan& plan) {
   if (positions.front() <= page->positions[page->count - 1]) {
     plan.splices.push_back({at, true, merged_pages(pool, *page, positions)});
     return;
@@ -97,8 +97,8 @@ void plan_page(PagePool& pool, const PageRef& page, size_t at, Positions positio
   }
 }
 
-LanePlan plan_lane(PagePool& pool, std::span<const PageRef> pages, Positions positions) {
-  LanePlan plan;
+InsertPlan plan_lane(PagePool& pool, std::span<const PageRef> pages, Positions positions) {
+  InsertPlan plan;
   while (!positions.empty()) {
     const auto after = std::partition_point(pages.begin(), pages.end(), [&](const PageRef& page) {
       return page->positions[0] <= positions.front();
@@ -122,7 +122,7 @@ LanePlan plan_lane(PagePool& pool, std::span<const PageRef> pages, Positions pos
   return plan;
 }
 
-void commit(LanePlan& plan, std::vector<PageRef>& pages) noexcept {
+void commit(InsertPlan& plan, std::vector<PageRef>& pages) noexcept {
   for (const Tail& tail : plan.tails) {
     std::copy(tail.positions.begin(), tail.positions.end(), tail.page->positions.begin() + tail.page->count);
     tail.page->count += static_cast<int>(tail.positions.size());
@@ -143,7 +143,7 @@ void commit(LanePlan& plan, std::vector<PageRef>& pages) noexcept {
 void Cache::insert(Positions positions) {
   check_ascending("insert", positions);
   if (positions.empty()) return;
-  std::vector<LanePlan> plans;
+  std::vector<InsertPlan> plans;
   plans.reserve(lanes_.size());
   for (const Lane& lane : lanes_) plans.push_back(plan_lane(*pool_, lane.pages_, positions));
   for (size_t i = 0; i < lanes_.size(); i++) {

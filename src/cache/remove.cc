@@ -18,14 +18,14 @@ struct Border {
   int left() const { return (*page)->count - (end - begin); }
 };
 
-struct LanePlan {
+struct RemovePlan {
   size_t first_dropped = 0;  // pages wholly inside the span: one stretch
   size_t dropped_pages = 0;
   int dropped_entries = 0;
 };
 
-LanePlan plan_lane(std::span<PageRef> pages, Span span, std::vector<Border>& borders) {
-  LanePlan plan;
+RemovePlan plan_lane(std::span<PageRef> pages, Span span, std::vector<Border>& borders) {
+  RemovePlan plan;
   const auto first = std::partition_point(pages.begin(), pages.end(), [&](const PageRef& page) {
     return page->positions[page->count - 1] < span.begin;
   });
@@ -52,7 +52,7 @@ void Cache::remove(Span positions) {
          " is negative or backwards");
   }
   const PageShape& shape = pool_->shape();
-  std::vector<LanePlan> plans;
+  std::vector<RemovePlan> plans;
   std::vector<Border> borders;
   plans.reserve(lanes_.size());
   for (Lane& lane : lanes_) plans.push_back(plan_lane(lane.pages_, positions, borders));

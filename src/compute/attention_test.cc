@@ -12,7 +12,7 @@
 namespace kvedit {
 namespace {
 
-struct Case {
+struct AttentionCase {
   int entries;
   int tokens;
   int group;
@@ -22,18 +22,18 @@ struct Case {
   bool holes;  // lanes after eviction: positions with gaps, pages not full
 };
 
-std::ostream& operator<<(std::ostream& out, const Case& c) {
+std::ostream& operator<<(std::ostream& out, const AttentionCase& c) {
   return out << c.entries << " entries, " << c.tokens << " tokens, group " << c.group << ", dim " << c.dim
              << ", window " << c.window << (c.type == ElementType::f16 ? ", f16" : ", f32")
              << (c.holes ? ", with holes" : "");
 }
 
-class AttentionTest : public testing::TestWithParam<Case> {
+class AttentionTest : public testing::TestWithParam<AttentionCase> {
  protected:
   AttentionTest()
       : cache_(PagePool::create({GetParam().dim, GetParam().dim, GetParam().type}), 1, 1,
                std::make_shared<const std::vector<Rope>>(1)) {
-    const Case& c = GetParam();
+    const AttentionCase& c = GetParam();
     std::vector<Position> positions(c.entries);
     std::iota(positions.begin(), positions.end(), 0);
     cache_.append(positions);
@@ -198,18 +198,18 @@ TEST_P(AttentionTest, EntriesThatNoQuerySeesChangeNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
-                         testing::Values(Case{1, 1, 1, 64, 0, ElementType::f16, false},
-                                         Case{300, 1, 3, 64, 0, ElementType::f16, false},
-                                         Case{300, 1, 7, 64, 0, ElementType::f16, true},
-                                         Case{300, 5, 3, 64, 0, ElementType::f16, false},
-                                         Case{300, 37, 3, 64, 0, ElementType::f16, true},
-                                         Case{300, 37, 3, 64, 0, ElementType::f32, true},
-                                         Case{700, 64, 4, 256, 0, ElementType::f16, false},
-                                         Case{700, 1, 4, 256, 100, ElementType::f16, false},
-                                         Case{700, 80, 1, 32, 100, ElementType::f16, false},
-                                         Case{700, 80, 2, 48, 64, ElementType::f32, true},
-                                         Case{200, 200, 2, 16, 0, ElementType::f32, false},
-                                         Case{200, 200, 2, 80, 17, ElementType::f16, false}));
+                         testing::Values(AttentionCase{1, 1, 1, 64, 0, ElementType::f16, false},
+                                         AttentionCase{300, 1, 3, 64, 0, ElementType::f16, false},
+                                         AttentionCase{300, 1, 7, 64, 0, ElementType::f16, true},
+                                         AttentionCase{300, 5, 3, 64, 0, ElementType::f16, false},
+                                         AttentionCase{300, 37, 3, 64, 0, ElementType::f16, true},
+                                         AttentionCase{300, 37, 3, 64, 0, ElementType::f32, true},
+                                         AttentionCase{700, 64, 4, 256, 0, ElementType::f16, false},
+                                         AttentionCase{700, 1, 4, 256, 100, ElementType::f16, false},
+                                         AttentionCase{700, 80, 1, 32, 100, ElementType::f16, false},
+                                         AttentionCase{700, 80, 2, 48, 64, ElementType::f32, true},
+                                         AttentionCase{200, 200, 2, 16, 0, ElementType::f32, false},
+                                         AttentionCase{200, 200, 2, 80, 17, ElementType::f16, false}));
 
 }  // namespace
 }  // namespace kvedit

@@ -11,35 +11,35 @@
 namespace kvedit {
 namespace {
 
-struct Format {
+struct DotFormat {
   DotType type;
   ggml_type ggml;
 };
 
-constexpr Format kFormats[] = {{DotType::q4_0, GGML_TYPE_Q4_0},
-                               {DotType::q4_1, GGML_TYPE_Q4_1},
-                               {DotType::q5_0, GGML_TYPE_Q5_0},
-                               {DotType::q8_0, GGML_TYPE_Q8_0}};
+constexpr DotFormat kDotFormats[] = {{DotType::q4_0, GGML_TYPE_Q4_0},
+                                     {DotType::q4_1, GGML_TYPE_Q4_1},
+                                     {DotType::q5_0, GGML_TYPE_Q5_0},
+                                     {DotType::q8_0, GGML_TYPE_Q8_0}};
 
 // Lengths of one group, of whole groups, and with a last group that repeats 1, 2 or 3 blocks.
 constexpr int kLengths[] = {128, 160, 192, 224, 256, 576, 768};
-constexpr int kTokens = 8;
-constexpr int kRows = 7;  // a tile of four, and three single rows
+constexpr int kDotTokens = 8;
+constexpr int kDotRows = 7;  // a tile of four, and three single rows
 
-class DotTest : public testing::TestWithParam<Format>, protected QuantisedCase {
+class DotTest : public testing::TestWithParam<DotFormat>, protected QuantisedCase {
  protected:
-  DotTest() : QuantisedCase(kRows, kTokens) {}
+  DotTest() : QuantisedCase(kDotRows, kDotTokens) {}
 
   void make(int n) { QuantisedCase::make(GetParam().ggml, n); }
 
   const float* x(int token) const { return x_.data() + static_cast<size_t>(token) * n_; }
 
-  // [tokens][kRows]
+  // [tokens][kDotRows]
   std::vector<float> ours(int first, int tokens) {
     DotInput input;
     input.quantise(x(first), n_, tokens, n_);
-    std::vector<float> y(static_cast<size_t>(tokens) * kRows, NAN);
-    dot_rows(GetParam().type, weights_.data(), row_bytes_, kRows, input, y.data(), kRows);
+    std::vector<float> y(static_cast<size_t>(tokens) * kDotRows, NAN);
+    dot_rows(GetParam().type, weights_.data(), row_bytes_, kDotRows, input, y.data(), kDotRows);
     return y;
   }
 
@@ -76,9 +76,9 @@ class DotTest : public testing::TestWithParam<Format>, protected QuantisedCase {
   // A weight is scale * q + least, and the two parts may be many times as large as their sum: 128 where q
   // is made unsigned. So f32's 2^-24 becomes some 1e-5 of the terms.
   void expect_within_rounding(const std::vector<float>& y) const {
-    for (int t = 0; t < kTokens; t++) {
-      for (int r = 0; r < kRows; r++) {
-        ASSERT_NEAR(y[t * kRows + r], exact(r, t), 1.001 * rounding(r, t) + 1e-5 * magnitude(r, t))
+    for (int t = 0; t < kDotTokens; t++) {
+      for (int r = 0; r < kDotRows; r++) {
+        ASSERT_NEAR(y[t * kDotRows + r], exact(r, t), 1.001 * rounding(r, t) + 1e-5 * magnitude(r, t))
             << "n " << n_ << ", row " << r << ", token " << t;
       }
     }
@@ -88,7 +88,7 @@ class DotTest : public testing::TestWithParam<Format>, protected QuantisedCase {
 TEST_P(DotTest, IsTheProductUpToTheRoundingOfActivations) {
   for (const int n : kLengths) {
     make(n);
-    expect_within_rounding(ours(0, kTokens));
+    expect_within_rounding(ours(0, kDotTokens));
   }
 }
 
@@ -96,7 +96,7 @@ TEST_P(DotTest, EveryInstructionSetAgrees) {
   on_every_instruction_set(dot_target, [&] {
     for (const int n : kLengths) {
       make(n);
-      expect_within_rounding(ours(0, kTokens));
+      expect_within_rounding(ours(0, kDotTokens));
     }
   });
 }
@@ -106,14 +106,14 @@ TEST_P(DotTest, AgreesWithGgml) {
   const ggml_type_traits_cpu* traits = ggml_get_type_traits_cpu(GetParam().ggml);
   for (const int n : kLengths) {
     make(n);
-    const std::vector<float> y = ours(0, kTokens);
+    const std::vector<float> y = ours(0, kDotTokens);
     std::vector<std::byte> quantised(ggml_row_size(traits->vec_dot_type, n));
-    for (int t = 0; t < kTokens; t++) {
+    for (int t = 0; t < kDotTokens; t++) {
       ggml_get_type_traits_cpu(traits->vec_dot_type)->from_float(x(t), quantised.data(), n);
-      for (int r = 0; r < kRows; r++) {
+      for (int r = 0; r < kDotRows; r++) {
         float theirs = NAN;
         traits->vec_dot(n, &theirs, 0, weights_.data() + r * row_bytes_, 0, quantised.data(), 0, 1);
-        ASSERT_NEAR(y[t * kRows + r], theirs, 0x1p-9 * magnitude(r, t))
+        ASSERT_NEAR(y[t * kDotRows + r], theirs, 0x1p-9 * magnitude(r, t))
             << "n " << n << ", row " << r << ", token " << t;
       }
     }
@@ -122,17 +122,17 @@ TEST_P(DotTest, AgreesWithGgml) {
 
 TEST_P(DotTest, ATokenDoesNotSeeItsCompanions) {
   make(768);
-  const std::vector<float> together = ours(0, kTokens);
-  for (int tokens = 1; tokens <= kTokens; tokens++) {
-    const std::vector<float> some = ours(kTokens - tokens, tokens);
-    EXPECT_EQ(some, std::vector<float>(together.end() - tokens * kRows, together.end())) << tokens;
+  const std::vector<float> together = ours(0, kDotTokens);
+  for (int tokens = 1; tokens <= kDotTokens; tokens++) {
+    const std::vector<float> some = ours(kDotTokens - tokens, tokens);
+    EXPECT_EQ(some, std::vector<float>(together.end() - tokens * kDotRows, together.end())) << tokens;
   }
 }
 
 TEST_P(DotTest, ZeroesGiveZero) {
   make(256);
   std::fill(x_.begin(), x_.end(), 0.0F);
-  for (const float y : ours(0, kTokens)) EXPECT_EQ(y, 0.0F);
+  for (const float y : ours(0, kDotTokens)) EXPECT_EQ(y, 0.0F);
 }
 
 TEST(DotTakesTest, WholeBlocksAndAGroupAtLeast) {
@@ -141,7 +141,7 @@ TEST(DotTakesTest, WholeBlocksAndAGroupAtLeast) {
   EXPECT_TRUE(dot_takes(512));
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, DotTest, testing::ValuesIn(kFormats),
+INSTANTIATE_TEST_SUITE_P(Formats, DotTest, testing::ValuesIn(kDotFormats),
                          [](const auto& info) { return std::string(ggml_type_name(info.param.ggml)); });
 
 }  // namespace

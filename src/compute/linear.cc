@@ -11,7 +11,7 @@
 namespace kvedit {
 namespace {
 
-constexpr int kFewTokens = 8;     // up to here dot products beat dequantising (measured)
+constexpr int kDotTokens = 8;     // up to here dot products beat dequantising (measured)
 constexpr int kSomeTokens = 128;  // up to here integers beat dequantising for bf16
 constexpr int kPanelRows = 64;    // oneDNN is as fast on 64 rows as on all (measured)
 
@@ -168,7 +168,7 @@ std::vector<ggml_tensor*> Linear::project(ggml_context* ctx, ggml_tensor* x,
                                           std::span<ggml_tensor* const> weights) {
   std::vector<ggml_tensor*> results;
   const int64_t tokens = x->ne[1];
-  const bool few = tokens <= kFewTokens && kernel_ != LinearKernel::f32;
+  const bool few = tokens <= kDotTokens && kernel_ != LinearKernel::f32;
   if (kernel_ == LinearKernel::ggml && !few) {
     for (ggml_tensor* w : weights) results.push_back(ggml_mul_mat(ctx, w, x));
     return results;

@@ -12,20 +12,20 @@
 namespace kvedit {
 namespace {
 
-struct Case {
+struct LinearCase {
   ggml_type type;
   LinearKernel kernel;
   int tokens;
   double tolerance;  // of the result's RMS
 };
 
-class LinearTest : public testing::TestWithParam<Case> {};
+class LinearTest : public testing::TestWithParam<LinearCase> {};
 
 // Against the exact product with the dequantised weights. f32: rounding of sums of 256 terms. bf16: each
 // factor is off by 2^-9 at most, uncorrelated. Fewer tokens are multiplied in integers, the input rounded to
 // 8 bits: 1/254 of a block's largest.
 TEST_P(LinearTest, AgreesWithTheProductOfDequantisedWeights) {
-  const Case& c = GetParam();
+  const LinearCase& c = GetParam();
   constexpr int kIn = 256;
   constexpr int kOuts[] = {96, 40};
   ggml_context_ptr ctx(ggml_init({.mem_size = 64U << 20U, .mem_buffer = nullptr, .no_alloc = false}));
@@ -82,8 +82,8 @@ TEST_P(LinearTest, AgreesWithTheProductOfDequantisedWeights) {
   EXPECT_LT(std::sqrt(error / size), c.tolerance);
 }
 
-std::vector<Case> cases() {
-  std::vector<Case> all;
+std::vector<LinearCase> linear_cases() {
+  std::vector<LinearCase> all;
   for (const ggml_type type :
        {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
         GGML_TYPE_Q5_0, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_Q3_K, GGML_TYPE_Q2_K}) {
@@ -99,10 +99,12 @@ std::vector<Case> cases() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(TypesAndKernels, LinearTest, testing::ValuesIn(cases()), [](const auto& info) {
-  return std::string(ggml_type_name(info.param.type)) + "_kernel" +
-         std::to_string(static_cast<int>(info.param.kernel)) + "_" + std::to_string(info.param.tokens);
-});
+INSTANTIATE_TEST_SUITE_P(TypesAndKernels, LinearTest, testing::ValuesIn(linear_cases()),
+                         [](const auto& info) {
+                           return std::string(ggml_type_name(info.param.type)) + "_kernel" +
+                                  std::to_string(static_cast<int>(info.param.kernel)) + "_" +
+                                  std::to_string(info.param.tokens);
+                         });
 
 }  // namespace
 }  // namespace kvedit

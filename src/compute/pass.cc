@@ -5,7 +5,7 @@
 namespace kvedit {
 namespace {
 
-constexpr int kFewTokens = 16;     // up to here lanes are cut into parts
+constexpr int kPartTokens = 16;    // up to here lanes are cut into parts
 constexpr int kRowsPerItem = 192;  // query rows that share a page while it is in the L1 cache
 
 bool same_rope(const Rope& a, const Rope& b) {
@@ -23,11 +23,11 @@ void Pass::plan(std::span<const Piece> new_pieces, int threads) {
     tokens += piece.count;
     mass |= piece.run->captures && piece.run->captures->attention_mass;
   }
-  in_parts = tokens <= kFewTokens && !mass;
+  in_parts = tokens <= kPartTokens && !mass;
   layers.resize(h.layers);
   plan_rotation();
   int parts = 0;
-  part_rows = static_cast<size_t>(kFewTokens) * h.group();
+  part_rows = static_cast<size_t>(kPartTokens) * h.group();
   for (int layer = 0; layer < h.layers; layer++) {
     int layer_parts = 0;
     plan_layer(layer, threads, layer_parts);

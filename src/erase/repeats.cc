@@ -10,15 +10,15 @@ namespace {
 constexpr int kRun = 3;
 constexpr int kBehind = 12;
 
-using Run = std::array<Token, kRun>;
+using Words = std::array<Token, kRun>;
 
-Run run_at(std::span<const Token> text, int i) { return {text[i], text[i + 1], text[i + 2]}; }
+Words run_at(std::span<const Token> text, int i) { return {text[i], text[i + 1], text[i + 2]}; }
 
 }  // namespace
 
 std::vector<Span> repeats_of(std::span<const std::vector<Token>> erased, std::span<const Token> text,
                              int begin, int budget) {
-  std::set<Run> runs;
+  std::set<Words> runs;
   for (const std::vector<Token>& tokens : erased) {
     for (int i = 0; i + kRun <= static_cast<int>(tokens.size()); i++) runs.insert(run_at(tokens, i));
   }

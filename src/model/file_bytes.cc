@@ -13,7 +13,7 @@
 namespace kvedit {
 namespace {
 
-constexpr size_t kAlignment = 64;
+constexpr size_t kCopyAlignment = 64;
 
 struct Descriptor {
   int value;
@@ -57,8 +57,8 @@ FileBytes::~FileBytes() {
 }
 
 void FileBytes::read_whole(int descriptor, const std::string& path) {
-  const size_t room = (size_ + kAlignment - 1) / kAlignment * kAlignment;
-  copy_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, room)));
+  const size_t room = (size_ + kCopyAlignment - 1) / kCopyAlignment * kCopyAlignment;
+  copy_.reset(static_cast<std::byte*>(std::aligned_alloc(kCopyAlignment, room)));
   if (!copy_) fail(ErrorCode::no_memory, "model", "no memory for the ", size_, " bytes of \"", path, "\"");
   for (size_t done = 0; done < size_;) {
     const ssize_t count = ::pread(descriptor, copy_.get() + done, size_ - done, static_cast<off_t>(done));

@@ -12,8 +12,8 @@
 namespace kvedit {
 namespace {
 
-constexpr size_t kHeaderBytes = 24;  // magic, version, tensor count, metadata count
-constexpr size_t kAlignment = 32;    // of ggml's CPU buffers, and GGUF's default
+constexpr size_t kHeaderBytes = 24;    // magic, version, tensor count, metadata count
+constexpr size_t kDataAlignment = 32;  // of ggml's CPU buffers, and GGUF's default
 
 uint32_t little_endian(const std::byte* bytes) {
   uint32_t value = 0;
@@ -67,9 +67,9 @@ void GgufFile::check_header() const {
 void GgufFile::read_tensors() {
   const size_t file_size = file_.bytes().size();
   const size_t alignment = gguf_get_alignment(context_.get());
-  if (alignment % kAlignment != 0) {
+  if (alignment % kDataAlignment != 0) {
     fail(ErrorCode::unsupported, "model", "\"", path_, "\" aligns its tensors to ", alignment,
-         " bytes; a multiple of ", kAlignment, " is needed");
+         " bytes; a multiple of ", kDataAlignment, " is needed");
   }
   data_offset_ = std::min(gguf_get_data_offset(context_.get()), file_size);
   const int64_t count = gguf_get_n_tensors(context_.get());

@@ -24,6 +24,7 @@ struct LoraLayer {
   LowRank wq, wk, wv, wo, gate, up, down;
 };
 
+inline constexpr int kMaxRank = 4096;
 inline constexpr int kMaxSteeringStates = 1 << 20;
 
 class Lora final : public Adapter {

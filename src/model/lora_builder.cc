@@ -18,15 +18,13 @@
 namespace kvedit {
 namespace {
 
-constexpr int64_t kMaxRank = 4096;
-
 std::string name_of(const LoraSlot& slot, LoraPart part) {
   return cat("blk.", slot.layer, ".", kLoraTargets[slot.target].gguf, ".weight.lora_",
              part == LoraPart::a ? "a" : "b");
 }
 
-std::string shape_text(const ggml_tensor* tensor) {
-  return kvedit::shape_text({tensor->ne[0], tensor->ne[1], tensor->ne[2], tensor->ne[3]});
+std::string shape_of(const ggml_tensor* tensor) {
+  return shape_text({tensor->ne[0], tensor->ne[1], tensor->ne[2], tensor->ne[3]});
 }
 
 std::span<float> floats(ggml_tensor* tensor) {
@@ -98,14 +96,13 @@ void LoraBuilder::add(const LoraSlot& slot, LoraPart part, TensorEntry tensor) {
   const auto& layers = network_.layers();
   if (slot.layer >= static_cast<int>(layers.size())) {
     fail(ErrorCode::invalid_argument, "model", "adapter tensor \"", tensor.name, "\" of shape ",
-         kvedit::shape_text(tensor.shape), " is for layer ", slot.layer, " of a model with ", layers.size());
+         shape_text(tensor.shape), " is for layer ", slot.layer, " of a model with ", layers.size());
   }
   const ggml_tensor* weight = layers[slot.layer].*kLoraTargets[slot.target].weight;
   const bool fits = part == LoraPart::a ? tensor.shape[0] == weight->ne[0] : tensor.shape[1] == weight->ne[1];
   if (!fits || tensor.shape[2] != 1 || tensor.shape[3] != 1) {
     fail(ErrorCode::invalid_argument, "model", "adapter tensor \"", tensor.name, "\" has shape ",
-         kvedit::shape_text(tensor.shape), ", which does not fit \"", weight->name, "\" of shape ",
-         shape_text(weight));
+         shape_text(tensor.shape), ", which does not fit \"", weight->name, "\" of shape ", shape_of(weight));
   }
   const int64_t rank = tensor.shape[part == LoraPart::a ? 1 : 0];
   if (rank < 1 || rank > kMaxRank) {
@@ -130,13 +127,13 @@ void LoraBuilder::check_pairs() const {
   for (const auto& [slot, pair] : pairs_) {
     if (!pair.a || !pair.b) {
       fail(ErrorCode::corrupt, "model", "adapter tensor \"", (pair.a ? pair.a : pair.b)->name, "\" of shape ",
-           kvedit::shape_text((pair.a ? pair.a : pair.b)->shape), " has no partner \"",
+           shape_text((pair.a ? pair.a : pair.b)->shape), " has no partner \"",
            name_of(slot, pair.a ? LoraPart::b : LoraPart::a), "\"");
     }
     if (pair.a->shape[1] != pair.b->shape[0]) {
       fail(ErrorCode::corrupt, "model", "adapter tensors \"", pair.a->name, "\" of shape ",
-           kvedit::shape_text(pair.a->shape), " and \"", pair.b->name, "\" of shape ",
-           kvedit::shape_text(pair.b->shape), " differ in rank");
+           shape_text(pair.a->shape), " and \"", pair.b->name, "\" of shape ", shape_text(pair.b->shape),
+           " differ in rank");
     }
   }
 }

@@ -16,7 +16,6 @@ using Json = nlohmann::ordered_json;  // the order of patterns counts
 constexpr size_t kMaxBytes = 256 << 10;
 constexpr int kMaxDepth = 8;
 constexpr size_t kMaxPatterns = 1024;
-constexpr int kMaxRank = 4096;
 
 // Read below, or without influence on what a trained adapter computes. Every other key must be empty, so that
 // a setting that is not known is no surprise.

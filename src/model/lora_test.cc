@@ -82,9 +82,9 @@ void expect_equal(const Lora& x, const Lora& y, float tolerance = 0) {
   }
 }
 
-class EveryArchitecture : public TestWithParam<const char*> {};
+class LoraOfEveryArchitecture : public TestWithParam<const char*> {};
 
-TEST_P(EveryArchitecture, BothFormatsGiveTheSameMatrices) {
+TEST_P(LoraOfEveryArchitecture, BothFormatsGiveTheSameMatrices) {
   const auto network = network_of(GetParam());
   for (const bool rslora : {false, true}) {
     const Spec spec{.rank = 16, .alpha = 32, .rslora = rslora, .steering_states = 5};
@@ -101,7 +101,7 @@ TEST_P(EveryArchitecture, BothFormatsGiveTheSameMatrices) {
 }
 
 // Scale, sides and layout by a second reader: libllama, with the adapter and with the weights merged by us.
-TEST_P(EveryArchitecture, MergedWeightsGiveTheLogitsOfLibllamasAdapter) {
+TEST_P(LoraOfEveryArchitecture, MergedWeightsGiveTheLogitsOfLibllamasAdapter) {
   const std::string model = write_tiny_model({.architecture = GetParam()}, temporary_path("f32.gguf"));
   const auto network = Network::load(model);
   const Spec spec{.rank = 5, .alpha = 7, .magnitude = 0.5F};
@@ -116,7 +116,7 @@ TEST_P(EveryArchitecture, MergedWeightsGiveTheLogitsOfLibllamasAdapter) {
   EXPECT_GT(divergence(reference, plain.logits(tokens), plain.vocabulary()).relative, 0.1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Lora, EveryArchitecture, testing::Values("llama", "qwen2", "qwen3", "gemma3"));
+INSTANTIATE_TEST_SUITE_P(Lora, LoraOfEveryArchitecture, testing::Values("llama", "qwen2", "qwen3", "gemma3"));
 
 TEST(Lora, InfoDescribesTheAdapter) {
   const Spec spec{.rank = 6, .alpha = 9, .targets = {"ffn_down", "attn_q"}, .edit = [](gguf_context* file) {

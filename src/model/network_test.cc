@@ -43,9 +43,9 @@ void expect_error(const std::string& path, ErrorCode code, const std::string& pa
   }
 }
 
-class EveryArchitecture : public TestWithParam<const char*> {};
+class NetworkOfEveryArchitecture : public TestWithParam<const char*> {};
 
-TEST_P(EveryArchitecture, LoadsWithItsHyperParameters) {
+TEST_P(NetworkOfEveryArchitecture, LoadsWithItsHyperParameters) {
   TinySpec spec{.architecture = GetParam(), .layers = 3};
   const auto network = Network::load(tiny(spec));
   const Hparams& h = network->hparams();
@@ -71,7 +71,7 @@ TEST_P(EveryArchitecture, LoadsWithItsHyperParameters) {
   EXPECT_EQ(network->output(), network->embedding());
 }
 
-TEST_P(EveryArchitecture, HasTheWeightsOfItsLayers) {
+TEST_P(NetworkOfEveryArchitecture, HasTheWeightsOfItsLayers) {
   const std::string name = GetParam();
   const auto network = Network::load(tiny({.architecture = name, .weight_type = GGML_TYPE_Q8_0}));
   const bool gemma = name == "gemma3";
@@ -95,7 +95,7 @@ TEST_P(EveryArchitecture, HasTheWeightsOfItsLayers) {
   EXPECT_EQ(network->weight_types().find("Q8_0 15, F32 "), 0U) << network->weight_types();
 }
 
-TEST_P(EveryArchitecture, NeedsEachOfItsTensors) {
+TEST_P(NetworkOfEveryArchitecture, NeedsEachOfItsTensors) {
   const TinySpec whole{.architecture = GetParam(), .layers = 1};
   const GgufFile file(write_tiny_model(whole, temporary_path("whole.gguf")));
   for (const TensorEntry& entry : file.tensors()) {
@@ -112,7 +112,8 @@ TEST_P(EveryArchitecture, NeedsEachOfItsTensors) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Network, EveryArchitecture, testing::Values("llama", "qwen2", "qwen3", "gemma3"));
+INSTANTIATE_TEST_SUITE_P(Network, NetworkOfEveryArchitecture,
+                         testing::Values("llama", "qwen2", "qwen3", "gemma3"));
 
 TEST(Network, UntiedOutputIsItsOwnTensor) {
   const auto network = Network::load(tiny({.tied = false}));

@@ -8,10 +8,8 @@
 namespace kvedit {
 namespace {
 
-using Json = nlohmann::json;
-
 /// Follows the parser: where it stands is the depth and the last keys.
-class Handler final : public nlohmann::json_sax<Json> {
+class Handler final : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit Handler(const std::string& path) : path_(path) {}
   std::vector<SafetensorsRow> take() { return std::move(rows_); }
@@ -68,8 +66,8 @@ class Handler final : public nlohmann::json_sax<Json> {
   bool boolean(bool) override { misplaced("a truth value"); }
   bool number_integer(int64_t value) override { misplaced(cat(value)); }
   bool number_float(double, const std::string& text) override { misplaced(text); }
-  bool binary(Json::binary_t&) override { misplaced("binary data"); }
-  bool parse_error(size_t, const std::string&, const Json::exception& error) override {
+  bool binary(nlohmann::json::binary_t&) override { misplaced("binary data"); }
+  bool parse_error(size_t, const std::string&, const nlohmann::json::exception& error) override {
     bad(cat("is no JSON: ", error.what()));
   }
 
@@ -96,7 +94,7 @@ std::vector<SafetensorsRow> parse_safetensors_header(std::string_view text, cons
   Handler handler(path);
   // Else a lone number or text would be a whole header.
   if (!text.starts_with('{')) fail(ErrorCode::corrupt, "model", "\"", path, "\" is not a safetensors file");
-  Json::sax_parse(text, &handler);
+  nlohmann::json::sax_parse(text, &handler);
   return handler.take();
 }
 

@@ -77,14 +77,14 @@ TEST(Safetensors, AHeaderLengthPastTheFileOrTheLimitIsRefused) {
   }
 }
 
-struct Case {
+struct BadHeader {
   const char* header;
   const char* part;  // of the message
 };
 
 // With 8 bytes of data behind each.
 TEST(Safetensors, AWrongHeaderIsNamed) {
-  const Case cases[] = {
+  const BadHeader cases[] = {
       {"", "not a safetensors file"},
       {"[]", "not a safetensors file"},
       {R"({"a":)", "no JSON"},
@@ -124,26 +124,26 @@ TEST(Safetensors, AWrongHeaderIsNamed) {
       {R"({"a":{"dtype":"F16","shape":[2],"data_offsets":[0,8]}})", "shape in F16"},
       {R"({"a":{"dtype":"F64","shape":[4611686018427387904,4],"data_offsets":[0,8]}})", "has 8 bytes"},
       {R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,8]}})", "has 8 bytes"}};
-  for (const Case& c : cases) {
+  for (const BadHeader& c : cases) {
     const std::string message = read_error(safetensors_bytes(c.header, "01234567"), ErrorCode::corrupt);
     EXPECT_NE(message.find(c.part), std::string::npos) << c.header << "\n" << message;
   }
 }
 
 TEST(Safetensors, AnUnknownTypeOrManyDimensionsAreUnsupported) {
-  const Case cases[] = {{R"({"a":{"dtype":"F4","shape":[16],"data_offsets":[0,8]}})",
-                         "tensor \"a\" has the unknown type \"F4\""},
-                        {R"({"a":{"dtype":"U8","shape":[8,1,1,1,1,1,1,1,1],"data_offsets":[0,8]}})",
-                         "9 dimensions, at most 8"}};
-  for (const Case& c : cases) {
+  const BadHeader cases[] = {{R"({"a":{"dtype":"F4","shape":[16],"data_offsets":[0,8]}})",
+                              "tensor \"a\" has the unknown type \"F4\""},
+                             {R"({"a":{"dtype":"U8","shape":[8,1,1,1,1,1,1,1,1],"data_offsets":[0,8]}})",
+                              "9 dimensions, at most 8"}};
+  for (const BadHeader& c : cases) {
     const std::string message = read_error(safetensors_bytes(c.header, "01234567"), ErrorCode::unsupported);
     EXPECT_NE(message.find(c.part), std::string::npos) << message;
   }
 }
 
 TEST(Safetensors, NestingIsRefusedAtOnce) {
-  for (const Case& c :
-       {Case{"[", "a list where none belongs"}, Case{"{\"shape\":", "an object where none belongs"}}) {
+  for (const BadHeader& c : {BadHeader{"[", "a list where none belongs"},
+                             BadHeader{"{\"shape\":", "an object where none belongs"}}) {
     std::string deep = "{\"a\":";
     for (int i = 0; i < 1000000; i++) deep += c.header;
     const std::string message = read_error(safetensors_bytes(deep, ""), ErrorCode::corrupt);

@@ -32,7 +32,9 @@ const char* const kTexts[] = {"Hello, world!",
                               "\x01\x1f\x7f",
                               ""};
 
-std::string tiny(const TinySpec& spec) { return write_tiny_model(spec, temporary_path("tokenizer.gguf")); }
+std::string tiny_vocabulary(const TinySpec& spec) {
+  return write_tiny_model(spec, temporary_path("tokenizer.gguf"));
+}
 
 template <typename Call>
 void expect_error(const Call& call, ErrorCode code, const std::string& part) {
@@ -117,7 +119,7 @@ TEST(Tokenizer, TheDefaultModelsTemplateIsChatml) {
 }
 
 TEST(Tokenizer, FormatsLongConversationsWhole) {
-  const Tokenizer tokenizer(tiny({}));
+  const Tokenizer tokenizer(tiny_vocabulary({}));
   const std::vector<Message> chat(200, {"user", std::string(1000, 'x')});
   EXPECT_EQ(tokenizer.format(chat, false).size(),
             200 * (1000 + std::string("<|im_start|>user\n<|im_end|>\n").size()));
@@ -126,7 +128,7 @@ TEST(Tokenizer, FormatsLongConversationsWhole) {
 }
 
 TEST(Tokenizer, ATemplateIsChosenByName) {
-  Tokenizer tokenizer(tiny({.edit = [](gguf_context* file) {
+  Tokenizer tokenizer(tiny_vocabulary({.edit = [](gguf_context* file) {
     gguf_set_val_str(file, "tokenizer.chat_template",
                      "{{ a wholly unknown template, nothing that libllama knows }}");
   }}));
@@ -142,7 +144,7 @@ TEST(Tokenizer, ATemplateIsChosenByName) {
 }
 
 TEST(Tokenizer, AMessageNeedsARoleAndText) {
-  const Tokenizer tokenizer(tiny({}));
+  const Tokenizer tokenizer(tiny_vocabulary({}));
   const std::vector<Message> nobody = {{"", "Hi"}};
   expect_error([&] { (void)tokenizer.format(nobody, true); }, ErrorCode::invalid_argument, "empty role");
   const std::vector<Message> broken = {{"user", "a\xFF"}};
@@ -150,7 +152,7 @@ TEST(Tokenizer, AMessageNeedsARoleAndText) {
 }
 
 TEST(Tokenizer, InvalidTextIsRefusedWithItsOffset) {
-  const Tokenizer tokenizer(tiny({}));
+  const Tokenizer tokenizer(tiny_vocabulary({}));
   const std::pair<std::string, const char*> cases[] = {{"ab\xC0\xAF", "byte 2"},     // overlong slash
                                                        {"\xE0\x80\xAF", "byte 0"},   // overlong, three bytes
                                                        {"x\xED\xA0\x80", "byte 1"},  // surrogate
@@ -167,7 +169,7 @@ TEST(Tokenizer, InvalidTextIsRefusedWithItsOffset) {
 }
 
 TEST(Tokenizer, TinyModelsVocabularySpellsEveryByte) {
-  const Tokenizer tokenizer(tiny({}));
+  const Tokenizer tokenizer(tiny_vocabulary({}));
   for (const char* text : kTexts) EXPECT_EQ(tokenizer.decode(tokenizer.encode(text, false, false)), text);
   EXPECT_EQ(tokenizer.encode("hello", false, false).size(), 1U);
   EXPECT_EQ(tokenizer.encode("<|im_start|>", true, false), std::vector<Token>{1});
@@ -177,11 +179,11 @@ TEST(Tokenizer, TinyModelsVocabularySpellsEveryByte) {
 
 TEST(Tokenizer, BeginIsAddedOnlyIfTheModelAsks) {
   const auto ask = [](gguf_context* file) { gguf_set_val_bool(file, "tokenizer.ggml.add_bos_token", true); };
-  const Tokenizer asking(tiny({.edit = ask}));
+  const Tokenizer asking(tiny_vocabulary({.edit = ask}));
   EXPECT_EQ(asking.encode("", true, true), std::vector<Token>{0});
   EXPECT_EQ(asking.encode("hello", true, true).size(), 2U);
   EXPECT_EQ(asking.encode("hello", true, false).size(), 1U);
-  EXPECT_EQ(Tokenizer(tiny({})).encode("hello", true, true).size(), 1U);
+  EXPECT_EQ(Tokenizer(tiny_vocabulary({})).encode("hello", true, true).size(), 1U);
 }
 
 TEST(Tokenizer, AVocabularyThatLibllamaWouldAbortOnIsRefused) {
@@ -189,20 +191,20 @@ TEST(Tokenizer, AVocabularyThatLibllamaWouldAbortOnIsRefused) {
     const char* tokens[] = {"a", "b", "a"};
     gguf_set_arr_str(file, "tokenizer.ggml.tokens", tokens, 3);
   };
-  expect_error([&] { Tokenizer(tiny({.edit = twice})); }, ErrorCode::corrupt, "twice");
+  expect_error([&] { Tokenizer(tiny_vocabulary({.edit = twice})); }, ErrorCode::corrupt, "twice");
   const auto none = [](gguf_context* file) { gguf_set_val_str(file, "tokenizer.ggml.model", "none"); };
-  expect_error([&] { Tokenizer(tiny({.edit = none})); }, ErrorCode::unsupported, "\"none\"");
+  expect_error([&] { Tokenizer(tiny_vocabulary({.edit = none})); }, ErrorCode::unsupported, "\"none\"");
   const auto absent = [](gguf_context* file) { gguf_remove_key(file, "tokenizer.ggml.tokens"); };
-  expect_error([&] { Tokenizer(tiny({.edit = absent})); }, ErrorCode::corrupt, "no vocabulary");
+  expect_error([&] { Tokenizer(tiny_vocabulary({.edit = absent})); }, ErrorCode::corrupt, "no vocabulary");
   const auto unmerged = [](gguf_context* file) { gguf_remove_key(file, "tokenizer.ggml.merges"); };
-  expect_error([&] { Tokenizer(tiny({.edit = unmerged})); }, ErrorCode::corrupt, "merges");
+  expect_error([&] { Tokenizer(tiny_vocabulary({.edit = unmerged})); }, ErrorCode::corrupt, "merges");
   expect_error([] { Tokenizer("/no/such/file"); }, ErrorCode::not_found, "/no/such/file");
 }
 
 TEST(Tokenizer, DamagedVocabulariesNeverCrash) {
-  std::ifstream in(tiny({}), std::ios::binary);
+  std::ifstream in(tiny_vocabulary({}), std::ios::binary);
   const std::string whole{std::istreambuf_iterator<char>(in), {}};
-  const size_t header = GgufFile(tiny({})).data_offset();
+  const size_t header = GgufFile(tiny_vocabulary({})).data_offset();
   const std::string path = temporary_path("flipped_vocabulary.gguf");
   std::mt19937 random(11);
   for (int round = 0; round < 300; round++) {

@@ -70,7 +70,7 @@ struct Exponent {
   }
 };
 
-struct Options {
+struct MomentOptions {
   int future;
   int skip;
   bool covariance;
@@ -80,7 +80,7 @@ struct Options {
 
 class ExpectedAttention : public Scorer {
  public:
-  explicit ExpectedAttention(const Options& options) : options_(options) {}
+  explicit ExpectedAttention(const MomentOptions& options) : options_(options) {}
 
   Needs needs() const override { return {.query_statistics = true, .first_counted = options_.skip}; }
 
@@ -188,15 +188,16 @@ class ExpectedAttention : public Scorer {
     for (size_t j = 0; j < to.size(); j++) to[j] += static_cast<float>(exponents[j] / sum);
   }
 
-  Options options_;
+  MomentOptions options_;
 };
 
 std::unique_ptr<Scorer> make_expected_attention(const Parameters& given) {
-  return std::make_unique<ExpectedAttention>(Options{.future = given.integer("future"),
-                                                     .skip = given.integer("skip"),
-                                                     .covariance = given.integer("covariance") != 0,
-                                                     .vnorm = given.integer("vnorm") != 0,
-                                                     .epsilon = static_cast<float>(given.get("epsilon"))});
+  return std::make_unique<ExpectedAttention>(
+      MomentOptions{.future = given.integer("future"),
+                    .skip = given.integer("skip"),
+                    .covariance = given.integer("covariance") != 0,
+                    .vnorm = given.integer("vnorm") != 0,
+                    .epsilon = static_cast<float>(given.get("epsilon"))});
 }
 
 }  // namespace

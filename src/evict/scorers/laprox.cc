@@ -31,7 +31,7 @@ namespace {
 
 enum class Normalise { layer_sum, output_norm, none };
 
-struct Options {
+struct LaproxOptions {
   WindowOptions window;
   Normalise normalise;
   bool joint = false;  // of the group's heads, or head by head
@@ -127,7 +127,7 @@ class OutputNorm {
 
 class Laprox final : public Scorer {
  public:
-  explicit Laprox(const Options& options) : options_(options) {}
+  explicit Laprox(const LaproxOptions& options) : options_(options) {}
 
   Needs needs() const override { return {.window_queries = options_.window.window}; }
 
@@ -194,7 +194,7 @@ class Laprox final : public Scorer {
     return terms;
   }
 
-  Options options_;
+  LaproxOptions options_;
 };
 
 PolicyParameter normalise_parameter(Normalise normalise) {
@@ -224,8 +224,8 @@ ScorerPart laprox_scorer() {
           .description = "Norm of an entry's attention column times norm of its projected value.",
           .parameters = std::move(parameters),
           .make = [](const Parameters& p) -> std::unique_ptr<Scorer> {
-            return std::make_unique<Laprox>(
-                Options{.window = WindowOptions(p), .normalise = normalise(p), .l1 = p.integer("norm") == 1});
+            return std::make_unique<Laprox>(LaproxOptions{
+                .window = WindowOptions(p), .normalise = normalise(p), .l1 = p.integer("norm") == 1});
           }};
 }
 
@@ -242,10 +242,10 @@ ScorerPart laprox_joint_scorer() {
           .description = "LaProx with the exact norm of an entry's part of the output of its group's heads.",
           .parameters = std::move(parameters),
           .make = [](const Parameters& p) -> std::unique_ptr<Scorer> {
-            return std::make_unique<Laprox>(Options{.window = WindowOptions(p),
-                                                    .normalise = normalise(p),
-                                                    .joint = true,
-                                                    .near = static_cast<float>(p.get("near"))});
+            return std::make_unique<Laprox>(LaproxOptions{.window = WindowOptions(p),
+                                                          .normalise = normalise(p),
+                                                          .joint = true,
+                                                          .near = static_cast<float>(p.get("near"))});
           }};
 }
 

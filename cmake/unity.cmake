@@ -1,0 +1,25 @@
+# A folder as one translation unit: headers are read once a folder, which is most of what compiling costs here.
+option(KVEDIT_UNITY "Compile each folder as one unit: quick from nothing, slow after a change" OFF)
+
+# unity_build(TARGET): its sources by folder. What Highway compiles once an instruction set stays by itself.
+function(unity_build target)
+  if(NOT KVEDIT_UNITY)
+    return()
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  foreach(source ${sources})
+    file(STRINGS ${source} kernels REGEX "hwy/foreach_target.h" LIMIT_COUNT 1)
+    get_filename_component(folder ${source} DIRECTORY)
+    get_filename_component(folder ${folder} NAME)
+    if(kernels)
+      set_source_files_properties(${source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+    else()
+      set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${folder})
+    endif()
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    # It takes a file's own hidden types for a header's.
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+  endif()
+endfunction()
