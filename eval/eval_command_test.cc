@@ -51,7 +51,7 @@ constexpr std::string_view kLongBench =
 constexpr const char* kPolicy = "snapkv:recent=8,window=8";
 
 TEST(EvalCommandTest, EveryTaskFillsItsGrid) {
-  const std::string model = default_model();
+  const std::string model = kSmolLM2.path();
   if (model.empty()) GTEST_SKIP() << "scripts/deps has not brought the default model";
   const fs::path folder = fs::path(testing::TempDir()) / "eval_command";
   fs::remove_all(folder);

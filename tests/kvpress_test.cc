@@ -22,7 +22,7 @@ bool bit(const std::string& hex, Position p) {
 class KvpressTest : public testing::Test {
  protected:
   void SetUp() override {
-    const std::string path = default_model();
+    const std::string path = kSmolLM2.path();
     if (path.empty()) GTEST_SKIP() << "scripts/deps has not brought the default model";
     std::ifstream file(std::filesystem::path(__FILE__).parent_path() / "fixtures/kvpress.json");
     fixture_ = nlohmann::json::parse(file);

@@ -77,10 +77,10 @@ INSTANTIATE_TEST_SUITE_P(Architectures, TinyLogitsTest, testing::ValuesIn(tiny_s
                            return info.param.architecture + "_" + std::to_string(info.index);
                          });
 
-class RealLogitsTest : public testing::TestWithParam<std::string (*)()> {
+class RealLogitsTest : public testing::TestWithParam<RealModel> {
  protected:
   void SetUp() override {
-    path_ = GetParam()();
+    path_ = GetParam().path();
     if (path_.empty()) GTEST_SKIP() << "scripts/deps has not brought this model";
   }
   std::string path_;
@@ -139,8 +139,8 @@ TEST_P(RealLogitsTest, AttentionInIntegersIsAsGoodAsItsF16Cache) {
   EXPECT_LT(of_both.mean, 1e-5);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, RealLogitsTest, testing::Values(default_model, second_model),
-                         [](const auto& info) { return info.index == 0 ? "SmolLM2" : "Gemma3"; });
+INSTANTIATE_TEST_SUITE_P(Models, RealLogitsTest, testing::Values(kSmolLM2, kGemma3, kQwen),
+                         [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace kvedit

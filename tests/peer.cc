@@ -110,14 +110,12 @@ std::ostream& operator<<(std::ostream& out, const Divergence& d) {
              << " %, max relative difference " << d.relative;
 }
 
-namespace {
-std::string if_there(const std::string& path) { return std::filesystem::exists(path) ? path : ""; }
-}  // namespace
-
-std::string default_model() {
-  return if_there(std::string(KVEDIT_MODELS) + "/SmolLM2-135M-Instruct.Q4_1.gguf");
+std::string RealModel::path() const {
+  const std::string path = std::string(KVEDIT_MODELS) + "/" + file;
+  return std::filesystem::exists(path) ? path : "";
 }
-std::string second_model() { return if_there(std::string(KVEDIT_MODELS) + "/gemma-3-270m.Q4_K_M.gguf"); }
+
+std::ostream& operator<<(std::ostream& out, const RealModel& model) { return out << model.name; }
 
 std::string prose(size_t words, unsigned seed) {
   static const std::array<const char*, 8> kWho = {"The old baker",    "A tired teacher", "My neighbour",

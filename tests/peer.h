@@ -40,9 +40,17 @@ struct Divergence {
 Divergence divergence(std::span<const float> p, std::span<const float> q, int vocabulary);
 std::ostream& operator<<(std::ostream& out, const Divergence& d);
 
-/// Paths of the real models; empty when scripts/deps has not brought them.
-std::string default_model();
-std::string second_model();
+/// A model file of scripts/deps.
+struct RealModel {
+  const char* name;
+  const char* file;
+  /// Empty where scripts/deps has not brought it.
+  std::string path() const;
+};
+inline constexpr RealModel kSmolLM2 = {"SmolLM2", "SmolLM2-135M-Instruct.Q4_1.gguf"};
+inline constexpr RealModel kGemma3 = {"Gemma3", "gemma-3-270m.Q4_K_M.gguf"};
+inline constexpr RealModel kQwen = {"Qwen", "Qwen2.5-Coder-0.5B-Instruct.Q4_K_M.gguf"};
+std::ostream& operator<<(std::ostream& out, const RealModel& model);
 
 /// Plain English prose, about 6 bytes a word, different for each seed; the same on every machine.
 std::string prose(size_t words, unsigned seed);

@@ -10,10 +10,10 @@
 namespace kvedit {
 namespace {
 
-class RealSessionTest : public testing::TestWithParam<std::string (*)()> {
+class RealSessionTest : public testing::TestWithParam<RealModel> {
  protected:
   void SetUp() override {
-    path_ = GetParam()();
+    path_ = GetParam().path();
     if (path_.empty()) GTEST_SKIP() << "scripts/deps has not brought this model";
   }
   std::shared_ptr<Model> load(LinearKernel linear, CacheType cache) const {
@@ -136,14 +136,16 @@ TEST_P(RealSessionTest, AHundredShiftsStayBounded) {
   EXPECT_LT(d.mean, 5e-2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, RealSessionTest, testing::Values(default_model, second_model),
-                         [](const auto& info) { return info.index == 0 ? "SmolLM2" : "Gemma3"; });
+INSTANTIATE_TEST_SUITE_P(Models, RealSessionTest, testing::Values(kSmolLM2, kGemma3, kQwen),
+                         [](const auto& info) { return info.param.name; });
 
 // Greedy text equals llama.cpp's, or the first difference is a near-tie: the two best logits are closer
 // than what quantised rounding moves them.
-TEST(GreedyTest, TextIsLlamaCppsOrANearTie) {
-  const std::string path = default_model();
-  if (path.empty()) GTEST_SKIP() << "scripts/deps has not brought the default model";
+class GreedyTest : public testing::TestWithParam<RealModel> {};
+
+TEST_P(GreedyTest, TextIsLlamaCppsOrANearTie) {
+  const std::string path = GetParam().path();
+  if (path.empty()) GTEST_SKIP() << "scripts/deps has not brought this model";
   ModelOptions options;
   options.threads = 2;
   const auto model = Model::load(path, options);
@@ -170,6 +172,47 @@ TEST(GreedyTest, TextIsLlamaCppsOrANearTie) {
       }
     }
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, GreedyTest, testing::Values(kSmolLM2, kQwen),
+                         [](const auto& info) { return info.param.name; });
+
+class QwenTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string path = kQwen.path();
+    if (path.empty()) GTEST_SKIP() << "scripts/deps has not brought this model";
+    model_ = Model::load(path, {.threads = 2});
+  }
+  std::shared_ptr<Model> model_;
+};
+
+TEST_F(QwenTest, InfoTellsWhatTheFileHolds) {
+  const ModelInfo info = model_->info();
+  EXPECT_EQ(info.architecture, "qwen2");
+  EXPECT_EQ(info.layers, 24);
+  EXPECT_EQ(info.d_model, 896);
+  EXPECT_EQ(info.heads, 14);
+  EXPECT_EQ(info.kv_heads, 2);
+  EXPECT_EQ(info.key_dim, 64);
+  EXPECT_EQ(info.vocabulary, 151936);
+  EXPECT_EQ(info.context_length, 32768);
+  EXPECT_EQ(info.window, 0);
+  EXPECT_TRUE(info.has_chat_template);
+  for (const char* type : {"Q5_0", "Q8_0", "Q4_K", "Q6_K"})
+    EXPECT_NE(info.weight_types.find(type), std::string::npos) << info.weight_types;
+}
+
+TEST_F(QwenTest, ChatsInItsOwnTemplate) {
+  Session session(model_);
+  session.append_messages(std::vector<Message>{{"user", "What is the capital of France? One word."}}, true);
+  EXPECT_TRUE(
+      session.text().ends_with("<|im_start|>user\nWhat is the capital of France? One word.<|im_end|>\n"
+                               "<|im_start|>assistant\n"))
+      << session.text();
+  const Generation reply = session.generate({.max_tokens = 16});
+  EXPECT_NE(reply.text.find("Paris"), std::string::npos) << reply.text;
+  EXPECT_EQ(reply.stop, StopReason::end_token);
 }
 
 }  // namespace

@@ -10,10 +10,7 @@
 #include "commands.h"
 #include "common.h"
 #include "interrupt.h"
-
-#ifndef KVEDIT_VERSION
-#define KVEDIT_VERSION "0.1.0"
-#endif
+#include "kvedit/version.h"
 
 namespace kvedit::cli {
 namespace {
@@ -53,7 +50,7 @@ int main(int argc, char** argv) {
   arm_interrupt();
   CLI::App app("kvedit: an LLM runtime whose memory you can edit", "kvedit");
   app.footer(main_footer);
-  app.set_version_flag("--version", "kvedit " KVEDIT_VERSION);
+  app.set_version_flag("--version", std::string("kvedit ") + version());
   app.require_subcommand(1);
   for (const auto add : commands) add(app);
   if (argc == 1) {
