@@ -39,7 +39,9 @@ Generation generate(Session& session, const Question& question) {
   GenerateOptions options;
   options.max_tokens = question.answer_tokens;
   options.stop = question.stop;
-  return session.generate(options);
+  Generation generation = session.generate(options);
+  if (generation.stop == StopReason::error) throw Error(generation.error_code, "eval", generation.error);
+  return generation;
 }
 
 }  // namespace

@@ -101,14 +101,14 @@ TEST_P(CapTest, WhatWasReadBeforeAFailureStays) {
 
 TEST_P(CapTest, RefusesWhatCannotBeHeld) {
   Session session = filled(model_, 300);
-  const std::string before = snapshot(session);
+  const std::string before = snapshot_bytes(session);
   const auto cap = [&](const char* policy, const Budget& budget) {
     return code_of([&] { session.set_cap(policy, budget); });
   };
   EXPECT_EQ(cap("snapkv", Budget::tokens(20)), ErrorCode::out_of_range);
   EXPECT_EQ(cap("snapkv", Budget::bytes(10)), ErrorCode::out_of_range);
   EXPECT_EQ(cap("nothing", Budget::tokens(100)), ErrorCode::not_found);
-  EXPECT_EQ(snapshot(session), before);
+  EXPECT_EQ(snapshot_bytes(session), before);
   EXPECT_EQ(session.stats().cap_policy, "");
   session.append_tokens(random_tokens(50, 2));
   EXPECT_EQ(session.stats().tokens, 350);

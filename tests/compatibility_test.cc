@@ -57,7 +57,7 @@ TEST_P(CompatibilityTest, AdaptersAndLearnedEvictionLoad) {
     EXPECT_EQ(info.steering_states, 3) << name;
   }
   Session session(model);
-  session.append("a text of some length, for which thirty entries are too many");
+  session.append_tokens(std::vector<Token>(100, 5));
   EXPECT_GT(session.evict("lkv:file=" + file("llama.lkv.gguf").string(), Budget::fraction(0.5)).bytes_before,
             0U);
 }
@@ -86,7 +86,7 @@ TEST_P(CompatibilityTest, NewerLearnedEvictionIsRefusedByItsVersion) {
                  .edit = [](gguf_context* file) { gguf_set_val_u32(file, "lkv.version", 1000); }},
                 temporary_path("newer.lkv.gguf"));
   Session session(model);
-  session.append("a text of some length, for which thirty entries are too many");
+  session.append_tokens(std::vector<Token>(100, 5));
   try {
     session.evict("lkv:file=" + path, Budget::fraction(0.5));
     FAIL() << "it loads";

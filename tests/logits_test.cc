@@ -25,7 +25,7 @@ std::vector<float> our_logits(const std::string& path, std::span<const Token> to
   return engine.forward({&run, 1})[0];
 }
 
-std::vector<Token> random_tokens(int n, int vocabulary) {
+std::vector<Token> tokens_below(int vocabulary, int n) {
   std::mt19937 random(11);
   std::vector<Token> tokens(n);
   for (Token& t : tokens) t = static_cast<Token>(random() % vocabulary);
@@ -44,7 +44,7 @@ class TinyLogitsTest : public testing::TestWithParam<TinySpec> {};
 TEST_P(TinyLogitsTest, AgreeWithLibllama) {
   const TinySpec& spec = GetParam();
   const std::string path = write_tiny_model(spec, temporary_path("tiny.gguf"));
-  const std::vector<Token> tokens = random_tokens(200, spec.vocabulary);
+  const std::vector<Token> tokens = tokens_below(spec.vocabulary, 200);
   const Peer peer(path);
   const std::vector<float> theirs = peer.logits(tokens);
   for (const int block : {512, 37, 1}) {
@@ -100,7 +100,7 @@ TEST_P(RealLogitsTest, OfTheF32PathAgreeWithLibllamaOnDequantisedWeights) {
 
 // Quantised kernels round the activations to 8 bits, which turns differences of 1e-7 into a KL of some
 // 1e-3: libllama's own settings differ by as much. So: no further from libllama than it is from itself, and
-// no further from the exact logits than libllama is.
+// no further from the exact logits than libllama is with one of them.
 TEST_P(RealLogitsTest, OfGgmlKernelsAreAsNearToLibllamaAsItsOwnSettingsAreToEachOther) {
   const Peer peer(path_);
   const int vocabulary = peer.vocabulary();
@@ -110,7 +110,9 @@ TEST_P(RealLogitsTest, OfGgmlKernelsAreAsNearToLibllamaAsItsOwnSettingsAreToEach
   const std::vector<float> plain = peer.logits(tokens, {.flash_attention = false, .f32_cache = false});
   const Divergence noise = divergence(flash, plain, vocabulary);
   const std::vector<float> exact = our_logits(path_, tokens, LinearKernel::f32, ElementType::f32);
-  const Divergence theirs = divergence(exact, flash, vocabulary);
+  const Divergence of_flash = divergence(exact, flash, vocabulary);
+  const Divergence of_plain = divergence(exact, plain, vocabulary);
+  const Divergence& theirs = of_flash.mean > of_plain.mean ? of_flash : of_plain;
   std::cout << "libllama, flash attention against without: " << noise
             << "\nlibllama against exact: " << theirs << "\n";
   for (const LinearKernel kernel : {LinearKernel::ggml, LinearKernel::int8_dense, LinearKernel::automatic}) {

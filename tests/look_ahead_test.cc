@@ -30,9 +30,9 @@ TEST_P(LookAheadTest, EqualsAppendingTokenByToken) {
 
 TEST_P(LookAheadTest, ChangesNothing) {
   Session session = filled(model_);
-  const std::string before = snapshot(session);
+  const std::string before = snapshot_bytes(session);
   session.logits_after(random_tokens(20, 3));
-  EXPECT_EQ(snapshot(session), before);
+  EXPECT_EQ(snapshot_bytes(session), before);
 }
 
 TEST_P(LookAheadTest, RefusesWhatHasNoRoomOrNoBeginning) {

@@ -58,7 +58,7 @@ Session fresh(const std::shared_ptr<Model>& model, std::span<const Token> tokens
   return session;
 }
 
-std::string snapshot(const Session& session) {
+std::string snapshot_bytes(const Session& session) {
   const std::string path = temporary_path("snapshot.kvs");
   session.save(path);
   std::ifstream file(path, std::ios::binary);

@@ -27,7 +27,7 @@ std::vector<Token> random_tokens(int count, uint32_t seed);
 Session filled(const std::shared_ptr<Model>& model, int tokens = 200, uint32_t seed = 1);
 Session fresh(const std::shared_ptr<Model>& model, std::span<const Token> tokens);
 /// The session's snapshot, byte for byte.
-std::string snapshot(const Session& session);
+std::string snapshot_bytes(const Session& session);
 /// A copy of the session's cache.
 Cache cache_of(const Session& session);
 /// Every policy of the table as text, ready for this model: one that needs a file has one of random numbers.

@@ -156,7 +156,7 @@ TEST_P(SteerTest, AnAdapterOfFewStatesClosesTheGaps) {
     if (evicted) continue;
     EXPECT_EQ(few.stats().entries, few.stats().full_entries);
     few.append_tokens(random_tokens(5, 3));
-    snapshot(few);
+    snapshot_bytes(few);
     Session loaded = Session::load(model_, temporary_path("snapshot.kvs"));
     EXPECT_LT(from(few, loaded).relative, 1e-5);
   }
@@ -186,7 +186,7 @@ TEST_P(SteerTest, EditsAfterwardsKeepTranscriptAndCacheTogether) {
         const SessionStats stats = fork.stats();
         EXPECT_EQ(stats.entries, stats.full_entries) << method.name << " " << span.begin;
         fork.append_tokens(random_tokens(5, 3));
-        Session loaded = Session::load(model_, (snapshot(fork), temporary_path("snapshot.kvs")));
+        Session loaded = Session::load(model_, (snapshot_bytes(fork), temporary_path("snapshot.kvs")));
         EXPECT_LT(from(fork, loaded).relative, 1e-5);
         if (method.name == "recompute") {
           Session exact = fresh(model_, fork.tokens());
@@ -199,7 +199,7 @@ TEST_P(SteerTest, EditsAfterwardsKeepTranscriptAndCacheTogether) {
 
 TEST_P(SteerTest, RefusesWithoutAnAdapterOrWithAnotherModels) {
   Session session = filled(model_);
-  const std::string before = snapshot(session);
+  const std::string before = snapshot_bytes(session);
   EXPECT_EQ(code_of([&] { session.erase(Span{5, 9}, {.method = "steer"}); }), ErrorCode::invalid_argument);
   TinySpec other = spec_of(GetParam());
   other.seed = 77;
@@ -209,7 +209,7 @@ TEST_P(SteerTest, RefusesWithoutAnAdapterOrWithAnotherModels) {
               session.erase(Span{5, 9}, {.method = "steer", .adapter = random_eraser(*stranger)});
             }),
             ErrorCode::invalid_argument);
-  EXPECT_EQ(snapshot(session), before);
+  EXPECT_EQ(snapshot_bytes(session), before);
 }
 
 // A batch mixes runs with an adapter and without.

@@ -104,7 +104,7 @@ TEST_F(SwaTest, AReadingThatFailsHasNotHappened) {
   Session session = windowed();
   session.erase(Span{10, 20}, {.method = "shift"});
   for (const bool ahead : {false, true}) {
-    const std::string before = snapshot(session);
+    const std::string before = snapshot_bytes(session);
     const size_t in_use = pool().stats().bytes_in_use;
     for (const size_t until : {0, 60, 400, 899}) {
       if (ahead) session.logits();
@@ -117,26 +117,26 @@ TEST_F(SwaTest, AReadingThatFailsHasNotHappened) {
         Session twin = session.fork();
         EXPECT_EQ(session.logits(), twin.logits());
       }
-      EXPECT_TRUE(snapshot(session) == before);
+      EXPECT_TRUE(snapshot_bytes(session) == before);
       EXPECT_EQ(pool().stats().bytes_in_use, in_use);
     }
     pool().set_limit(in_use + 40 * pool().page_bytes());
     EXPECT_EQ(code_of([&] { session.append_tokens(random_tokens(1400, 3)); }), ErrorCode::no_memory);
     pool().set_limit(0);
-    EXPECT_TRUE(snapshot(session) == before);
+    EXPECT_TRUE(snapshot_bytes(session) == before);
   }
 }
 
 // What an edit of the windowed session does, beside the same on one that keeps everything.
 enum class Outcome { same, refused };
 Outcome compare(Session& of_full, Session& of_windowed, const std::function<void(Session&)>& edit) {
-  const std::string before = snapshot(of_windowed);
+  const std::string before = snapshot_bytes(of_windowed);
   try {
     edit(of_windowed);
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::unsupported) << error.what();
     EXPECT_NE(std::string(error.what()).find("sliding-window layers"), std::string::npos) << error.what();
-    EXPECT_TRUE(snapshot(of_windowed) == before);
+    EXPECT_TRUE(snapshot_bytes(of_windowed) == before);
     return Outcome::refused;
   }
   edit(of_full);
@@ -186,7 +186,7 @@ TEST_F(SwaTest, AnEraseEqualsThatOfFullOrIsRefused) {
       a.append_tokens(random_tokens(70, 5));
       EXPECT_LT(from(a, b).relative, 1e-5);
       b.undo();
-      EXPECT_TRUE(snapshot(b) == snapshot(of_windowed));
+      EXPECT_TRUE(snapshot_bytes(b) == snapshot_bytes(of_windowed));
     }
   }
 }
@@ -315,9 +315,9 @@ TEST_F(SwaTest, ASnapshotKeepsWhatIsHeld) {
   Session c = Session::load(model_, path);  // frees no more, but what is gone is gone
   EXPECT_EQ(b.stats().held_from, a.stats().held_from);
   EXPECT_EQ(c.stats().held_from, a.stats().held_from);
-  const std::string packed = snapshot(b);
+  const std::string packed = snapshot_bytes(b);
   b.save(path);
-  EXPECT_TRUE(snapshot(Session::load(model_, path, options)) == packed);
+  EXPECT_TRUE(snapshot_bytes(Session::load(model_, path, options)) == packed);
   const auto late = [](Session& s) { s.erase(Span{330, 450}, {.method = "shift"}); };
   for (Session* s : {&a, &b, &c}) EXPECT_EQ(code_of([&] { late(*s); }), ErrorCode::unsupported);
   for (Session* s : {&a, &b, &c}) s->append_tokens(random_tokens(300, 3));
@@ -397,7 +397,7 @@ TEST_F(SwaTest, WithoutSlidingLayersNothingChanges) {
   options.swa = SlidingWindow::window;
   Session session(llama, options);
   session.append_tokens(random_tokens(450, 1));
-  EXPECT_TRUE(snapshot(session) == snapshot(fresh(llama, random_tokens(450, 1))));
+  EXPECT_TRUE(snapshot_bytes(session) == snapshot_bytes(fresh(llama, random_tokens(450, 1))));
   session.set_cap("h2o", Budget::tokens(200));
 }
 

@@ -128,7 +128,7 @@ TEST_P(SyncTest, InPlaceReadsOnlyWhatIsNew) {
       if (policy == "shift") {
         EXPECT_EQ(session.positions(), exact.positions());
       }
-      Session loaded = Session::load(model_, (snapshot(session), temporary_path("snapshot.kvs")));
+      Session loaded = Session::load(model_, (snapshot_bytes(session), temporary_path("snapshot.kvs")));
       EXPECT_LT(from(session, loaded).relative, 1e-5);
       session.generate({.max_tokens = 4});
       SyncReport least = of(talk()).sync(edit.after);
@@ -201,7 +201,7 @@ TEST_P(SyncTest, OnAnEvictedCache) {
 TEST_P(SyncTest, AFailureChangesNothing) {
   for (const std::string policy : {"exact", "shift", "steer"}) {
     Session session = of(talk());
-    const std::string before = snapshot(session);
+    const std::string before = snapshot_bytes(session);
     for (const Edit& edit : edits()) {
       SyncOptions options{.policy = policy, .adapter = eraser_};
       options.progress = [](size_t, size_t) { return false; };
@@ -211,11 +211,11 @@ TEST_P(SyncTest, AFailureChangesNothing) {
       } catch (const Error& e) {
         EXPECT_EQ(e.code(), ErrorCode::cancelled);
       }
-      EXPECT_EQ(snapshot(session), before) << policy << ": " << edit.name;
+      EXPECT_EQ(snapshot_bytes(session), before) << policy << ": " << edit.name;
     }
   }
   Session session = of(talk());
-  const std::string before = snapshot(session);
+  const std::string before = snapshot_bytes(session);
   EXPECT_EQ(code_of([&] { session.sync({}); }), ErrorCode::invalid_argument);
   EXPECT_EQ(code_of([&] { session.sync(talk(), {.policy = "drop"}); }), ErrorCode::invalid_argument);
   EXPECT_EQ(code_of([&] { session.sync(talk(), {.policy = "steer"}); }), ErrorCode::invalid_argument);
@@ -224,7 +224,7 @@ TEST_P(SyncTest, AFailureChangesNothing) {
   for (const std::string policy : {"exact", "shift"}) {
     EXPECT_EQ(code_of([&] { session.sync(longer, {.policy = policy}); }), ErrorCode::context_full);
   }
-  EXPECT_EQ(snapshot(session), before);
+  EXPECT_EQ(snapshot_bytes(session), before);
 }
 
 TEST_P(SyncTest, AnEmptySessionReadsTheConversation) {

@@ -50,7 +50,7 @@ TEST_P(UpgradeTest, EqualsRecomputeAfterEveryMethod) {
     EXPECT_EQ(session.upgrade_status().state, UpgradeState::done);
     session.undo();  // the erase, not the upgrade
     Session before = filled(model_);
-    EXPECT_EQ(snapshot(session), snapshot(before));
+    EXPECT_EQ(snapshot_bytes(session), snapshot_bytes(before));
   }
 }
 
@@ -84,12 +84,12 @@ TEST_P(UpgradeTest, IsSwappedInByALaterCall) {
 
 TEST_P(UpgradeTest, CancellingCostsNothing) {
   Session session = erased("drop");
-  const std::string before = snapshot(session);
+  const std::string before = snapshot_bytes(session);
   const size_t in_use = model_->pool().bytes_in_use;
   session.upgrade(kBackground);
   session.cancel_upgrade();
   EXPECT_EQ(session.upgrade_status().state, UpgradeState::cancelled);
-  EXPECT_EQ(snapshot(session), before);
+  EXPECT_EQ(snapshot_bytes(session), before);
   EXPECT_EQ(model_->pool().bytes_in_use, in_use);
   session.upgrade(kBackground);
   { const Session gone = std::move(session); }  // ends with its session
@@ -109,7 +109,7 @@ TEST_P(UpgradeTest, OfAnEvictedCacheEvictsAgain) {
 
 TEST_P(UpgradeTest, AFailureLeavesTheSessionAsItWas) {
   Session session = erased("drop");
-  const std::string before = snapshot(session);
+  const std::string before = snapshot_bytes(session);
   auto& pool = *dynamic_cast<ModelImpl&>(*model_).page_pool();
   pool.set_limit(pool.stats().bytes_in_use + 6 * pool.page_bytes());
   session.upgrade(kBackground);
@@ -117,7 +117,7 @@ TEST_P(UpgradeTest, AFailureLeavesTheSessionAsItWas) {
   EXPECT_EQ(session.upgrade_status().state, UpgradeState::failed);
   EXPECT_NE(session.upgrade_status().error, "");
   pool.set_limit(0);
-  EXPECT_EQ(snapshot(session), before);
+  EXPECT_EQ(snapshot_bytes(session), before);
   EXPECT_EQ(code_of([&] { session.finish_upgrade(); }), ErrorCode::not_found);
 }
 

@@ -36,11 +36,11 @@ TEST_P(VerifyTest, FindsNothingAfterAnExactEraseAndSomethingAfterOthers) {
       EXPECT_EQ(v.erased_tokens, 40);
       EXPECT_EQ(v.tokens_recomputed, 139);
     }
-    const std::string before = snapshot(session);
+    const std::string before = snapshot_bytes(session);
     const VerifyReport again = session.verify();
     EXPECT_EQ(again.mean_kl, v.mean_kl);
     EXPECT_EQ(again.residual_preference, v.residual_preference);
-    EXPECT_EQ(snapshot(session), before);
+    EXPECT_EQ(snapshot_bytes(session), before);
   }
 }
 
@@ -131,10 +131,11 @@ TEST(ForgetTest, TheErasedTokensAreNowhere) {
     EraseOptions options{.method = method.name, .adapter = eraser};
     Session remembers = session.fork();
     remembers.erase(Span{20, 40}, options);
-    EXPECT_EQ(holds(snapshot(remembers), gone), method.exactness != Exactness::exact) << "verify may ask";
+    EXPECT_EQ(holds(snapshot_bytes(remembers), gone), method.exactness != Exactness::exact)
+        << "verify may ask";
     options.forget = true;
     session.erase(Span{20, 40}, options);
-    EXPECT_FALSE(holds(snapshot(session), gone));
+    EXPECT_FALSE(holds(snapshot_bytes(session), gone));
     EXPECT_EQ(session.stats().undo_steps, 0);
     EXPECT_EQ(session.stats().pinned_bytes, 0U);
     EXPECT_EQ(session.verify({.probes = {"x"}}).erased_tokens, 0);

@@ -103,12 +103,14 @@ Json say(ChatState& chat, const std::string& text, bool stream) {
   };
   const Generation generation = chat.session.generate(chat.generate);
   if (stream) {
-    const bool cut = generation.stop == StopReason::context_full || generation.stop == StopReason::cancelled;
-    std::cout << (cut ? " [" + std::string(name(generation.stop)) + "]" : "") << std::endl;
+    const bool whole = generation.stop == StopReason::end_token || generation.stop == StopReason::stop_string;
+    std::cout << (whole ? "" : " [" + std::string(name(generation.stop)) + "]") << std::endl;
+    if (!generation.error.empty()) std::cerr << "kvedit: " << generation.error << "\n";
   }
   return {{"text", generation.text},
           {"tokens", generation.tokens.size()},
           {"stop", name(generation.stop)},
+          {"error", generation.error},
           {"first_token_ms", generation.first_token_ms},
           {"ms", generation.ms}};
 }

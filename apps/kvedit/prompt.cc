@@ -122,6 +122,7 @@ std::string reply(Session& session, const Prompt& prompt, int max_tokens) {
   options.on_text = [](std::string_view) { return !interrupted(); };
   const Generation generation = session.generate(options);
   if (generation.stop == StopReason::cancelled) throw Error(ErrorCode::cancelled, "cli", "interrupted");
+  if (generation.stop == StopReason::error) throw Error(generation.error_code, "cli", generation.error);
   return trim(generation.text);
 }
 

@@ -1,6 +1,6 @@
-// Included in front of ggml's sources (scripts/deps). Its threads wait for each other by spinning on _mm_pause() and never
-// give their core away: two threads on one core, or on a busy machine, then run a hundred times slower than one.
-// Here a thread that has waited some microseconds lets others run.
+// Included in front of ggml's sources (scripts/deps). Its threads wait for each other by spinning on
+// _mm_pause() and never give their core away: two threads on one core, or on a busy machine, then run a
+// hundred times slower than one. Here a thread that has waited some microseconds lets others run.
 #pragma once
 
 #if defined(__x86_64__) && defined(__linux__)

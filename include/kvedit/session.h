@@ -2,8 +2,9 @@
 //
 // Contract. A session is used by one thread at a time; a second caller gets Error(busy). Different
 // sessions of one model may be used by different threads. Every call either does all it says or
-// throws Error and leaves transcript, cache and bytes exactly as they were; the exception is
-// generate(), which keeps the tokens made before a cancellation.
+// throws Error and leaves transcript, cache and bytes exactly as they were; the exceptions are
+// generate(), which throws nothing once it has made a token but says why it stopped, and reading under
+// a cap (set_cap), which keeps the blocks that were read.
 //
 // The last token of the transcript is pending: it is forwarded when logits are wanted, so that no
 // edit reuses stale logits. Transcript indices count tokens now present; positions are what the
@@ -52,7 +53,9 @@ struct MessageSpan {
   std::string text;
 };
 
-enum class StopReason { end_token, stop_string, max_tokens, context_full, cancelled };
+/// error: the call failed after tokens were made; they stay in the transcript, and Generation::error says
+/// why.
+enum class StopReason { end_token, stop_string, max_tokens, context_full, cancelled, error };
 std::string_view name(StopReason reason);
 
 struct GenerateOptions {
@@ -73,6 +76,8 @@ struct Generation {
   std::string text;  // without the stop string
   std::vector<Token> tokens;
   StopReason stop = StopReason::max_tokens;
+  std::string error;  // of StopReason::error: the Error's message
+  ErrorCode error_code = ErrorCode::invalid_argument;
   double first_token_ms = 0;
   double ms = 0;
 };

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <utility>
 
 #include "cache/snapshot.h"
@@ -80,6 +81,7 @@ void SnapshotReader::check() {
   const auto table = file_.subspan(header.table_offset);
   if (XXH64(table.data(), table.size(), 0) != header.table_hash) damaged(": the section table is damaged");
 
+  std::set<std::string> names;
   uint64_t free_from = sizeof(header);  // sections stand in the table's order and do not overlap
   for (uint32_t i = 0; i < header.sections; i++) {
     TableEntry entry;
@@ -91,7 +93,7 @@ void SnapshotReader::check() {
         entry.bytes > header.table_offset - entry.offset) {
       damaged(": section '", name, "' of ", entry.bytes, " bytes at byte ", entry.offset, " does not fit");
     }
-    if (has(name)) damaged(": section '", name, "' comes twice");
+    if (!names.insert(name).second) damaged(": section '", name, "' comes twice");
     const auto bytes = file_.subspan(entry.offset, entry.bytes);
     if (XXH64(bytes.data(), bytes.size(), 0) != entry.hash) damaged(": section '", name, "' is damaged");
     free_from = entry.offset + entry.bytes;

@@ -27,7 +27,9 @@ struct Transcript {
   std::vector<Position> positions;
   std::vector<Position> steered;      // of entries that stand for erased tokens, ascending
   std::vector<MessageMark> messages;  // ascending
-  int exact = 0;  // the first so many tokens have the entries that a fresh prefill would give
+  /// Tokens of the beginning that have the entries which a fresh prefill would give them: positions
+  /// 0..exact-1, nothing else in front, in every lane. 0 for an evicted cache.
+  int exact = 0;
   int size() const { return static_cast<int>(tokens.size()); }
   Span message(size_t i) const {
     return {messages[i].begin, i + 1 < messages.size() ? messages[i + 1].begin : size()};
@@ -44,7 +46,7 @@ struct EraseWork {
   const EraseOptions& options;
   std::shared_ptr<const Lora> adapter;  // of the options; may be null
   Engine& engine;
-  bool evicted = false;       // lanes lack entries
+  bool evicted = false;       // lanes lack entries; rebuild() of the whole text ends that
   bool free_windows = false;  // while the text is read again
   // set by the method
   std::string note;
@@ -58,8 +60,6 @@ class EraseMethod {
   virtual EraseMethodInfo info() const = 0;
   /// Whether the options' repair_window and repair_tail count.
   virtual bool has_windows() const { return false; }
-  /// Whether the result on an evicted cache is an unevicted one, so that the policy is applied again.
-  virtual bool rebuilds() const { return false; }
   virtual void apply(EraseWork& work) const = 0;
 };
 
@@ -88,9 +88,10 @@ std::vector<int> remove_and_shift(EraseWork& work);
 std::vector<Span> repair_windows(const EraseWork& work, std::span<const int> seams, int tail);
 /// Forwards the tokens of spans again, all in one pass; they may overlap, and pass the end.
 void forward_windows(EraseWork& work, std::span<const Span> windows);
-/// Keeps the entries of the first `exact` tokens and forwards the rest again, at positions without gaps; all
-/// of the text where sliding-window layers no longer hold what the rest needs, as the note says then.
-void rebuild(EraseWork& work, int exact);
+/// Keeps the entries of the first `kept` tokens and forwards the rest again, at positions without gaps; all
+/// of the text where sliding-window layers no longer hold what the rest needs, as the note says then. The
+/// result is exact if those kept are. Throws Error(invalid_argument) for a transcript without tokens.
+void rebuild(EraseWork& work, int kept);
 /// The entry of the transcript's last token goes: it is pending.
 void leave_last_pending(EraseWork& work);
 /// Forwards transcript tokens again at their positions, in one pass, with an adapter if one is given. On

@@ -140,10 +140,11 @@ void forward_windows(EraseWork& work, std::span<const Span> windows) {
   forward_again(work, disjoint);
 }
 
-void rebuild(EraseWork& work, int exact) {
+void rebuild(EraseWork& work, int kept) {
   Transcript& t = work.transcript;
+  if (t.size() == 0) fail(ErrorCode::invalid_argument, "erase", "no tokens would be left");
   const Hparams& h = work.engine.network().hparams();
-  int start = std::min(exact, t.size() - 1);  // the last one is pending
+  int start = std::min(kept, t.size() - 1);  // the last one is pending
   Position next = start > 0 ? t.positions[start - 1] + 1 : 0;
   if (start > 0 && !window_held(work.cache, h, next - kWindowReserve)) {
     work.note = cat("read again from the start, not from token ", start,
@@ -155,8 +156,8 @@ void rebuild(EraseWork& work, int exact) {
   t.forget_steered(behind);
   for (int i = start; i < t.size(); i++) t.positions[i] = next++;
   const Span again{start, t.size() - 1};
+  if (start == 0) work.evicted = false;
   if (again.size() > 0) {
-    work.evicted = false;
     Run run;
     run.cache = &work.cache;
     run.tokens = std::span<const Token>(t.tokens).subspan(again.begin, again.size());
@@ -166,7 +167,7 @@ void rebuild(EraseWork& work, int exact) {
     work.forward_ms += watch.ms();
     work.tokens_recomputed += again.size();
   }
-  t.exact = t.size();
+  if (start <= t.exact) t.exact = t.size();
 }
 
 void forward_again(EraseWork& work, std::span<const Span> spans, std::shared_ptr<const Lora> adapter) {

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "base/check.h"
-#include "kvedit/evict.h"
+#include "evict/policy.h"
 
 namespace kvedit {
 namespace {
@@ -64,6 +64,13 @@ Budget Budget::parse(std::string_view text) {
     return bytes(static_cast<size_t>(number * known.bytes));
   }
   refuse(text);
+}
+
+void check_budget(const Budget& budget) {
+  const double most = budget.kind == Budget::Kind::fraction ? 1.0 : 1e19;
+  if (budget.amount > 0 && budget.amount <= most) return;  // false for NaN, too
+  fail(ErrorCode::out_of_range, "evict", "budget ", budget.amount,
+       budget.kind == Budget::Kind::fraction ? " is outside 0..1, 0 excluded" : " is not above 0");
 }
 
 }  // namespace kvedit

@@ -155,6 +155,9 @@ struct Policy {
 };
 
 /// Whether it forwards at most the last `tokens` tokens again.
+/// Throws Error(out_of_range) for what is no amount: a fraction outside 0..1, nothing, no number.
+void check_budget(const Budget& budget);
+
 inline bool needs_within(const Policy& policy, int tokens) {
   return !policy.needs().all_queries() && policy.needs().window_queries <= tokens;
 }

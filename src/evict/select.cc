@@ -31,13 +31,6 @@ Split split(const Policy& policy, const LayerView& view, int head) {
   return s;
 }
 
-void check(const Budget& budget) {
-  const double most = budget.kind == Budget::Kind::fraction ? 1.0 : 1e19;
-  if (budget.amount > 0 && budget.amount <= most) return;  // false for NaN, too
-  fail(ErrorCode::out_of_range, "evict", "budget ", budget.amount,
-       budget.kind == Budget::Kind::fraction ? " is outside 0..1, 0 excluded" : " is not above 0");
-}
-
 bool met(const Budget& budget, const Cache& cache, int pending) {
   size_t entries = 0, pages = 0;
   for (int layer = 0; layer < cache.layers(); layer++) {
@@ -118,7 +111,7 @@ std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, c
                                      const Capture& capture, std::span<const Position> positions,
                                      const Budget& budget, const EvictOptions& options, int threads,
                                      int pending) {
-  check(budget);
+  check_budget(budget);
   const Hparams& h = network.hparams();
   if (h.layers != cache.layers() || h.kv_heads != cache.kv_heads()) {
     fail(ErrorCode::invalid_argument, "evict", "a cache of ", cache.layers(), " layers and ",

@@ -23,22 +23,22 @@ double entry_of(const Cache& cache, Budget::Kind kind) {
 
 }  // namespace
 
-void Session::State::hold_cap(double slack) {
+void Session::State::hold_cap(Content& c, double slack) {
   if (cap.policy.empty()) return;
   Budget budget = cap.budget;
   if (budget.kind == Budget::Kind::fraction) {  // of the whole transcript
-    budget = Budget::tokens(static_cast<int>(budget.amount * content.transcript.size()));
+    budget = Budget::tokens(static_cast<int>(budget.amount * c.transcript.size()));
   }
-  if (held(content.cache, budget.kind) <= budget.amount) return;
+  if (held(c.cache, budget.kind) <= budget.amount) return;
   const Stopwatch watch;
   const Policy policy = make_policy(cap.policy);
-  const double entry = entry_of(content.cache, budget.kind);
+  const double entry = entry_of(c.cache, budget.kind);
   const double least = entry * (policy.sinks + policy.recent);
   // A text that is still short may have no room for what is always kept.
   if (cap.budget.kind == Budget::Kind::fraction && budget.amount < least) return;
   if (slack > 0) budget.amount -= std::max(slack * budget.amount, kLeastSlack * entry);
   budget.amount = std::max(budget.amount, least);
-  evict(content, cap.policy, budget, cap.options);
+  evict(c, cap.policy, budget, cap.options);
   history.clear();  // it would pin the pages that went
   cap.evictions++;
   cap.ms += watch.ms();
@@ -47,6 +47,7 @@ void Session::State::hold_cap(double slack) {
 void Session::set_cap(std::string_view policy, const Budget& budget, const EvictOptions& options) {
   const Settled use(*state_);
   const Policy made = make_policy(policy);
+  check_budget(budget);
   const int least = made.sinks + made.recent;
   if (budget.kind == Budget::Kind::tokens && budget.amount < least) {
     fail(ErrorCode::out_of_range, "session", "a cap of ", budget.amount, " tokens a lane is below the ",
@@ -60,7 +61,7 @@ void Session::set_cap(std::string_view policy, const Budget& budget, const Evict
   const Cap before = state_->cap;
   state_->cap = {std::string(policy), budget, options};
   try {
-    state_->hold_cap(0);
+    state_->hold_cap(state_->content, 0);
   } catch (...) {
     state_->cap = before;
     throw;

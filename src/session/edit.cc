@@ -108,6 +108,7 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
     report.text_bytes_erased += report.text.back().size();
   }
   Content edited = content.fork();
+  bool rebuilt = false;
   report.plan_ms = watch.ms();
   {
     const ModelImpl::Lease engine(*state_->model);
@@ -117,11 +118,12 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
     report.note = work.note;
     report.tokens_recomputed = work.tokens_recomputed;
     report.forward_ms = work.forward_ms;
+    rebuilt = content.evicted && !work.evicted;
   }
   report.positions_changed = moved(content.transcript.positions, report.spans, edited.transcript.positions);
-  if (content.evicted && method.rebuilds()) {
+  if (rebuilt) {
     const Stopwatch evicting;
-    add_note(report.note, state_->evict_again(edited));
+    add_note(report.note, state_->evict_again(edited, options.progress));
     report.evict_ms = evicting.ms();
   }
   state_->require_windows(edited, "erase");
@@ -135,14 +137,12 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
     const auto places = repeats(state_->model->tokenizer(), edited.transcript.tokens, texts.back());
     report.repeated.insert(report.repeated.end(), places.begin(), places.end());
   }
+  // What nothing followed was read by nothing that is left.
+  if (edited.transcript.exact == edited.transcript.size()) report.exactness = Exactness::exact;
   if (report.exactness == Exactness::exact) {
     edited.erased.clear();  // all after the first span was read again
   } else {
     edited.erased.insert(edited.erased.end(), texts.begin(), texts.end());
-  }
-  std::optional<VerifyReport> verified;
-  if (state_->verification_due(options)) {
-    verified = state_->verify(edited, {.progress = options.progress});
   }
   if (options.forget) {
     edited.erased.clear();
@@ -151,8 +151,14 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
   } else {
     state_->commit(std::move(edited), "erase (" + given.method + ")");
   }
-  report.ms = watch.ms() - (verified ? verified->ms : 0);
-  report.verified = std::move(verified);
+  report.ms = watch.ms();
+  if (state_->verification_due(options)) {
+    try {
+      report.verified = state_->verify(state_->content, {.progress = options.progress});
+    } catch (const Error& error) {  // the erase is done all the same
+      add_note(report.note, cat("not verified: ", error.what()));
+    }
+  }
   return report;
 }
 
@@ -233,15 +239,17 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
   report.score_ms = score_ms;
   report.spared_ms = passes ? passes->spared_ms() : 0;
   edited.evicted |= report.entries_after < report.entries_before;
+  if (edited.evicted) edited.transcript.exact = 0;
   edited.policy = policy.name;
   edited.budget = budget;
+  edited.seed = evict_options.seed;
   return report;
 }
 
-std::string Session::State::evict_again(Content& rebuilt) {
+std::string Session::State::evict_again(Content& rebuilt, const Progress& progress) {
   rebuilt.evicted = false;
   try {
-    evict(rebuilt, rebuilt.policy, rebuilt.budget, {});
+    evict(rebuilt, rebuilt.policy, rebuilt.budget, {.seed = rebuilt.seed, .progress = progress});
   } catch (const Error& error) {
     if (error.code() != ErrorCode::out_of_range) throw;
     return "the cache was rebuilt; what is left is too short to evict with " + rebuilt.policy;
@@ -258,7 +266,8 @@ EvictReport Session::evict(std::string_view policy, const Budget& budget, const 
     return report;
   }
   EvictReport report = state_->evict(state_->content, policy, budget, options);
-  state_->history.clear();  // it would pin the pages that went
+  if (report.entries_after < report.entries_before)
+    state_->history.clear();  // it would pin the pages that went
   state_->model->page_pool()->trim();
   return report;
 }
@@ -268,6 +277,12 @@ UndoReport Session::undo() {
   if (state_->history.empty()) fail(ErrorCode::not_found, "session", "there is no edit to undo");
   State::Step step = std::move(state_->history.back());
   state_->history.pop_back();
+  try {
+    state_->hold_cap(step.before, 0);
+  } catch (...) {
+    state_->history.push_back(std::move(step));
+    throw;
+  }
   const int now = state_->content.transcript.size();
   const int then = step.before.transcript.size();
   UndoReport report{step.what, 0, 0};

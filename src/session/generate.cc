@@ -58,13 +58,15 @@ class Output {
     return held;
   }
   bool send(size_t until) {
-    if (until <= sent_) return true;
+    if (until <= sent_ || cancelled_) return !cancelled_;
     const std::string_view part = std::string_view(text_).substr(sent_, until - sent_);
     sent_ = until;
-    return !options_.on_text || options_.on_text(part);
+    cancelled_ = options_.on_text && !options_.on_text(part);
+    return !cancelled_;
   }
 
   const GenerateOptions& options_;
+  bool cancelled_ = false;
   std::string text_;
   size_t sent_ = 0;
   size_t end_ = std::string::npos;  // where a stop string began
@@ -73,8 +75,8 @@ class Output {
 }  // namespace
 
 std::string_view name(StopReason reason) {
-  static constexpr std::array<std::string_view, 5> kNames = {"end_token", "stop_string", "max_tokens",
-                                                             "context_full", "cancelled"};
+  static constexpr std::array<std::string_view, 6> kNames = {"end_token",    "stop_string", "max_tokens",
+                                                             "context_full", "cancelled",   "error"};
   return kNames.at(static_cast<size_t>(reason));
 }
 
@@ -94,29 +96,41 @@ Generation Session::generate(const GenerateOptions& options) {
   const Position limit = state_->model->network().hparams().context_length;
   const Position held = content.cache.held_from();
   made.stop = StopReason::max_tokens;
+  const auto failed = [&](const Error& error) {
+    made.stop = StopReason::error;
+    made.error = error.what();
+    made.error_code = error.code();
+  };
   while (static_cast<int>(made.tokens.size()) < options.max_tokens) {
     if (content.next_position() >= limit) {
       made.stop = StopReason::context_full;
       break;
     }
-    t.tokens.reserve(t.tokens.size() + 1);
-    t.positions.reserve(t.positions.size() + 1);
-    const auto last = std::span<const Position>(t.positions).last(1);
-    content.cache.append(last);
     Token token = 0;
     try {
-      state_->check_limit(content);
-      Run run{&content.cache, std::span<const Token>(t.tokens).last(1), last, Logits::last, nullptr};
-      token = sampler.sample(engine->forward({&run, 1})[0]);
-    } catch (...) {
-      content.cache.rollback(last);
-      throw;
+      // The last token made has its text; what passes the cap goes before more is added.
+      state_->hold_cap(content, kSlack);
+      t.tokens.reserve(t.tokens.size() + 1);
+      t.positions.reserve(t.positions.size() + 1);
+      const auto last = std::span<const Position>(t.positions).last(1);
+      content.cache.append(last);
+      try {
+        state_->check_limit(content);
+        Run run{&content.cache, std::span<const Token>(t.tokens).last(1), last, Logits::last, nullptr};
+        token = sampler.sample(engine->forward({&run, 1})[0]);
+      } catch (...) {
+        content.cache.rollback(last);
+        throw;
+      }
+    } catch (const Error& error) {
+      if (made.tokens.empty()) throw;
+      failed(error);
+      break;
     }
     if (t.exact == t.size() && !content.evicted) t.exact++;
     t.tokens.push_back(token);
     t.positions.push_back(t.positions.back() + 1);
     state_->free_windows();
-    state_->hold_cap(kSlack);
     state_->publish();
     made.tokens.push_back(token);
     if (made.tokens.size() == 1) made.first_token_ms = watch.ms();
@@ -132,6 +146,13 @@ Generation Session::generate(const GenerateOptions& options) {
     if (!go_on) {
       made.stop = StopReason::cancelled;
       break;
+    }
+  }
+  if (made.stop != StopReason::error) {
+    try {
+      state_->hold_cap(content, kSlack);
+    } catch (const Error& error) {
+      failed(error);
     }
   }
   if (content.cache.held_from() > held) state_->model->page_pool()->trim();

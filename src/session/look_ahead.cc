@@ -18,7 +18,7 @@ std::vector<float> Session::logits_after(std::span<const Token> tokens) const {
   const Content& content = state_->content;
   if (content.transcript.size() == 0)
     fail(ErrorCode::invalid_argument, "session", "an empty session has no next token: append first");
-  state_->check_context(tokens.size());
+  state_->check_context(content, tokens.size());
   std::vector<Token> all = {content.transcript.tokens.back()};
   all.insert(all.end(), tokens.begin(), tokens.end());
   const ModelImpl::Lease engine(*state_->model);

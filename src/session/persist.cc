@@ -9,7 +9,7 @@
 namespace kvedit {
 namespace {
 
-void check_transcript(const Transcript& t, const Cache& cache, const Hparams& h) {
+void check_transcript(const Transcript& t, bool evicted, const Cache& cache, const Hparams& h) {
   const auto corrupt = [](auto... what) { fail(ErrorCode::corrupt, "snapshot", what...); };
   if (t.tokens.size() != t.positions.size()) {
     corrupt("transcript of ", t.tokens.size(), " tokens and ", t.positions.size(), " positions");
@@ -25,6 +25,10 @@ void check_transcript(const Transcript& t, const Cache& cache, const Hparams& h)
     }
   }
   if (t.exact < 0 || t.exact > t.size()) corrupt("an exact prefix of ", t.exact, " of ", t.size(), " tokens");
+  if (t.exact > 0 && t.positions[t.exact - 1] != t.exact - 1) {
+    corrupt("an exact prefix of ", t.exact, " tokens, the last at position ", t.positions[t.exact - 1]);
+  }
+  if (!std::is_sorted(t.steered.begin(), t.steered.end())) corrupt("steering states out of order");
   for (size_t i = 0; i < t.messages.size(); i++) {
     const int begin = t.messages[i].begin;
     if (begin < 0 || begin >= t.size() || (i > 0 && begin <= t.messages[i - 1].begin)) {
@@ -37,7 +41,8 @@ void check_transcript(const Transcript& t, const Cache& cache, const Hparams& h)
   cached.insert(cached.end(), t.steered.begin(), t.steered.end());
   std::sort(cached.begin(), cached.end());
   const bool twice = std::adjacent_find(cached.begin(), cached.end()) != cached.end();
-  if (twice || (!cached.empty() && (cached.front() < 0 || cached.back() >= t.positions.back()))) {
+  const Position end = t.positions.empty() ? 0 : t.positions.back();
+  if (twice || (!cached.empty() && (cached.front() < 0 || cached.back() >= end))) {
     corrupt("steering states at positions of tokens, or outside of the transcript");
   }
   if (cache.held_from() > 0 &&
@@ -50,6 +55,12 @@ void check_transcript(const Transcript& t, const Cache& cache, const Hparams& h)
       const std::vector<Position> held = cache.lane(layer, head).positions();
       if (!std::includes(cached.begin(), cached.end(), held.begin(), held.end())) {
         corrupt("lane ", layer, "/", head, " holds positions that the transcript does not have");
+      }
+      // Only eviction takes entries away, and a window what is behind it.
+      const bool freed = h.window > 0 && h.sliding[layer] && cache.held_from() > 0;
+      if (!evicted && !freed && held.size() != cached.size()) {
+        corrupt("lane ", layer, "/", head, " holds ", held.size(), " of ", cached.size(),
+                " entries, though nothing was evicted");
       }
     }
   }
@@ -146,7 +157,8 @@ Session Session::load(std::shared_ptr<Model> model, const std::string& path, con
     fail(ErrorCode::corrupt, "snapshot", "budget kind ", int{kind});
   content.budget.kind = static_cast<Budget::Kind>(kind);
   content.budget.amount = rest.get<double>();
-  check_transcript(content.transcript, content.cache, h);
+  if (content.evicted) content.transcript.exact = 0;  // 0.1 wrote how long it had been before
+  check_transcript(content.transcript, content.evicted, content.cache, h);
   state.check_limit(content);
   state.content = std::move(content);
   state.free_windows();

@@ -53,9 +53,9 @@ void Session::State::require_windows(const Content& edited, std::string_view whe
                  edited.transcript.positions.back() - kWindowReserve, where, "what comes after this edit");
 }
 
-void Session::State::check_context(size_t n) const {
+void Session::State::check_context(const Content& c, size_t n) const {
   const auto limit = static_cast<size_t>(model->network().hparams().context_length);
-  const auto used = static_cast<size_t>(content.next_position());
+  const auto used = static_cast<size_t>(c.next_position());
   if (used + n > limit) {
     fail(ErrorCode::context_full, "session", n, " tokens after position ", used,
          " pass the model's context, ", limit);
@@ -69,32 +69,43 @@ void Session::State::settle() {
 }
 
 void Session::State::append(std::span<const Token> tokens, const Progress& progress) {
-  if (cap.policy.empty()) return append_block(tokens, progress);
-  check_context(tokens.size());
+  try {
+    append(content, tokens, progress);
+  } catch (...) {
+    publish();  // under a cap some blocks may have been read
+    throw;
+  }
+  publish();
+}
+
+void Session::State::append(Content& c, std::span<const Token> tokens, const Progress& progress) {
+  if (tokens.empty()) return;
+  if (cap.policy.empty()) return append_block(c, tokens, progress);
+  check_context(c, tokens.size());
   const size_t block = model->options().block_tokens;
   for (size_t done = 0; done < tokens.size(); done += block) {
     const auto shifted = [&](size_t n, size_t) { return !progress || progress(done + n, tokens.size()); };
-    append_block(tokens.subspan(done, std::min(block, tokens.size() - done)), shifted);
-    hold_cap(0);
+    append_block(c, tokens.subspan(done, std::min(block, tokens.size() - done)), shifted);
+    hold_cap(c, 0);
   }
 }
 
 // Forwards the pending token, if it is not in the cache yet, and all new ones but the last, which is
 // pending then.
-void Session::State::append_block(std::span<const Token> tokens, const Progress& progress) {
-  Transcript& t = content.transcript;
+void Session::State::append_block(Content& c, std::span<const Token> tokens, const Progress& progress) {
+  Transcript& t = c.transcript;
   const int vocabulary = model->network().hparams().vocabulary;
   for (const Token token : tokens) {
     if (token < 0 || token >= vocabulary) {
       fail(ErrorCode::out_of_range, "session", "token ", token, " is outside the vocabulary of ", vocabulary);
     }
   }
-  check_context(tokens.size());
+  check_context(c, tokens.size());
   const int before = t.size();
   const int pending = before > 0 && ahead.empty() ? before - 1 : before;
   std::vector<Position> positions;
   for (size_t i = 0; i < tokens.size(); i++)
-    positions.push_back(content.next_position() + static_cast<Position>(i));
+    positions.push_back(c.next_position() + static_cast<Position>(i));
   t.tokens.reserve(t.tokens.size() + tokens.size());
   t.positions.reserve(t.tokens.size() + tokens.size());
   t.tokens.insert(t.tokens.end(), tokens.begin(), tokens.end());
@@ -103,35 +114,34 @@ void Session::State::append_block(std::span<const Token> tokens, const Progress&
   const auto where = std::span<const Position>(t.positions).subspan(forwarded.begin, forwarded.size());
   const bool freeing = frees_windows();
   const bool several = freeing && forwarded.size() > model->options().block_tokens;
-  const Position held = content.cache.held_from();
+  const Position held = c.cache.held_from();
   std::optional<Cache> untouched;  // windows are freed between blocks
-  if (several) untouched = content.cache.fork();
+  if (several) untouched = c.cache.fork();
   try {
     if (forwarded.size() > 0) {
       Run run;
-      run.cache = &content.cache;
+      run.cache = &c.cache;
       run.tokens = std::span<const Token>(t.tokens).subspan(forwarded.begin, forwarded.size());
       run.positions = where;
       const ModelImpl::Lease engine(*model);
       read_tokens(*engine, run,
-                  {.free_windows = freeing, .progress = progress, .placed = [&] { check_limit(content); }});
+                  {.free_windows = freeing, .progress = progress, .placed = [&] { check_limit(c); }});
     }
   } catch (...) {
     if (untouched) {
-      content.cache = std::move(*untouched);
+      c.cache = std::move(*untouched);
     } else {
-      content.cache.rollback(where);
+      c.cache.rollback(where);
     }
     t.tokens.resize(before);
     t.positions.resize(before);
     throw;
   }
   ahead.clear();
-  if (t.exact == before && !content.evicted) t.exact = t.size();
+  if (t.exact == before && !c.evicted) t.exact = t.size();
   untouched.reset();
   // What a few tokens free, the next few take.
-  if (forwarded.size() >= kPageEntries && content.cache.held_from() > held) model->page_pool()->trim();
-  publish();
+  if (forwarded.size() >= kPageEntries && c.cache.held_from() > held) model->page_pool()->trim();
 }
 
 AppendReport Session::append_tokens(std::span<const Token> tokens, const Progress& progress) {

@@ -22,9 +22,10 @@ struct Content {
   bool evicted = false;
   std::string policy;                           // last applied
   Budget budget;                                // with which
+  uint64_t seed = 0;                            // and this
   std::vector<std::vector<Token>> erased = {};  // texts whose traces may still be in the cache
 
-  Content fork() const { return {cache.fork(), transcript, evicted, policy, budget, erased}; }
+  Content fork() const { return {cache.fork(), transcript, evicted, policy, budget, seed, erased}; }
   Position next_position() const { return transcript.size() > 0 ? transcript.positions.back() + 1 : 0; }
 };
 
@@ -44,7 +45,7 @@ struct Session::State {
       : model(parent.model),
         options(parent.options),
         content(std::move(c)),
-        cap{parent.cap.policy, parent.cap.budget, parent.cap.options} {}
+        cap{parent.cap.policy, parent.cap.budget, {.seed = parent.cap.options.seed}} {}
 
   struct Step {
     std::string what;
@@ -85,12 +86,17 @@ struct Session::State {
   /// Throws Error(unsupported) where later queries would read what was freed.
   void require_windows(const Content& edited, std::string_view where) const;
   /// Room for n more tokens in the model's context.
-  void check_context(size_t n) const;
+  void check_context(const Content& c, size_t n) const;
   void append(std::span<const Token> tokens, const Progress& progress);
+  /// The same to a content that is not the session's yet; under a cap in blocks, each evicted behind.
+  void append(Content& c, std::span<const Token> tokens, const Progress& progress);
   /// One block of it, which happens wholly or not at all.
-  void append_block(std::span<const Token> tokens, const Progress& progress);
+  void append_block(Content& c, std::span<const Token> tokens, const Progress& progress);
   /// Evicts what passes the cap; `slack`: the share of the cap to go below it.
-  void hold_cap(double slack);
+  void hold_cap(Content& c, double slack);
+  /// Makes the transcript `tokens`, of which the first `kept` stay as they are; under a cap in blocks, each
+  /// evicted behind.
+  void replace_tail(Content& c, int kept, std::span<const Token> tokens, const Progress& progress);
   /// The transcript has changed: a running upgrade follows.
   void publish();
   /// Swaps the exact cache in, if there is one ready; a failure is kept in last_upgrade.
@@ -104,7 +110,7 @@ struct Session::State {
                     const EvictOptions& options);
   /// Applies its last policy again to a cache that was rebuilt; what is left may be too short for that.
   /// Returns what to tell about it.
-  std::string evict_again(Content& rebuilt);
+  std::string evict_again(Content& rebuilt, const Progress& progress = {});
 };
 
 /// Logits after each of `tokens`, the first of which is the pending one, on a fork: [tokens][vocabulary].

@@ -1,6 +1,7 @@
 // Sync: the transcript becomes the conversation that a client holds now. Its tokens are compared with the
 // cached ones; what differs is edited, what is new is read.
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "session/conversation.h"
@@ -51,19 +52,26 @@ void check_context(Position last, const Hparams& h) {
   }
 }
 
-// Everything from the first difference on is read again.
-void sync_exactly(EraseWork& work, const Wanted& want, SyncReport& report, const Hparams& h) {
-  Transcript& t = work.transcript;
+// Tokens whose entries an exact sync keeps: everything from the first difference on is read again.
+int kept_exactly(const Transcript& t, bool evicted, const Wanted& want, SyncReport& report,
+                 const Hparams& h) {
   const size_t least = std::min(t.tokens.size(), want.tokens.size());
   const auto common =
       static_cast<int>(std::mismatch(t.tokens.begin(), t.tokens.begin() + least, want.tokens.begin()).first -
                        t.tokens.begin());
   report.edits = common < t.size() || common < static_cast<int>(want.tokens.size());
   report.erased = t.size() - common;
-  const bool appends = common == t.size();
   int kept = std::min(common, std::max(0, t.size() - 1));
-  if (work.evicted ? !appends : t.exact < kept) kept = work.evicted ? 0 : t.exact;
+  // What is only added to an evicted cache is read behind what it holds, as append() does.
+  const bool adds = evicted && common == t.size();
+  if (!adds) kept = std::min(kept, t.exact);
   check_context(static_cast<Position>(want.tokens.size()) - 1, h);
+  return kept;
+}
+
+void sync_exactly(EraseWork& work, const Wanted& want, SyncReport& report, const Hparams& h) {
+  Transcript& t = work.transcript;
+  const int kept = kept_exactly(t, work.evicted, want, report, h);
   t.tokens = want.tokens;
   t.positions.resize(t.tokens.size());
   rebuild(work, kept);
@@ -120,7 +128,8 @@ void insert_new(EraseWork& work, std::span<const Insertion> all, std::span<const
     t.positions.insert(t.positions.begin() + at, count, 0);
     for (int k = 0; k < count; k++) t.positions[at + k] = from + k;
     positions.insert(positions.begin(), t.positions.begin() + at, t.positions.begin() + at + count);
-    if (t.exact >= at) t.exact = at + count;
+    // An exact prefix has positions 0..n-1: neither a gap nor steering states stand in front.
+    if (t.exact >= at && from == at && !work.evicted) t.exact = at + count;
     read.insert(read.begin(), all[i].after);
   }
   positions.pop_back();  // the last token is pending
@@ -153,7 +162,31 @@ void sync_in_place(EraseWork& work, const EraseMethod& method, const Wanted& wan
   insert_new(work, insertions(hunks, t.size(), static_cast<int>(want.tokens.size())), want.tokens, h);
 }
 
+// Where the conversation only goes on behind what is cached, or behind what of it is kept: this many of its
+// tokens come before that.
+size_t tokens_before_tail(std::span<const Hunk> hunks, int cached, size_t wanted) {
+  if (hunks.empty() || hunks.back().before.end < cached || hunks.back().after.end < static_cast<int>(wanted))
+    return wanted;
+  return hunks.back().after.begin;
+}
+
 }  // namespace
+
+void Session::State::replace_tail(Content& c, int kept, std::span<const Token> tokens,
+                                  const Progress& progress) {
+  Transcript& t = c.transcript;
+  if (kept == 0) {
+    c.cache = model->new_cache();
+    t = {};
+    c.evicted = false;
+  } else {
+    t.cut({kept, t.size()});
+    const Span behind{t.positions.back(), std::numeric_limits<Position>::max()};  // the last one is pending
+    c.cache.remove(behind);
+    t.forget_steered(behind);
+  }
+  append(c, tokens.subspan(kept), progress);
+}
 
 SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& options) {
   const Settled use(*state_);
@@ -173,33 +206,53 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
   const Content& content = state_->content;
   const Hparams& h = state_->model->network().hparams();
   const Wanted want = wanted(state_->model->tokenizer(), content.transcript, messages, options.reply);
+  if (want.tokens.empty()) {
+    fail(ErrorCode::invalid_argument, "sync", "the chat template makes no tokens of the ", messages.size(),
+         " messages");
+  }
   SyncReport report;
   report.policy = options.policy;
   report.tokens = static_cast<int>(want.tokens.size());
   Content edited = content.fork();
   bool rebuilt = false;
-  {
+  const bool capped = !state_->cap.policy.empty();
+  const int evictions = state_->cap.evictions;
+  Wanted head{want.tokens, {}};  // without what is only added, which is read in blocks under a cap
+  if (capped && content.transcript.size() > 0) {
+    const auto hunks = diff(content.transcript.tokens, want.tokens);
+    head.tokens.resize(tokens_before_tail(hunks, content.transcript.size(), want.tokens.size()));
+  }
+  if (capped && (exactly || content.transcript.size() == 0 || head.tokens.empty())) {
+    const int kept = kept_exactly(content.transcript, content.evicted, want, report, h);
+    state_->replace_tail(edited, kept, want.tokens, options.progress);
+    report.read = report.tokens - std::max(kept, 1);
+  } else {
     const ModelImpl::Lease engine(*state_->model);
     const EraseOptions erase_options{.progress = options.progress};
     EraseWork work{edited.cache, edited.transcript, {}, erase_options, adapter, *engine, content.evicted};
     work.free_windows = state_->frees_windows(content);
     if (exactly || content.transcript.size() == 0) {
-      const int before = content.transcript.size();
       sync_exactly(work, want, report, h);
-      rebuilt = content.evicted && report.erased > 0 && before > 0;
     } else {
-      sync_in_place(work, find_erase_method(options.policy), want, report, h);
+      sync_in_place(work, find_erase_method(options.policy), head, report, h);
     }
     report.read = work.tokens_recomputed - report.steered;
     report.note = work.note;
+    rebuilt = content.evicted && !work.evicted;
+  }
+  if (edited.transcript.size() < report.tokens) {
+    const auto tail = std::span<const Token>(want.tokens).subspan(edited.transcript.size());
+    state_->append(edited, tail, options.progress);
+    report.read += static_cast<int>(tail.size());
   }
   edited.transcript.messages = want.messages;
-  if (rebuilt) add_note(report.note, state_->evict_again(edited));
+  if (rebuilt) add_note(report.note, state_->evict_again(edited, options.progress));
+  state_->hold_cap(edited, 0);
   state_->require_windows(edited, "sync");
   state_->check_limit(edited);
   report.reused = std::max(0, report.tokens - 1 - report.read);
   const bool all_exact = edited.transcript.exact == edited.transcript.size();
-  report.exactness = exactly || all_exact        ? Exactness::exact
+  report.exactness = all_exact || rebuilt        ? Exactness::exact
                      : options.policy == "steer" ? Exactness::learned
                                                  : Exactness::approximate;
   for (const Hunk& hunk : diff(content.transcript.tokens, want.tokens)) {
@@ -207,7 +260,12 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
     if (!all_exact && hunk.before.size() > 0) edited.erased.emplace_back(first, first + hunk.before.size());
   }
   if (all_exact) edited.erased.clear();
-  state_->commit(std::move(edited), "sync (" + options.policy + ")");
+  if (state_->cap.evictions > evictions) {  // undo would pin what the cap freed
+    state_->history.clear();
+    state_->replace(std::move(edited));
+  } else {
+    state_->commit(std::move(edited), "sync (" + options.policy + ")");
+  }
   report.ms = watch.ms();
   return report;
 }

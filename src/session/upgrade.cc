@@ -45,6 +45,7 @@ void Session::State::finish_upgrade() {
         exact.tokens.begin());
     std::iota(t.positions.begin(), t.positions.end(), 0);
     t.steered.clear();
+    t.exact = common;
     {
       const ModelImpl::Lease engine(*model);
       EraseWork work{edited.cache, t, {}, {}, nullptr, *engine};
@@ -53,6 +54,7 @@ void Session::State::finish_upgrade() {
       status.tokens_caught_up = work.tokens_recomputed;
     }
     if (content.evicted) evict_again(edited);
+    hold_cap(edited, 0);
     check_limit(edited);
     content = std::move(edited);
     free_windows();
@@ -79,8 +81,7 @@ void Session::upgrade(const UpgradeOptions& options) {
   const Content& content = state_->content;
   const Transcript& t = content.transcript;
   if (t.size() == 0) fail(ErrorCode::invalid_argument, "upgrade", "the session is empty");
-  // The entries of an evicted cache's exact prefix may be gone.
-  int exact = content.evicted ? 0 : std::min(t.exact, t.size() - 1);
+  int exact = std::min(t.exact, t.size() - 1);
   const Hparams& h = state_->model->network().hparams();
   if (exact > 0 && !window_held(content.cache, h, t.positions[exact - 1] + 1 - kWindowReserve)) exact = 0;
   Cache cache = exact > 0 ? content.cache.fork() : state_->model->new_cache();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "session/state.h"
 
@@ -26,45 +27,84 @@ std::vector<double> log_softmax(std::span<const float> logits) {
   return logs;
 }
 
+// The most memory that logits take at a time, for each of the two caches.
+constexpr size_t kLogitBytes = 16 << 20;
+constexpr size_t kMostRows = 64;
+
+// A fork of one cache that goes on with a text, block by block.
+class Continuing {
+ public:
+  Continuing(const Content& content, Engine& engine)
+      : cache_(content.cache.fork()), next_(content.transcript.positions.back()), engine_(engine) {}
+
+  /// Next-token distributions after each token of the block, [tokens][vocabulary].
+  std::vector<float> read(std::span<const Token> block, const Progress& progress) {
+    std::vector<Position> positions(block.size());
+    std::iota(positions.begin(), positions.end(), next_);
+    next_ += static_cast<Position>(block.size());
+    cache_.append(positions);
+    const Run run{&cache_, block, positions, Logits::all};
+    return std::move(engine_.forward({&run, 1}, {.progress = progress})[0]);
+  }
+
+ private:
+  Cache cache_;
+  Position next_;
+  Engine& engine_;
+};
+
 // Two caches over one transcript, asked the same.
 class Comparison {
  public:
-  Comparison(const ModelImpl& model, Engine& engine, const Content& now, const Content& exact)
+  Comparison(const ModelImpl& model, Engine& engine, const Content& now, const Content& exact,
+             const Progress& progress)
       : vocabulary_(model.network().hparams().vocabulary),
         limit_(model.network().hparams().context_length),
         engine_(engine),
         now_(now),
-        exact_(exact) {}
+        exact_(exact),
+        progress_(progress) {}
 
-  /// Continues with `text`; returns its log-likelihood now minus exact.
-  double ask(std::span<const Token> text, VerifyReport& report) {
+  struct Answer {
+    double difference = 0;  // of the text's log-likelihood, now minus exact
+    int tokens = 0;         // of it that the context has room for
+  };
+
+  /// Continues with `text`.
+  Answer ask(std::span<const Token> text, VerifyReport& report) {
     // The pending token first; the last one's own distribution counts too.
     std::vector<Token> tokens = {now_.transcript.tokens.back()};
     tokens.insert(tokens.end(), text.begin(), text.end());
     const Position room =
         limit_ - std::max(now_.transcript.positions.back(), exact_.transcript.positions.back());
     tokens.resize(std::min(tokens.size(), static_cast<size_t>(room)));
-    const std::vector<float> p = look_ahead(exact_, engine_, tokens);
-    const std::vector<float> q = look_ahead(now_, engine_, tokens);
-    double difference = 0;
-    for (size_t i = 0; i < tokens.size(); i++) {
-      if (i == 0 && report.distributions > 0) {  // after the transcript: the same for every probe
-        if (tokens.size() > 1) difference += row(q, i)[tokens[1]] - row(p, i)[tokens[1]];
-        continue;
+    Answer answer;
+    answer.tokens = static_cast<int>(tokens.size()) - 1;
+    Continuing exact(exact_, engine_), now(now_, engine_);
+    const size_t block = std::clamp<size_t>(kLogitBytes / (vocabulary_ * sizeof(float)), 1, kMostRows);
+    for (size_t first = 0; first < tokens.size(); first += block) {
+      const auto part = std::span<const Token>(tokens).subspan(first, std::min(block, tokens.size() - first));
+      const std::vector<float> p = exact.read(part, progress_), q = now.read(part, progress_);
+      for (size_t i = 0; i < part.size(); i++) {
+        const size_t at = first + i;
+        const std::vector<double> then = row(p, i), today = row(q, i);
+        if (at + 1 < tokens.size()) answer.difference += today[tokens[at + 1]] - then[tokens[at + 1]];
+        // After the transcript: the same for every text.
+        if (at > 0 || report.distributions == 0) count(then, today, report);
       }
-      const std::vector<double> exact = row(p, i), now = row(q, i);
-      double kl = 0;
-      for (int v = 0; v < vocabulary_; v++) kl += std::exp(exact[v]) * (exact[v] - now[v]);
-      report.mean_kl += kl;  // the sum, until the end
-      report.max_kl = std::max(report.max_kl, kl);
-      report.same_top += top(exact) == top(now);
-      report.distributions++;
-      if (i + 1 < tokens.size()) difference += now[tokens[i + 1]] - exact[tokens[i + 1]];
     }
-    return difference;
+    return answer;
   }
 
  private:
+  void count(const std::vector<double>& exact, const std::vector<double>& now, VerifyReport& report) const {
+    double kl = 0;
+    for (int v = 0; v < vocabulary_; v++) kl += std::exp(exact[v]) * (exact[v] - now[v]);
+    report.mean_kl += kl;  // the sum, until the end
+    report.max_kl = std::max(report.max_kl, kl);
+    report.same_top += top(exact) == top(now);
+    report.distributions++;
+  }
   std::vector<double> row(const std::vector<float>& all, size_t i) const {
     return log_softmax(std::span(all).subspan(i * vocabulary_, vocabulary_));
   }
@@ -77,6 +117,7 @@ class Comparison {
   Engine& engine_;
   const Content& now_;
   const Content& exact_;
+  const Progress& progress_;
 };
 
 }  // namespace
@@ -101,18 +142,29 @@ VerifyReport Session::State::verify(const Content& now, const VerifyOptions& ver
     const EraseOptions erase_options{.progress = verify_options.progress};
     EraseWork work{exact.cache, exact.transcript, {}, erase_options, nullptr, *engine};
     work.free_windows = frees_windows(now);
-    rebuild(work, now.evicted ? 0 : now.transcript.exact);
+    rebuild(work, now.transcript.exact);
     report.tokens_recomputed = work.tokens_recomputed;
     report.note = work.note;
   }
-  if (now.evicted) add_note(report.note, "for comparison, " + evict_again(exact));
+  if (now.evicted) add_note(report.note, "for comparison, " + evict_again(exact, verify_options.progress));
   const ModelImpl::Lease engine(*model);
-  Comparison comparison(*model, *engine, now, exact);
+  Comparison comparison(*model, *engine, now, exact, verify_options.progress);
   report.probes = static_cast<int>(probes.size());
-  for (const auto& probe : probes) comparison.ask(probe, report);
+  size_t asked = 0, measured = 0;
+  for (const auto& probe : probes) {
+    asked += probe.size();
+    measured += comparison.ask(probe, report).tokens;
+  }
   for (const auto& text : erased) {
-    report.residual_preference += comparison.ask(text, report);
-    report.erased_tokens += static_cast<int>(text.size());
+    const Comparison::Answer answer = comparison.ask(text, report);
+    report.residual_preference += answer.difference;
+    report.erased_tokens += answer.tokens;
+    asked += text.size();
+    measured += answer.tokens;
+  }
+  if (measured < asked) {
+    add_note(report.note, cat("the context has room for ", measured, " of the ", asked,
+                              " tokens to ask for; upgrade frees positions that edits left unused"));
   }
   if (report.erased_tokens > 0) report.residual_preference /= report.erased_tokens;
   report.mean_kl /= report.distributions;
