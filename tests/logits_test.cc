@@ -68,8 +68,14 @@ std::vector<TinySpec> tiny_specs() {
   TinySpec gemma3{
       .architecture = "gemma3", .layers = 4, .heads = 4, .kv_heads = 1, .key_dim = 32, .window = 16};
   TinySpec gemma3_full{.architecture = "gemma3", .window = 0};
-  return {llama, llama_gqa,  llama_factors, untied, linear,     yarn,
-          qwen2, qwen2_yarn, qwen3,         gemma3, gemma3_full};
+  TinySpec gemma3_capped{.architecture = "gemma3", .logit_softcap = 4};  // some logits are beyond it
+  // No multiples of a vector: OpenLLaMA-3B has heads of 100, h2o-danube3 of 120, stories260K of 8.
+  TinySpec head_100{.heads = 4, .kv_heads = 2, .key_dim = 100};
+  TinySpec head_120{.heads = 4, .kv_heads = 4, .key_dim = 120};
+  TinySpec head_8{.heads = 8, .kv_heads = 4, .key_dim = 8};
+  TinySpec head_20{.architecture = "qwen3", .heads = 4, .kv_heads = 1, .key_dim = 20};
+  return {llama, llama_gqa, llama_factors, untied,        linear,   yarn,     qwen2,  qwen2_yarn,
+          qwen3, gemma3,    gemma3_full,   gemma3_capped, head_100, head_120, head_8, head_20};
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, TinyLogitsTest, testing::ValuesIn(tiny_specs()),

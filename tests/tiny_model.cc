@@ -115,6 +115,7 @@ void write_hparams(const TinySpec& spec, gguf_context* file) {
     integer("attention.sliding_window", spec.window);
     if (spec.window_pattern >= 0) integer("attention.sliding_window_pattern", spec.window_pattern);
   }
+  if (spec.logit_softcap > 0) number("final_logit_softcapping", spec.logit_softcap);
 }
 
 /// Tensors with random numbers, kept alive until the file is written.
@@ -214,6 +215,8 @@ std::string write_tiny_model(const TinySpec& spec, const std::string& path) {
   if (!gguf_write_to_file(file.get(), path.c_str(), false)) throw std::runtime_error("cannot write " + path);
   return path;
 }
+
+void begin_every_text(gguf_context* file) { gguf_set_val_bool(file, "tokenizer.ggml.add_bos_token", true); }
 
 std::string dequantize_model(const std::string& in, const std::string& out) {
   ggml_context* tensors = nullptr;

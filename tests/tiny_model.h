@@ -33,6 +33,7 @@ struct TinySpec {
   double rope_factor = 1;
   int rope_original_context = 0;
   double rope_attention_factor = 1;
+  double logit_softcap = 0;   // gemma3 only; 0: none
   bool rope_factors = false;  // the tensor rope_freqs.weight, llama only
 
   // Faults, for tests of errors.
@@ -47,6 +48,9 @@ struct TinySpec {
 /// Writes the file and returns `path`. Throws std::runtime_error where it cannot.
 /// Tokens: 0 <|endoftext|> (begin and end), 1 <|im_start|>, 2 <|im_end|>, 3..258 the bytes 0..255.
 std::string write_tiny_model(const TinySpec& spec, const std::string& path);
+
+/// For TinySpec::edit: token 0 begins every text, as in files of Llama and Gemma.
+void begin_every_text(gguf_context* file);
 
 /// Rewrites any GGUF with every tensor as F32, the same numbers. Returns `out`. For comparing with
 /// libllama without the noise of quantised kernels.

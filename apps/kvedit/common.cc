@@ -19,6 +19,8 @@
 namespace kvedit::cli {
 namespace {
 
+constexpr int kMaxJsonDepth = 16;
+
 const std::map<std::string, LinearKernel> linear_kernels = {
     {"auto", LinearKernel::automatic}, {"ggml", LinearKernel::ggml},
     {"f32", LinearKernel::f32},        {"f32-dense", LinearKernel::f32_dense},
@@ -73,7 +75,7 @@ void add_common(CLI::App& command, CommonOptions& options) {
                   "GGUF file (default: $KVEDIT_MODEL, else SmolLM2-135M-Instruct)")
       ->type_name("FILE");
   command.add_option("-t,--threads", options.load.threads, "Threads (default: one a core)")
-      ->check(CLI::Range(1, 1024))
+      ->check(CLI::Range(1, 512))
       ->type_name("N");
   add_choice(command, "--linear", options.load.linear, linear_kernels,
              "Kernel of the projections; f32: slow and exact (default: auto)");
@@ -167,7 +169,13 @@ std::vector<Message> read_messages(const std::string& path) {
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorCode::invalid_argument, "cli", path + ": " + why);
   };
-  Json json = Json::parse(read_file(path), nullptr, false);
+  bool deep = false;
+  const auto shallow = [&](int depth, Json::parse_event_t, Json&) {
+    deep |= depth > kMaxJsonDepth;
+    return !deep;  // what is deeper is not kept
+  };
+  Json json = Json::parse(read_file(path), shallow, false);
+  if (deep) refuse("this is nested more than " + std::to_string(kMaxJsonDepth) + " deep");
   if (json.is_discarded()) refuse("this is not JSON");
   if (json.is_object() && json.contains("messages")) json = Json(json["messages"]);
   if (!json.is_array() || json.empty()) refuse("there is no array of messages");

@@ -28,7 +28,7 @@ struct EraseCommand {
   std::vector<std::string> messages;
   std::vector<std::string> methods = {"recompute"};
   std::string adapter;
-  int repair_window = EraseOptions().repair_window;
+  std::optional<int> repair_window;
   bool evict_first = false;
   bool forget = false;
   bool verify = false;
@@ -251,9 +251,8 @@ void add_erase(CLI::App& app) {
   sub->add_flag("--upgrade", command->upgrade, "Afterwards make the cache exact, and ask then");
   sub->add_flag("--forget", command->forget, "Keep the erased text nowhere, saved sessions included");
   sub->add_option("--repair-window", command->repair_window,
-                  "Tokens after a span that repair and mend forward again")
+                  "Tokens after a span that repair (64) and mend (128) forward again")
       ->check(CLI::Range(1, 1 << 30))
-      ->capture_default_str()
       ->type_name("N");
   sub->add_flag("--evict-first", command->evict_first, "Apply --policy before erasing, not after");
   add_edit_options(*sub, command->edit);

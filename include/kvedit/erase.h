@@ -50,9 +50,11 @@ struct VerifyReport {
 
 struct EraseOptions {
   std::string method = "recompute";  // or with the numbers below behind it: "repair:window=32,tail=64"
-  int repair_window = 64;            // repair, mend: tokens after each span that are forwarded again
+  /// repair, mend: tokens after each span that are forwarded again. If none is given: 64 for repair, 128 for
+  /// mend.
+  std::optional<int> repair_window;
   /// The same for the text's last tokens, where what was asked before the erase stands. If none is given:
-  /// none for repair, repair_window for mend.
+  /// none for repair, repair_window (or 64) for mend.
   std::optional<int> repair_tail;
   std::shared_ptr<const Adapter> adapter;  // steer: the eraser
   /// The erased tokens are nowhere afterwards: undo history goes, and nothing saved later has them.

@@ -1,6 +1,7 @@
 // Formatting of error messages in one expression.
 #pragma once
 
+#include <locale>
 #include <sstream>
 #include <string>
 
@@ -8,10 +9,11 @@
 
 namespace kvedit {
 
-/// Concatenates its arguments as an ostream would print them.
+/// Concatenates its arguments as an ostream of the C locale prints them.
 template <typename... Parts>
 std::string cat(const Parts&... parts) {
   std::ostringstream out;
+  out.imbue(std::locale::classic());  // whatever the host's
   (out << ... << parts);
   return out.str();
 }

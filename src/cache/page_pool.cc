@@ -94,7 +94,8 @@ struct PagePool::Storage {
 void PagePool::Storage::add_slab(PagePool& pool, const PageShape& shape, size_t stride) {
   auto slab = std::make_unique<Slab>();
   slab->count = static_cast<int>(std::max<size_t>(1, kSlabBytes / stride));
-  const size_t bytes = slab->count * stride + kPayloadAlignment;
+  // Kernels may read a vector past the last page.
+  const size_t bytes = slab->count * stride + kPayloadAlignment + kCacheLine;
   slab->pages = std::make_unique<Page[]>(slab->count);
   slab->buffer.reset(ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), bytes));
   if (!slab->buffer) fail(ErrorCode::no_memory, "cache", "the system refused ", bytes, " bytes for pages");

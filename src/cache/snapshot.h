@@ -17,7 +17,7 @@
 
 namespace kvedit {
 
-inline constexpr uint32_t kSnapshotVersion = 2;
+inline constexpr uint32_t kSnapshotVersion = 3;
 
 class SnapshotWriter {
  public:

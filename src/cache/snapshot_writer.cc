@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -10,6 +11,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/log.h"
 #include "cache/snapshot.h"
 #include "cache/snapshot_format.h"
 
@@ -18,6 +20,7 @@ namespace {
 
 using snapshot::Header;
 using snapshot::TableEntry;
+namespace fs = std::filesystem;
 
 struct HashDeleter {
   void operator()(XXH64_state_t* state) const { XXH64_freeState(state); }
@@ -43,10 +46,28 @@ void sync_folder(const std::string& folder) {
   if (result != 0 && error != EINVAL) fail_io("sync", folder);
 }
 
+constexpr std::string_view kPartial = ".partial-XXXXXX";
+
+// What writers of `path` that were killed have left beside it. One that is alive holds a lock on its file.
+void remove_abandoned(const std::string& path) {
+  const std::string name =
+      fs::path(path).filename().string() + std::string(kPartial.substr(0, kPartial.find('X')));
+  std::error_code none;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_of(path), none)) {
+    const std::string other = entry.path().filename().string();
+    if (!other.starts_with(name) || other.size() != name.size() + 6 || !entry.is_regular_file(none)) continue;
+    const int fd = open(entry.path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) continue;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) unlink(entry.path().c_str());
+    close(fd);
+  }
+}
+
 }  // namespace
 
 struct SnapshotWriter::State {
   std::string path;
+  mode_t mode = 0600;     // of the file that is replaced, if there is one
   std::string temporary;  // empty: no file to remove
   int fd = -1;
   uint64_t at = sizeof(Header);  // where the next byte goes
@@ -73,11 +94,18 @@ struct SnapshotWriter::State {
 };
 
 SnapshotWriter::SnapshotWriter(std::string path) : state_(std::make_unique<State>()) {
-  state_->path = std::move(path);
-  std::string temporary = state_->path + ".XXXXXX";
+  // A link stays one; what it names is replaced.
+  std::error_code none;
+  state_->path = fs::is_symlink(path, none) ? fs::weakly_canonical(path, none).string() : std::move(path);
+  struct stat there {};
+  if (stat(state_->path.c_str(), &there) == 0) state_->mode = there.st_mode & 07777;
+  remove_abandoned(state_->path);
+  std::string temporary = state_->path + std::string(kPartial);
   state_->fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (state_->fd < 0) fail_io("create a file beside", state_->path);
   state_->temporary = std::move(temporary);
+  flock(state_->fd, LOCK_EX | LOCK_NB);  // held while this process lives: others leave the file alone
+  if (fchmod(state_->fd, state_->mode) != 0) fail_io("set the mode of", state_->temporary);
 }
 
 SnapshotWriter::~SnapshotWriter() = default;
@@ -129,6 +157,10 @@ void SnapshotWriter::commit() {
   if (state.in_section) fail(ErrorCode::invalid_argument, "snapshot", "commit inside a section");
   if (state.temporary.empty())
     fail(ErrorCode::invalid_argument, "snapshot", state.path, " is committed already");
+  struct stat there {};
+  if (stat(state.path.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {
+    fail(ErrorCode::io, "snapshot", state.path, " is not a regular file; it would be replaced by one");
+  }
   const size_t table_bytes = state.table.size() * sizeof(TableEntry);
   Header header{};
   header.magic = snapshot::kMagic;
@@ -144,7 +176,12 @@ void SnapshotWriter::commit() {
   if (close(std::exchange(state.fd, -1)) != 0) fail_io("close", state.temporary);
   if (rename(state.temporary.c_str(), state.path.c_str()) != 0) fail_io("rename a file to", state.path);
   state.temporary.clear();
-  sync_folder(folder_of(state.path));
+  // The file is there, whole; a folder that cannot be synced only may lose its name in a crash.
+  try {
+    sync_folder(folder_of(state.path));
+  } catch (const Error& error) {
+    log(kLogWarning, error.what());
+  }
 }
 
 }  // namespace kvedit

@@ -78,7 +78,8 @@ HWY_INLINE void tile(const float* const* a, int begin, int end, const T* b, size
   }
 }
 
-// c[R][columns] = factor * c + a[R][begin..end) . b[begin..end)[columns]; columns: a multiple of 16.
+// c[R][columns] = factor * c + a[R][begin..end) . b[begin..end)[columns]. Where columns are no multiple of a
+// vector, the last one reads and writes past them: c has room for that, and b's memory does not end there.
 template <int R, class T>
 HWY_INLINE void multiply(const float* const* a, int begin, int end, const T* b, int columns,
                          const float* factor, float* const* c, const T* ahead) {
@@ -242,9 +243,12 @@ HWY_INLINE const float* query_of(const AttentionTask& task, int row) {
   return task.queries + row / task.group * task.query_stride +
          static_cast<size_t>(row % task.group) * task.key_dim;
 }
+HWY_INLINE int output_dim(const AttentionTask& task) {
+  return task.output_dim > 0 ? task.output_dim : task.value_dim;
+}
 HWY_INLINE float* output_of(const AttentionTask& task, int row) {
   return task.output + row / task.group * task.output_stride +
-         static_cast<size_t>(row % task.group) * task.value_dim;
+         static_cast<size_t>(row % task.group) * output_dim(task);
 }
 HWY_INLINE Columns columns_of(const AttentionTask& task, const Page& page, int row) {
   return visible(page, task.positions[row / task.group], task.window);
@@ -332,7 +336,7 @@ void for_pages(const AttentionTask& task, bool want_values, Use&& use) {
           reinterpret_cast<const hwy::float16_t*>(page->values), next);
     } else {
       const size_t value_elements = static_cast<size_t>(task.value_dim) * page->count;
-      wide.resize(key_elements + static_cast<size_t>(task.value_dim) * kPageEntries);
+      wide.resize(key_elements + static_cast<size_t>(task.value_dim) * kPageEntries + kVectorElements);
       widen(reinterpret_cast<const hwy::float16_t*>(page->keys), wide.data(), key_elements);
       if (want_values) {
         widen(reinterpret_cast<const hwy::float16_t*>(page->values), wide.data() + key_elements,
@@ -456,7 +460,7 @@ void attend_task(const AttentionTask& task) {
   float* sums = task.sums ? task.sums : state.data() + rows;
   std::fill_n(maxima, rows, kMinusInfinity);
   std::fill_n(sums, rows, 0.0F);
-  const size_t width = static_cast<size_t>(task.group) * task.value_dim;
+  const size_t width = static_cast<size_t>(task.group) * output_dim(task);
   for (size_t t = 0; t < task.positions.size(); t++)
     std::fill_n(task.output + t * task.output_stride, width, 0.0F);
   if (in_pairs(task, rows)) {
@@ -542,7 +546,25 @@ HWY_EXPORT(attend_task);
 HWY_EXPORT(weigh_task);
 HWY_EXPORT(target_name);
 
-void attend(const AttentionTask& task) { HWY_DYNAMIC_DISPATCH(attend_task)(task); }
+// Kernels write whole vectors. Heads of another size (100, 120) get rows with room for that, and are copied.
+void attend(const AttentionTask& task) {
+  if (task.value_dim % kVectorElements == 0) return HWY_DYNAMIC_DISPATCH(attend_task)(task);
+  AttentionTask padded = task;
+  padded.output_dim = (task.value_dim + kVectorElements - 1) / kVectorElements * kVectorElements;
+  padded.output_stride = static_cast<size_t>(task.group) * padded.output_dim;
+  thread_local std::vector<float> rows;
+  rows.resize(task.positions.size() * padded.output_stride);
+  padded.output = rows.data();
+  HWY_DYNAMIC_DISPATCH(attend_task)(padded);
+  for (size_t t = 0; t < task.positions.size(); t++) {
+    for (int g = 0; g < task.group; g++) {
+      const float* from =
+          padded.output + t * padded.output_stride + static_cast<size_t>(g) * padded.output_dim;
+      std::copy_n(from, task.value_dim,
+                  task.output + t * task.output_stride + static_cast<size_t>(g) * task.value_dim);
+    }
+  }
+}
 
 void attention_weights(const AttentionTask& task, const float* maxima, const float* sums, float* weights,
                        size_t stride) {

@@ -12,6 +12,8 @@
 
 namespace kvedit {
 
+inline constexpr int kVectorElements = 16;  // f32 numbers of the widest vector
+
 /// One KV head's share of a run: `tokens` queries of `group` heads each against pages of one lane.
 struct AttentionTask {
   const float* queries = nullptr;  // [tokens][query_stride]: the group's heads, [group][key_dim], pre-scaled
@@ -19,12 +21,13 @@ struct AttentionTask {
   std::span<const Position> positions;  // [tokens], ascending
   int group = 1;
   int key_dim = 0;
-  int value_dim = 0;  // a multiple of 16
+  int value_dim = 0;
   ElementType type = ElementType::f16;
   std::span<const PageRef> pages;  // of the lane, or a part of it
   int window = 0;                  // 0: none
   float* output = nullptr;         // [tokens][output_stride]: [group][value_dim]
   size_t output_stride = 0;
+  int output_dim = 0;       // from one head's output to the next; 0: value_dim
   float* maxima = nullptr;  // [tokens * group] largest logit of each row, or null
   float* sums = nullptr;    // [tokens * group] sum of exp(logit - maximum), or null
   bool normalise = true;    // divide by the sum; a part of a lane leaves that to merge_parts

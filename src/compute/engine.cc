@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <thread>
 
 #include "base/check.h"
+#include "base/cpus.h"
 #include "compute/graph.h"
 #include "ggml-cpu.h"
 
@@ -65,8 +65,7 @@ Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel
   ggml_cpu_init();
   state_->network = std::move(network);
   state_->pass.network = state_->network.get();
-  state_->threads =
-      threads > 0 ? threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  state_->threads = threads > 0 ? threads : usable_cpus();
   state_->linear = resolve(linear);
   state_->pass.integers = state_->linear != LinearKernel::f32;
   state_->block_tokens = std::max(1, block_tokens);

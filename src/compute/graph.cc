@@ -171,6 +171,10 @@ void Graph::build() {
   }
   if (fewer && !early_rows) x = ggml_get_rows(ctx, x, outputs);
   logits = linear_.project(ctx, norm(x, network_.output_norm()), network_.output());
+  // Gemma: logits = cap tanh(logits / cap).
+  if (const float cap = network_.hparams().logit_softcap; cap > 0) {
+    logits = ggml_scale(ctx, ggml_tanh(ctx, ggml_scale(ctx, logits, 1 / cap)), cap);
+  }
   ggml_set_output(logits);
   ggml_build_forward_expand(graph_, logits);
 }

@@ -11,6 +11,7 @@
 #include "cache/cache.h"
 #include "compute/engine.h"
 #include "kvedit/erase.h"
+#include "kvedit/model.h"
 
 namespace kvedit {
 
@@ -18,7 +19,7 @@ namespace kvedit {
 struct MessageMark {
   std::string role;
   int begin = 0;       // token
-  bool reply = false;  // only its opening was given: the model writes the rest
+  bool reply = false;  // only its opening was given, maybe of no tokens: the model writes the rest
 };
 
 /// Tokens and their positions, ascending. The last one is pending: not in the cache yet.
@@ -27,6 +28,7 @@ struct Transcript {
   std::vector<Position> positions;
   std::vector<Position> steered;      // of entries that stand for erased tokens, ascending
   std::vector<MessageMark> messages;  // ascending
+  std::vector<Message> waiting;       // which the chat template can only say together with the next
   /// Tokens of the beginning that have the entries which a fresh prefill would give them: positions
   /// 0..exact-1, nothing else in front, in every lane. 0 for an evicted cache.
   int exact = 0;
@@ -83,9 +85,9 @@ void close_gap(EraseWork& work, Span gap, int from);
 /// Removes the spans and moves what follows down, keys turned; returns where each span stood, in
 /// indices of the transcript that is left.
 std::vector<int> remove_and_shift(EraseWork& work);
-/// The options' windows: the first repair_window tokens after each seam and the last repair_tail (if it is
-/// not given, `tail`).
-std::vector<Span> repair_windows(const EraseWork& work, std::span<const int> seams, int tail);
+/// The first `window` tokens after each seam and the last of the options' repair_tail (if it is not given,
+/// `tail`).
+std::vector<Span> repair_windows(const EraseWork& work, std::span<const int> seams, int window, int tail);
 /// Forwards the tokens of spans again, all in one pass; they may overlap, and pass the end.
 void forward_windows(EraseWork& work, std::span<const Span> windows);
 /// Keeps the entries of the first `kept` tokens and forwards the rest again, at positions without gaps; all

@@ -5,6 +5,8 @@
 namespace kvedit {
 namespace {
 
+constexpr int kRepairWindow = 64;
+
 class Repair final : public EraseMethod {
  public:
   EraseMethodInfo info() const override {
@@ -15,7 +17,7 @@ class Repair final : public EraseMethod {
 
   void apply(EraseWork& work) const override {
     const std::vector<int> seams = remove_and_shift(work);
-    forward_windows(work, repair_windows(work, seams, 0));
+    forward_windows(work, repair_windows(work, seams, work.options.repair_window.value_or(kRepairWindow), 0));
   }
 };
 

@@ -16,8 +16,8 @@ Words run_at(std::span<const Token> text, int i) { return {text[i], text[i + 1],
 
 }  // namespace
 
-std::vector<Span> repeats_of(std::span<const std::vector<Token>> erased, std::span<const Token> text,
-                             int begin, int budget) {
+Repeats repeats_of(std::span<const std::vector<Token>> erased, std::span<const Token> text, int begin,
+                   int budget, std::span<const Span> read) {
   std::set<Words> runs;
   for (const std::vector<Token>& tokens : erased) {
     for (int i = 0; i + kRun <= static_cast<int>(tokens.size()); i++) runs.insert(run_at(tokens, i));
@@ -33,13 +33,25 @@ std::vector<Span> repeats_of(std::span<const std::vector<Token>> erased, std::sp
     }
   }
   std::stable_sort(found.begin(), found.end(), [](Span a, Span b) { return a.size() > b.size(); });
-  std::vector<Span> taken;
-  for (const Span run : found) {
-    if (budget <= 0) break;
-    taken.push_back({run.begin, std::min({run.end + kBehind, size, run.begin + budget})});
-    budget -= taken.back().size();
+  std::vector<bool> known(text.size());  // read already, or counted
+  for (const Span span : read) {
+    for (int i = std::max(0, span.begin); i < std::min(size, span.end); i++) known[i] = true;
   }
-  return taken;
+  Repeats repeats;
+  for (const Span run : found) {
+    Span taken{run.begin, run.begin};
+    for (int i = run.begin; i < std::min(run.end + kBehind, size); i++) {
+      if (!known[i] && budget == 0) {
+        repeats.left++;
+      } else {
+        budget -= known[i] ? 0 : 1;
+        if (taken.end == i) taken.end++;
+      }
+      known[i] = true;
+    }
+    if (taken.size() > 0 && budget >= 0) repeats.spans.push_back(taken);
+  }
+  return repeats;
 }
 
 }  // namespace kvedit

@@ -57,7 +57,8 @@ void Transcript::cut(Span span) {
   }
   std::vector<MessageMark> left;  // without those of which nothing is
   for (size_t i = 0; i < messages.size(); i++) {
-    if (message(i).size() > 0) left.push_back(messages[i]);
+    const bool open = messages[i].reply && i + 1 == messages.size();
+    if (message(i).size() > 0 || open) left.push_back(messages[i]);
   }
   messages = std::move(left);
 }
@@ -115,10 +116,10 @@ std::vector<int> remove_and_shift(EraseWork& work) {
   return seams;
 }
 
-std::vector<Span> repair_windows(const EraseWork& work, std::span<const int> seams, int tail) {
+std::vector<Span> repair_windows(const EraseWork& work, std::span<const int> seams, int window, int tail) {
   const int size = work.transcript.size();
-  const int window = std::min(work.options.repair_window, size);
   const int cached = size - 1;
+  window = std::min(window, size);
   std::vector<Span> windows;
   for (const int seam : seams) windows.push_back({seam, seam + window});
   windows.push_back({std::max(seams.front(), cached - work.options.repair_tail.value_or(tail)), cached});

@@ -17,7 +17,8 @@ namespace {
 
 bool holds(const Needs& captured, const Needs& needs) {
   return captured.window_queries >= needs.window_queries && captured.attention_mass >= needs.attention_mass &&
-         captured.query_statistics >= needs.query_statistics && captured.similarity >= needs.similarity;
+         captured.query_statistics >= needs.query_statistics && captured.similarity >= needs.similarity &&
+         (!needs.query_statistics || captured.first_counted == needs.first_counted);
 }
 
 }  // namespace

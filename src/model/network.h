@@ -31,7 +31,6 @@ struct Hparams {
   float attention_scale = 0;  // 1 / sqrt(key_dim) unless metadata say otherwise
   float embedding_scale = 1;  // gemma: sqrt(d_model)
   float logit_softcap = 0;    // 0: none
-  float logit_scale = 1;
   Activation activation = Activation::silu;
   int window = 0;                                  // sliding window in tokens: position p sees > p - window
   std::vector<bool> sliding;                       // [layer] this layer uses the window

@@ -58,6 +58,8 @@ auto guarded(const Call& call) {
   }
 }
 
+constexpr std::array<std::string_view, 5> kRoles = {"system", "developer", "user", "assistant", "tool"};
+
 std::vector<std::string> builtin_templates() {
   std::vector<const char*> names(static_cast<size_t>(llama_chat_builtin_templates(nullptr, 0)));
   llama_chat_builtin_templates(names.data(), names.size());
@@ -121,8 +123,7 @@ std::vector<Token> Tokenizer::encode(std::string_view text, bool special, bool b
   // Not by libllama's add_special: that would append an end token too, and asserts on a file that asks for
   // a begin token but has none.
   std::vector<Token> tokens;
-  const Token first = llama_vocab_bos(vocab_);
-  if (begin && llama_vocab_get_add_bos(vocab_) && first != LLAMA_TOKEN_NULL) tokens.push_back(first);
+  if (begin && begin_token()) tokens.push_back(*begin_token());
   const size_t kept = tokens.size();
   if (text.empty()) return tokens;
 
@@ -170,6 +171,12 @@ std::string Tokenizer::decode(std::span<const Token> tokens) const {
   return text;
 }
 
+std::optional<Token> Tokenizer::begin_token() const {
+  const Token first = llama_vocab_bos(vocab_);
+  if (!llama_vocab_get_add_bos(vocab_) || first == LLAMA_TOKEN_NULL) return std::nullopt;
+  return first;
+}
+
 bool Tokenizer::is_end(Token token) const {
   check_token(token);
   return llama_vocab_is_eog(vocab_, token);
@@ -201,8 +208,11 @@ std::string Tokenizer::format(std::span<const Message> messages, bool reply) con
          "the model has no chat template; choose one with --chat-template");
   }
   for (const Message& message : messages) {
-    if (message.role.empty()) fail(ErrorCode::invalid_argument, "tokenizer", "a message has an empty role");
-    check_text(message.role, "tokenizer");
+    // A template writes a role as it is: any text would be read as the format's own.
+    if (std::find(kRoles.begin(), kRoles.end(), message.role) == kRoles.end()) {
+      fail(ErrorCode::invalid_argument, "tokenizer", "a message has the role \"",
+           utf8_prefix(message.role, kQuotedBytes), "\"; there are system, developer, user, assistant, tool");
+    }
     check_text(message.content, "tokenizer");
   }
   auto text = guarded([&] { return apply(template_, messages, reply); });

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +30,8 @@ class Tokenizer {
   /// All that take a token throw Error(out_of_range) for one outside the vocabulary.
   std::string piece(Token token) const;
   std::string decode(std::span<const Token> tokens) const;
+  /// What the model wants in front of every text; nothing where its file asks for none.
+  std::optional<Token> begin_token() const;
   bool is_end(Token token) const;  // ends generation
   bool is_control(Token token) const;
 
@@ -38,7 +41,7 @@ class Tokenizer {
   void set_chat_template(const std::string& name);
   /// The whole conversation as text; reply: with the opening of the assistant's turn.
   /// Throws Error(unsupported) naming the template's beginning where libllama does not know it,
-  /// Error(invalid_argument) for an empty role.
+  /// Error(invalid_argument) for a role that is none of system, developer, user, assistant, tool.
   std::string format(std::span<const Message> messages, bool reply) const;
 
  private:

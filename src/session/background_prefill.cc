@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "base/cpus.h"
 #include "compute/windows.h"
 
 namespace kvedit {
@@ -19,7 +20,7 @@ BackgroundPrefill::BackgroundPrefill(std::shared_ptr<ModelImpl> model, Cache exa
       done_(tokens.begin(), tokens.begin() + done),
       target_(tokens.begin(), tokens.end()) {
   if (options_.threads <= 0) {
-    options_.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 2);
+    options_.threads = std::max(1, usable_cpus() / 2);
   }
   thread_ = std::thread([this] { run(); });
 }

@@ -1,45 +1,179 @@
 #include "session/conversation.h"
 
 #include <algorithm>
+#include <map>
+#include <optional>
+
+#include "base/check.h"
+#include "session/transcript_text.h"
 
 namespace kvedit {
 namespace {
 
 constexpr const char* kAssistant = "assistant";
-// Stands for the text of messages where only what the template puts around it matters.
-constexpr std::string_view kSomeText = "@@kvedit@@";
+constexpr size_t kLookBack = 4;  // messages that may have a say in how one is closed
+
+// Stands for the text of a message where only what the template puts around it matters.
+std::string stand_in(size_t i) { return cat("@@kvedit-", i, "@@"); }
+
+std::vector<Message> stand_ins(std::span<const Message> messages) {
+  std::vector<Message> all(messages.begin(), messages.end());
+  for (size_t i = 0; i < all.size(); i++) all[i].content = stand_in(i);
+  return all;
+}
 
 size_t common_prefix(std::string_view a, std::string_view b) {
   return std::mismatch(a.begin(), a.begin() + std::min(a.size(), b.size()), b.begin()).first - a.begin();
 }
 
-// The conversation as text, cut where each message ends; the opening of a reply is one more.
-std::vector<std::string> cut(const Tokenizer& tokenizer, std::span<const Message> messages, bool reply) {
-  const std::string all = tokenizer.format(messages, reply);
-  std::vector<std::string> texts;
-  size_t begin = 0;
-  for (size_t i = 0; i < messages.size(); i++) {
-    const size_t end = std::max(begin, common_prefix(tokenizer.format(messages.first(i + 1), false), all));
-    texts.push_back(all.substr(begin, end - begin));
-    begin = end;
-  }
-  texts.push_back(all.substr(begin));
-  return texts;
+[[noreturn]] void fail_message(size_t i, const Message& message, std::string_view what) {
+  fail(ErrorCode::unsupported, "chat", "the chat template ", what, " message ", i + 1, ", of role ",
+       message.role);
 }
 
-// What is missing of `closing` at the end of the transcript.
-std::string missing(const Tokenizer& tokenizer, const Transcript& t, std::string_view closing) {
-  const size_t tail = std::min(closing.size(), t.tokens.size());
-  const std::string text = tokenizer.decode(std::span<const Token>(t.tokens).last(tail));
-  size_t there = closing.size();
-  while (!text.ends_with(closing.substr(0, there))) there--;
-  return std::string(closing.substr(there));
+// What the template writes around the texts of messages. It is applied to the whole conversation once, with
+// stand-ins for the texts; how a message would end if it were the last says where the text between two
+// belongs. Messages after the same few roles end alike, so that a long conversation costs what its length is.
+class Frames {
+ public:
+  Frames(const Tokenizer& tokenizer, std::span<const Message> messages, bool reply)
+      : tokenizer_(tokenizer), messages_(messages), frames_(stand_ins(messages)) {
+    spoken_ = messages.size();
+    const std::string all = tokenizer.format(frames_, reply);
+    size_t at = 0;
+    for (size_t i = 0; i < frames_.size(); i++) {
+      const size_t next = all.find(frames_[i].content, at);
+      if (next == std::string::npos) {
+        spoken_ = i;
+        break;
+      }
+      between_.push_back(all.substr(at, next - at));
+      at = next + frames_[i].content.size();
+    }
+    if (spoken_ < messages.size()) check_waiting();
+    between_.push_back(spoken_ < messages.size() ? closing_alone(spoken_).value_or("") : all.substr(at));
+  }
+
+  /// Messages that are said; the rest waits.
+  size_t spoken() const { return spoken_; }
+  /// The text in front of the first message, between two, and behind the last: spoken() + 1 of them.
+  const std::vector<std::string>& between() const { return between_; }
+  /// Of the text behind the i-th message the part that closes it.
+  std::string closing(size_t i) {
+    const std::string& behind = between_[i + 1];
+    const size_t first = i + 1 - std::min(i + 1, kLookBack);
+    std::string key = first == 0 ? "from the start" : "later";
+    for (size_t k = first; k <= i; k++) key += "\n" + messages_[k].role;
+    key += "\n" + behind;
+    const auto [known, fresh] = closings_.try_emplace(key);
+    if (fresh) {
+      const std::string alone = closing_alone(i + 1).value_or("");
+      known->second = behind.substr(0, common_prefix(alone, behind));
+    }
+    return known->second;
+  }
+
+ private:
+  // What follows the text of the last of the first `count` messages, if it were the last of all.
+  std::optional<std::string> closing_alone(size_t count) const {
+    if (count == 0) return std::nullopt;
+    const size_t first = count - std::min(count, kLookBack);
+    const std::string text = tokenizer_.format(std::span(frames_).subspan(first, count - first), false);
+    const std::string& last = frames_[count - 1].content;
+    const size_t at = text.find(last);
+    if (at == std::string::npos) return std::nullopt;
+    return text.substr(at + last.size());
+  }
+
+  // The messages that are not said must all be at the end, and said when another follows.
+  void check_waiting() const {
+    std::vector<Message> more(frames_.begin() + static_cast<std::ptrdiff_t>(spoken_), frames_.end());
+    const size_t waiting = more.size();
+    more.push_back({"user", stand_in(frames_.size())});
+    const std::string text = tokenizer_.format(more, false);
+    for (size_t i = 0; i < waiting; i++) {
+      if (text.find(more[i].content) == std::string::npos)
+        fail_message(spoken_ + i, messages_[spoken_ + i], "says nothing of");
+    }
+    // One that is said although an earlier one is not: it does not wait for this one.
+    const std::string all = tokenizer_.format(frames_, false);
+    for (size_t i = spoken_ + 1; i < frames_.size(); i++) {
+      if (all.find(frames_[i].content) != std::string::npos)
+        fail_message(spoken_, messages_[spoken_], "says nothing of");
+    }
+  }
+
+  const Tokenizer& tokenizer_;
+  std::span<const Message> messages_;
+  std::vector<Message> frames_;
+  size_t spoken_ = 0;
+  std::vector<std::string> between_;
+  std::map<std::string, std::string> closings_;
+};
+
+// As formatted(), of the messages from `first` on; the texts of those in front are stand-ins, as their order
+// says.
+Formatted formatted_from(const Tokenizer& tokenizer, std::span<const Message> messages, size_t first,
+                         bool reply, std::string* closing_before) {
+  Frames frames(tokenizer, messages, reply);
+  const size_t spoken = frames.spoken();
+  const std::string all = tokenizer.format(messages.first(spoken), reply && spoken == messages.size());
+  Formatted result;
+  size_t at = 0;
+  std::string before;  // the part of the text between two messages that opens the second
+  for (size_t i = 0; i < spoken; i++) {
+    const std::string& between = frames.between()[i];
+    const std::string& behind = frames.between()[i + 1];
+    before = i == 0 ? between : between.substr(frames.closing(i - 1).size());
+    at += between.size();
+    // Many templates trim.
+    std::string content;
+    for (const std::string_view text :
+         {std::string_view(messages[i].content), trimmed(messages[i].content)}) {
+      if (std::string_view(all).substr(std::min(at, all.size())).starts_with(text) &&
+          all.compare(at + text.size(), behind.size(), behind) == 0) {
+        content = text;
+        break;
+      }
+    }
+    if (content.empty() && !trimmed(messages[i].content).empty())
+      fail_message(i, messages[i], "changes the text of");
+    at += content.size();
+    if (i < first) {
+      if (i + 1 == first && closing_before) *closing_before = frames.closing(i);
+      continue;
+    }
+    result.messages.push_back({messages[i].role, std::move(before), std::move(content), frames.closing(i)});
+  }
+  result.waiting.assign(messages.begin() + static_cast<std::ptrdiff_t>(spoken), messages.end());
+  if (reply && result.waiting.empty()) {
+    const std::string& behind = frames.between().back();
+    const size_t closed = spoken == 0 ? 0 : frames.closing(spoken - 1).size();
+    result.messages.push_back({kAssistant, behind.substr(closed), "", "", true});
+  }
+  return result;
+}
+
+// What is missing of `closing` at the end of the transcript. Only a control token begins a closing that is
+// there: text that reads like one is text.
+std::vector<Token> missing(const Tokenizer& tokenizer, const Transcript& t, std::string_view closing) {
+  std::vector<Token> tokens = tokenizer.encode(closing, true, false);
+  if (tokens.empty() || !(tokenizer.is_control(tokens[0]) || tokenizer.is_end(tokens[0]))) return tokens;
+  const size_t written = t.tokens.size() - t.messages.back().begin;
+  for (size_t there = std::min(tokens.size(), written); there > 0; there--) {
+    if (std::equal(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(there),
+                   t.tokens.end() - static_cast<std::ptrdiff_t>(there))) {
+      tokens.erase(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(there));
+      break;
+    }
+  }
+  return tokens;
 }
 
 }  // namespace
 
-std::vector<Token> MessageText::encode(const Tokenizer& tokenizer, bool begin) const {
-  std::vector<Token> tokens = tokenizer.encode(before, true, begin);
+std::vector<Token> MessageText::encode(const Tokenizer& tokenizer) const {
+  std::vector<Token> tokens = tokenizer.encode(before, true, false);
   for (const std::string* part : {&content, &after}) {
     const std::vector<Token> more = tokenizer.encode(*part, part == &after, false);
     tokens.insert(tokens.end(), more.begin(), more.end());
@@ -47,45 +181,22 @@ std::vector<Token> MessageText::encode(const Tokenizer& tokenizer, bool begin) c
   return tokens;
 }
 
-std::vector<MessageText> formatted(const Tokenizer& tokenizer, std::span<const Message> messages,
-                                   bool reply) {
-  const std::vector<std::string> texts = cut(tokenizer, messages, reply);
-  std::vector<Message> frames(messages.begin(), messages.end());
-  for (Message& frame : frames) frame.content = kSomeText;
-  const std::vector<std::string> around = cut(tokenizer, frames, reply);
-  std::vector<MessageText> result;
-  for (size_t i = 0; i < messages.size(); i++) {
-    const size_t before = around[i].find(kSomeText);
-    if (texts[i].empty()) continue;
-    if (before == std::string::npos) {  // two messages in one turn: all of it is text but what they share
-      result.push_back({messages[i].role, "", texts[i], ""});
-      continue;
-    }
-    const size_t after = around[i].size() - around[i].rfind(kSomeText) - kSomeText.size();
-    result.push_back({messages[i].role, texts[i].substr(0, before),
-                      texts[i].substr(before, texts[i].size() - before - after),
-                      texts[i].substr(texts[i].size() - after)});
-  }
-  if (!texts.back().empty()) result.push_back({kAssistant, texts.back(), "", "", true});
-  return result;
+Formatted formatted(const Tokenizer& tokenizer, std::span<const Message> messages, bool reply) {
+  return formatted_from(tokenizer, messages, 0, reply, nullptr);
 }
 
 Continuation continuation(const Tokenizer& tokenizer, const Transcript& transcript,
                           std::span<const Message> messages, bool reply) {
   std::vector<Message> all;
-  for (const MessageMark& mark : transcript.messages) all.push_back({mark.role, std::string(kSomeText)});
-  Continuation result;
-  size_t known = 0;  // formatted messages that are in the transcript
-  if (!all.empty()) {
-    const std::vector<MessageText> before = formatted(tokenizer, all, false);
-    known = before.size();
-    if (transcript.messages.back().reply) {
-      result.closing = missing(tokenizer, transcript, before.back().after);
-    }
-  }
+  for (const MessageMark& mark : transcript.messages) all.push_back({mark.role, stand_in(all.size())});
+  const size_t known = all.size();
+  all.insert(all.end(), transcript.waiting.begin(), transcript.waiting.end());
   all.insert(all.end(), messages.begin(), messages.end());
-  const std::vector<MessageText> texts = formatted(tokenizer, all, reply);
-  result.messages.assign(texts.begin() + static_cast<ptrdiff_t>(std::min(known, texts.size())), texts.end());
+  std::string closing;
+  Continuation result;
+  result.next = formatted_from(tokenizer, all, known, reply, &closing);
+  if (known > 0 && transcript.messages.back().reply && !result.next.messages.empty())
+    result.closing = missing(tokenizer, transcript, closing);
   return result;
 }
 

@@ -16,22 +16,29 @@ struct MessageText {
   std::string before;   // the format's own, as are control tokens in it
   std::string content;  // plain text: nothing in it is a control token
   std::string after;
-  bool reply = false;  // the opening of the assistant's turn alone
+  bool reply = false;  // the opening of the assistant's turn alone; it may be empty
 
   std::string text() const { return before + content + after; }
-  /// begin: the model's begin token first, if it has one.
-  std::vector<Token> encode(const Tokenizer& tokenizer, bool begin) const;
+  std::vector<Token> encode(const Tokenizer& tokenizer) const;
 };
 
-/// What the template makes of each message. One of which it makes nothing on its own (a system message that
-/// it puts into the user's) is left out.
-std::vector<MessageText> formatted(const Tokenizer& tokenizer, std::span<const Message> messages, bool reply);
+/// A conversation cut into what the template makes of each message. What it can only say together with the
+/// next message (Gemma puts a system message into the user's turn) waits for that one; then no reply is
+/// opened either.
+struct Formatted {
+  std::vector<MessageText> messages;
+  std::vector<Message> waiting;
+};
+
+/// Throws Error(unsupported) naming the message of which the template says nothing, or not the text as it is;
+/// Error(invalid_argument) for a role there is not.
+Formatted formatted(const Tokenizer& tokenizer, std::span<const Message> messages, bool reply);
 
 /// The same for messages that follow those of a transcript; `closing` is what is missing of the end of a
 /// reply that is still open.
 struct Continuation {
-  std::string closing;
-  std::vector<MessageText> messages;
+  std::vector<Token> closing;
+  Formatted next;
 };
 Continuation continuation(const Tokenizer& tokenizer, const Transcript& transcript,
                           std::span<const Message> messages, bool reply);

@@ -13,8 +13,9 @@
 namespace kvedit {
 namespace {
 
-// Sorted and merged where they touch. Throws for what does not hold.
-std::vector<Span> checked(std::span<const Span> spans, int size) {
+// Sorted and merged where they touch; `kept`: tokens in front that stay, the begin token. Throws for what
+// does not hold.
+std::vector<Span> checked(std::span<const Span> spans, int size, int kept) {
   if (spans.empty()) fail(ErrorCode::invalid_argument, "erase", "no span given");
   std::vector<Span> sorted(spans.begin(), spans.end());
   for (const Span& s : sorted) {
@@ -26,7 +27,14 @@ std::vector<Span> checked(std::span<const Span> spans, int size) {
   }
   std::sort(sorted.begin(), sorted.end(), [](Span a, Span b) { return a.begin < b.begin; });
   std::vector<Span> merged;
-  int erased = 0;
+  if (sorted.front().begin < kept) {
+    sorted.front().begin = kept;
+    if (sorted.front().size() <= 0) {
+      fail(ErrorCode::invalid_argument, "erase",
+           "the begin token stands in front of every text and cannot be erased");
+    }
+  }
+  int erased = kept;
   for (const Span& s : sorted) {
     erased += s.size();
     if (!merged.empty() && s.begin < merged.back().end) {
@@ -87,8 +95,8 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
     fail(ErrorCode::invalid_argument, "erase", options.method,
          " needs an eraser adapter for this model, and none is given (--adapter FILE)");
   }
-  if (options.repair_window < 1) {
-    fail(ErrorCode::invalid_argument, "erase", "a repair window of ", options.repair_window,
+  if (options.repair_window.value_or(1) < 1) {
+    fail(ErrorCode::invalid_argument, "erase", "a repair window of ", *options.repair_window,
          " tokens; at least 1");
   }
   if (options.repair_tail.value_or(0) < 0) {
@@ -99,7 +107,9 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
   EraseReport report;
   report.method = given.method;
   report.exactness = method.info().exactness;
-  report.spans = checked(spans, content.transcript.size());
+  const std::optional<Token> begin_token = state_->model->tokenizer().begin_token();
+  const bool begun = content.transcript.size() > 0 && begin_token == content.transcript.tokens[0];
+  report.spans = checked(spans, content.transcript.size(), begun ? 1 : 0);
   report.bytes_before = content.cache.bytes();
   for (const Span& s : report.spans) {
     const auto erased = std::span<const Token>(content.transcript.tokens).subspan(s.begin, s.size());

@@ -39,6 +39,8 @@ std::vector<MessageSpan> Session::messages() const {
     const auto tokens = std::span<const Token>(t.tokens).subspan(span.begin, span.size());
     all.push_back({t.messages[i].role, span, state_->model->tokenizer().decode(tokens)});
   }
+  for (const Message& message : t.waiting)
+    all.push_back({message.role, {t.size(), t.size()}, message.content});
   return all;
 }
 

@@ -88,8 +88,12 @@ Generation Session::generate(const GenerateOptions& options) {
   Transcript& t = content.transcript;
   if (t.size() == 0)
     fail(ErrorCode::invalid_argument, "generate", "an empty session cannot be continued: append first");
+  if (!t.waiting.empty()) {
+    fail(ErrorCode::unsupported, "generate", "a ", t.waiting.front().role,
+         " message waits: the chat template says it together with the next one; append that first");
+  }
   const Tokenizer& tokenizer = state_->model->tokenizer();
-  Sampler sampler(options, tokenizer.size(), t.tokens);
+  Sampler sampler(options, tokenizer.size(), state_->model->network().hparams().context_length, t.tokens);
   Output output(options);
   Generation made;
   const ModelImpl::Lease engine(*state_->model);

@@ -1,6 +1,7 @@
 #include <algorithm>
-#include <thread>
 
+#include "base/check.h"
+#include "base/cpus.h"
 #include "compute/attention.h"
 #include "compute/linear.h"
 #include "session/model_impl.h"
@@ -25,16 +26,25 @@ const char* linear_name(LinearKernel kernel) {
   }
 }
 
-int thread_count(int asked) {
-  return asked > 0 ? asked : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+// Throws for what is no number of threads or tokens.
+ModelOptions checked(ModelOptions options) {
+  if (options.threads < 0 || options.threads > kMaxThreads) {
+    fail(ErrorCode::out_of_range, "model", options.threads, " threads asked for; 1 to ", kMaxThreads,
+         ", or 0 for one a core");
+  }
+  if (options.block_tokens < 1 || options.block_tokens > kMaxBlockTokens) {
+    fail(ErrorCode::out_of_range, "model", "blocks of ", options.block_tokens, " tokens asked for; 1 to ",
+         kMaxBlockTokens);
+  }
+  if (options.threads == 0) options.threads = std::min(usable_cpus(), kMaxThreads);
+  options.linear = resolve(options.linear);
+  return options;
 }
 
 }  // namespace
 
 ModelImpl::ModelImpl(const std::string& path, const ModelOptions& options)
-    : options_(options), network_(Network::load(path)), tokenizer_(path) {
-  options_.threads = thread_count(options.threads);
-  options_.linear = resolve(options.linear);
+    : options_(checked(options)), network_(Network::load(path)), tokenizer_(path) {
   if (!options.chat_template.empty()) tokenizer_.set_chat_template(options.chat_template);
   const Hparams& h = network_->hparams();
   pool_ = PagePool::create({h.key_dim, h.value_dim, options.cache}, options.pool_limit_bytes);

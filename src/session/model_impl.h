@@ -14,6 +14,9 @@
 
 namespace kvedit {
 
+inline constexpr int kMaxThreads = 512;  // ggml's
+inline constexpr int kMaxBlockTokens = 1 << 16;
+
 class ModelImpl final : public Model {
  public:
   ModelImpl(const std::string& path, const ModelOptions& options);

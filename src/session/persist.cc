@@ -31,7 +31,8 @@ void check_transcript(const Transcript& t, bool evicted, const Cache& cache, con
   if (!std::is_sorted(t.steered.begin(), t.steered.end())) corrupt("steering states out of order");
   for (size_t i = 0; i < t.messages.size(); i++) {
     const int begin = t.messages[i].begin;
-    if (begin < 0 || begin >= t.size() || (i > 0 && begin <= t.messages[i - 1].begin)) {
+    const bool open = t.messages[i].reply && i + 1 == t.messages.size();  // maybe of no tokens yet
+    if (begin < 0 || begin >= t.size() + open || (i > 0 && begin <= t.messages[i - 1].begin)) {
       corrupt("message ", i, " begins at token ", begin, " of ", t.size(), ", or out of order");
     }
   }
@@ -93,6 +94,13 @@ void Session::save(const std::string& path) const {
     messages.put(static_cast<uint8_t>(mark.reply));
   }
   file.section("messages", messages.bytes());
+  ByteWriter waiting;
+  waiting.put(static_cast<uint64_t>(c.transcript.waiting.size()));
+  for (const Message& message : c.transcript.waiting) {
+    waiting.put_string(message.role);
+    waiting.put_string(message.content);
+  }
+  file.section("waiting", waiting.bytes());
   ByteWriter erased;
   erased.put(static_cast<uint64_t>(c.erased.size()));
   for (const std::vector<Token>& text : c.erased) {
@@ -106,6 +114,7 @@ void Session::save(const std::string& path) const {
   session.put_string(c.policy);
   session.put(static_cast<uint8_t>(c.budget.kind));
   session.put(c.budget.amount);
+  session.put(c.seed);
   file.section("session", session.bytes());
   save_cache(file, c.cache);
   file.commit();
@@ -138,6 +147,19 @@ Session Session::load(std::shared_ptr<Model> model, const std::string& path, con
     mark.begin = messages.get<int32_t>();
     mark.reply = messages.get<uint8_t>() != 0;
   }
+  const Tokenizer& tokenizer = state.model->tokenizer();
+  Transcript& t = content.transcript;
+  if (file.has("waiting")) {
+    ByteReader waiting = file.read("waiting");
+    for (auto left = waiting.get<uint64_t>(); left > 0; left--) {
+      Message& message = t.waiting.emplace_back();
+      message.role = waiting.get_string();
+      message.content = waiting.get_string();
+    }
+  } else if (!t.messages.empty() && t.messages[0].begin == 0 && t.size() > 1 &&
+             tokenizer.begin_token() == t.tokens[0]) {
+    t.messages[0].begin = 1;  // to version 2 the begin token was the first message's
+  }
   ByteReader erased = file.read("erased");
   for (auto left = erased.get<uint64_t>(); left > 0; left--) {
     content.erased.push_back(erased.get_array<Token>(erased.get<uint64_t>()));
@@ -157,7 +179,8 @@ Session Session::load(std::shared_ptr<Model> model, const std::string& path, con
     fail(ErrorCode::corrupt, "snapshot", "budget kind ", int{kind});
   content.budget.kind = static_cast<Budget::Kind>(kind);
   content.budget.amount = rest.get<double>();
-  if (content.evicted) content.transcript.exact = 0;  // 0.1 wrote how long it had been before
+  if (file.has("waiting")) content.seed = rest.get<uint64_t>();  // since version 3
+  if (content.evicted) content.transcript.exact = 0;             // 0.1 wrote how long it had been before
   check_transcript(content.transcript, content.evicted, content.cache, h);
   state.check_limit(content);
   state.content = std::move(content);

@@ -28,15 +28,18 @@ struct Sampler::Candidates {
   std::vector<llama_token_data> data;
 };
 
-Sampler::Sampler(const GenerateOptions& options, int vocabulary, std::span<const Token> before)
+Sampler::Sampler(const GenerateOptions& options, int vocabulary, int context_length,
+                 std::span<const Token> before)
     : candidates_(std::make_unique<Candidates>()) {
   check_options(options);
-  const bool penalty = options.repetition_penalty != 1 && options.penalty_window > 0;
+  // A window longer than the context would only cost memory.
+  const int penalty_window = std::min(options.penalty_window, context_length);
+  const bool penalty = options.repetition_penalty != 1 && penalty_window > 0;
   if (options.temperature == 0 && !penalty) return;
   chain_ = llama_sampler_chain_init(llama_sampler_chain_default_params());
   const auto add = [&](llama_sampler* s) { llama_sampler_chain_add(chain_, s); };
   if (penalty)
-    add(llama_sampler_init_penalties(vocabulary, options.penalty_window, options.repetition_penalty, 0, 0));
+    add(llama_sampler_init_penalties(vocabulary, penalty_window, options.repetition_penalty, 0, 0));
   if (options.temperature == 0) {
     add(llama_sampler_init_greedy());
   } else {
@@ -44,9 +47,10 @@ Sampler::Sampler(const GenerateOptions& options, int vocabulary, std::span<const
     if (options.top_p < 1) add(llama_sampler_init_top_p(options.top_p, 1));
     if (options.min_p > 0) add(llama_sampler_init_min_p(options.min_p, 1));
     add(llama_sampler_init_temp(options.temperature));
-    add(llama_sampler_init_dist(options.seed));
+    // libllama takes its largest seed for a wish to be surprised.
+    add(llama_sampler_init_dist(std::min(options.seed, LLAMA_DEFAULT_SEED - 1)));
   }
-  const size_t look_back = std::min(before.size(), static_cast<size_t>(options.penalty_window));
+  const size_t look_back = std::min(before.size(), static_cast<size_t>(penalty_window));
   for (const Token token : before.last(look_back)) llama_sampler_accept(chain_, token);
 }
 

@@ -15,7 +15,7 @@ class Sampler {
  public:
   /// Throws Error(invalid_argument) for a value out of its range. `before`: what the repetition
   /// penalty looks back on.
-  Sampler(const GenerateOptions& options, int vocabulary, std::span<const Token> before);
+  Sampler(const GenerateOptions& options, int vocabulary, int context_length, std::span<const Token> before);
   ~Sampler();
   Sampler(const Sampler&) = delete;
   Sampler& operator=(const Sampler&) = delete;

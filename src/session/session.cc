@@ -170,18 +170,21 @@ AppendReport Session::append_messages(std::span<const Message> messages, bool re
   state_->adopt_upgrade();
   Transcript& t = state_->content.transcript;
   const Tokenizer& tokenizer = state_->model->tokenizer();
-  const Continuation next = continuation(tokenizer, t, messages, reply);
+  const Continuation more = continuation(tokenizer, t, messages, reply);
   const int before = t.size();
-  std::vector<Token> tokens = tokenizer.encode(next.closing, true, false);
+  std::vector<Token> tokens = more.closing;
+  if (before == 0 && tokenizer.begin_token()) tokens.push_back(*tokenizer.begin_token());  // of no message
   std::vector<MessageMark> marks = t.messages;
-  for (const MessageText& message : next.messages) {
+  for (const MessageText& message : more.next.messages) {
     const int begin = before + static_cast<int>(tokens.size());
+    if (!marks.empty() && marks.back().begin == begin) marks.pop_back();  // a reply of which nothing came
     marks.push_back({message.role, begin, message.reply});
-    const std::vector<Token> more = message.encode(tokenizer, begin == 0);
-    tokens.insert(tokens.end(), more.begin(), more.end());
+    const std::vector<Token> of_message = message.encode(tokenizer);
+    tokens.insert(tokens.end(), of_message.begin(), of_message.end());
   }
-  state_->append(tokens, progress);
+  if (!more.next.messages.empty()) state_->append(tokens, progress);
   t.messages = std::move(marks);
+  t.waiting = more.next.waiting;
   return {{before, t.size()}, watch.ms()};
 }
 

@@ -95,8 +95,9 @@ struct Session::State {
   /// Evicts what passes the cap; `slack`: the share of the cap to go below it.
   void hold_cap(Content& c, double slack);
   /// Makes the transcript `tokens`, of which the first `kept` stay as they are; under a cap in blocks, each
-  /// evicted behind.
-  void replace_tail(Content& c, int kept, std::span<const Token> tokens, const Progress& progress);
+  /// evicted behind. Returns how many entries stayed: none where sliding windows have freed what the rest
+  /// reads.
+  int replace_tail(Content& c, int kept, std::span<const Token> tokens, const Progress& progress);
   /// The transcript has changed: a running upgrade follows.
   void publish();
   /// Swaps the exact cache in, if there is one ready; a failure is kept in last_upgrade.

@@ -4,6 +4,7 @@
 #include <limits>
 #include <map>
 
+#include "compute/windows.h"
 #include "session/conversation.h"
 #include "session/diff.h"
 #include "session/state.h"
@@ -14,6 +15,7 @@ namespace {
 struct Wanted {
   std::vector<Token> tokens;
   std::vector<MessageMark> messages;
+  std::vector<Message> waiting;
 };
 
 // Tokens of the conversation, message by message. A message whose text is cached keeps the tokens it has
@@ -27,8 +29,11 @@ Wanted wanted(const Tokenizer& tokenizer, const Transcript& t, std::span<const M
     cached[tokenizer.decode(tokens)] = tokens;
   }
   Wanted result;
-  for (const MessageText& message : formatted(tokenizer, messages, reply)) {
-    const bool first = result.tokens.empty();
+  const Formatted all = formatted(tokenizer, messages, reply);
+  result.waiting = all.waiting;
+  if (all.messages.empty()) return result;
+  if (tokenizer.begin_token()) result.tokens.push_back(*tokenizer.begin_token());  // of no message
+  for (const MessageText& message : all.messages) {
     result.messages.push_back({message.role, static_cast<int>(result.tokens.size()), message.reply});
     // A reply may lack some of what closes it.
     std::vector<Token> tokens;
@@ -39,7 +44,7 @@ Wanted wanted(const Tokenizer& tokenizer, const Transcript& t, std::span<const M
       tokens = tokenizer.encode(std::string_view(text).substr(text.size() - missing), true, false);
       tokens.insert(tokens.begin(), known->second.begin(), known->second.end());
     }
-    if (tokens.empty()) tokens = message.encode(tokenizer, first);
+    if (tokens.empty()) tokens = message.encode(tokenizer);
     result.tokens.insert(result.tokens.end(), tokens.begin(), tokens.end());
   }
   return result;
@@ -172,9 +177,12 @@ size_t tokens_before_tail(std::span<const Hunk> hunks, int cached, size_t wanted
 
 }  // namespace
 
-void Session::State::replace_tail(Content& c, int kept, std::span<const Token> tokens,
-                                  const Progress& progress) {
+int Session::State::replace_tail(Content& c, int kept, std::span<const Token> tokens,
+                                 const Progress& progress) {
   Transcript& t = c.transcript;
+  // What is read next may see positions that sliding windows have freed: then all is read again.
+  const Position next = kept > 0 ? t.positions[kept - 1] + 1 : 0;
+  if (!window_held(c.cache, model->network().hparams(), next - kWindowReserve)) kept = 0;
   if (kept == 0) {
     c.cache = model->new_cache();
     t = {};
@@ -186,6 +194,7 @@ void Session::State::replace_tail(Content& c, int kept, std::span<const Token> t
     t.forget_steered(behind);
   }
   append(c, tokens.subspan(kept), progress);
+  return std::max(0, kept - 1);  // the last of them was pending
 }
 
 SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& options) {
@@ -217,15 +226,14 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
   bool rebuilt = false;
   const bool capped = !state_->cap.policy.empty();
   const int evictions = state_->cap.evictions;
-  Wanted head{want.tokens, {}};  // without what is only added, which is read in blocks under a cap
+  Wanted head{want.tokens, {}, {}};  // without what is only added, which is read in blocks under a cap
   if (capped && content.transcript.size() > 0) {
     const auto hunks = diff(content.transcript.tokens, want.tokens);
     head.tokens.resize(tokens_before_tail(hunks, content.transcript.size(), want.tokens.size()));
   }
   if (capped && (exactly || content.transcript.size() == 0 || head.tokens.empty())) {
     const int kept = kept_exactly(content.transcript, content.evicted, want, report, h);
-    state_->replace_tail(edited, kept, want.tokens, options.progress);
-    report.read = report.tokens - std::max(kept, 1);
+    report.read = report.tokens - 1 - state_->replace_tail(edited, kept, want.tokens, options.progress);
   } else {
     const ModelImpl::Lease engine(*state_->model);
     const EraseOptions erase_options{.progress = options.progress};
@@ -246,6 +254,7 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
     report.read += static_cast<int>(tail.size());
   }
   edited.transcript.messages = want.messages;
+  edited.transcript.waiting = want.waiting;
   if (rebuilt) add_note(report.note, state_->evict_again(edited, options.progress));
   state_->hold_cap(edited, 0);
   state_->require_windows(edited, "sync");

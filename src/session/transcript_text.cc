@@ -1,19 +1,13 @@
 #include "session/transcript_text.h"
 
 #include <algorithm>
+#include <cctype>
 #include <unordered_map>
 
 namespace kvedit {
 namespace {
 
 constexpr int kQuotedTokens = 8;  // shorter runs are common phrases
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
 
 // Longest common runs of at least kQuotedTokens, one for each place in `tokens`.
 // The format's control tokens are no part of them.
@@ -88,6 +82,13 @@ std::vector<Found> repeats(const Tokenizer& tokenizer, std::span<const Token> to
   std::sort(found.begin(), found.end(),
             [](const Found& a, const Found& b) { return a.tokens.begin < b.tokens.begin; });
   return found;
+}
+
+std::string_view trimmed(std::string_view text) {
+  const auto space = [](char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; };
+  while (!text.empty() && space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && space(text.back())) text.remove_suffix(1);
+  return text;
 }
 
 }  // namespace kvedit

@@ -30,4 +30,7 @@ class TranscriptText {
 std::vector<Found> repeats(const Tokenizer& tokenizer, std::span<const Token> tokens,
                            std::span<const Token> erased);
 
+/// Without white space at both ends.
+std::string_view trimmed(std::string_view text);
+
 }  // namespace kvedit

@@ -78,6 +78,10 @@ void Session::upgrade(const UpgradeOptions& options) {
   if (options.block_tokens < 1) {
     fail(ErrorCode::invalid_argument, "upgrade", "blocks of ", options.block_tokens, " tokens; at least 1");
   }
+  if (options.threads < 0 || options.threads > kMaxThreads) {
+    fail(ErrorCode::out_of_range, "upgrade", options.threads, " threads asked for; 1 to ", kMaxThreads,
+         ", or 0 for half the cores");
+  }
   const Content& content = state_->content;
   const Transcript& t = content.transcript;
   if (t.size() == 0) fail(ErrorCode::invalid_argument, "upgrade", "the session is empty");

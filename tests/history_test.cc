@@ -1,0 +1,298 @@
+// "Exact" can be believed: random histories of every public call, on small models of every kind. After each
+// step what can be seen of the session must agree, and whenever it calls itself exact its logits are a fresh
+// session's.
+//   KVEDIT_STEPS=N   steps of each kind (default 250); KVEDIT_SEED=N   where they begin (printed)
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <random>
+
+#include "session_testing.h"
+
+namespace kvedit {
+namespace {
+
+struct Kind {
+  const char* name;
+  TinySpec spec;
+  const char* chat_template;
+  SlidingWindow swa = SlidingWindow::full;
+};
+std::ostream& operator<<(std::ostream& out, const Kind& kind) { return out << kind.name; }
+
+TinySpec small(const std::string& architecture, bool begin = false) {
+  TinySpec spec;
+  spec.architecture = architecture;
+  spec.d_model = 32;
+  spec.heads = architecture == "qwen2" ? 2 : 4;
+  spec.kv_heads = 2;
+  spec.d_ff = 64;
+  spec.context = 640;
+  if (architecture == "gemma3") spec.window = 24;
+  if (begin) spec.edit = [](gguf_context* file) { begin_every_text(file); };
+  return spec;
+}
+
+int number_of(const char* variable, int otherwise) {
+  const char* text = std::getenv(variable);
+  return text ? std::atoi(text) : otherwise;
+}
+
+class HistoryTest : public testing::TestWithParam<Kind> {
+ protected:
+  HistoryTest() {
+    ModelOptions options = exact_options();
+    options.threads = 1;
+    options.chat_template = GetParam().chat_template;
+    model_ = load(GetParam().spec, options);
+    erasers_ = {random_eraser(*model_), random_eraser(*model_, 0.5F, 3)};
+    // A policy needs its window's queries, which swa=window holds for a few tokens alone.
+    for (const std::string& text : policy_texts(*model_)) policies_.push_back(text);
+  }
+
+  int pick(int n) { return static_cast<int>(random_() % n); }
+  bool chance(int percent) { return pick(100) < percent; }
+
+  std::string words(int most) {
+    static const char* const kWords[] = {" the",   " code",  " of",        " gate",  " 4471", " 9023", "\n",
+                                         " hello", " and",   "<|im_end|>", " Zoë",   ".",     " when", " I",
+                                         " was",   " there", " then",      "[INST]", " </s>"};
+    std::string text = "So";
+    for (int i = 1 + pick(most); i > 0; i--) text += kWords[pick(std::size(kWords))];
+    return text;
+  }
+  Message message() {
+    static const char* const kRoles[] = {"user", "assistant", "user", "system"};
+    return {kRoles[pick(4)], words(12)};
+  }
+
+  std::vector<Span> spans(int size) {
+    std::vector<Span> all;
+    for (int n = 1 + pick(3), at = 0; n > 0 && at < size; n--) {
+      const int begin = at + pick(size - at), end = std::min(size, begin + 1 + pick(40));
+      if (begin < end) all.push_back({begin, end});
+      at = end + 1;
+    }
+    return all;
+  }
+
+  // The conversation as a client may hold it now.
+  void change(std::vector<Message>& talk) {
+    for (int n = 1 + pick(2); n > 0; n--) {
+      const int at = talk.empty() ? 0 : pick(static_cast<int>(talk.size()));
+      switch (pick(5)) {
+        case 0:
+          talk.insert(talk.begin() + at, message());
+          break;
+        case 1:
+          if (talk.size() > 1) talk.erase(talk.begin() + at);
+          break;
+        case 2:
+          if (!talk.empty()) talk[at].content = words(12);
+          break;
+        case 3:
+          if (talk.size() > 1) std::swap(talk[at], talk[pick(static_cast<int>(talk.size()))]);
+          break;
+        default:
+          talk.push_back(message());
+      }
+    }
+    while (talk.size() > 6) talk.erase(talk.begin());
+  }
+
+  // One call; what it was.
+  std::string step(Session& s);
+  void expect_sound(Session& s);
+  void expect_exact(Session& s);
+
+  std::shared_ptr<Model> model_;
+  std::vector<std::shared_ptr<const Adapter>> erasers_;
+  std::vector<std::string> policies_;
+  std::vector<Message> talk_;
+  std::mt19937 random_;
+  bool capped_ = false;
+};
+
+void HistoryTest::expect_exact(Session& s) {
+  Session fresh_one = fresh(model_, s.tokens());
+  const std::vector<Token> next = {5, 9, 77};
+  const int room = s.stats().context_length - std::max(s.stats().next_position, s.stats().tokens);
+  const auto few = std::span<const Token>(next).first(std::clamp(room, 0, 3));
+  const Divergence d =
+      divergence(fresh_one.logits_after(few), s.logits_after(few), model_->info().vocabulary);
+  EXPECT_LT(d.max, 1e-6) << d;
+}
+
+void HistoryTest::expect_sound(Session& s) {
+  const std::vector<Token> tokens = s.tokens();
+  const std::vector<Position> positions = s.positions();
+  const SessionStats stats = s.stats();
+  ASSERT_EQ(tokens.size(), positions.size());
+  EXPECT_EQ(stats.tokens, static_cast<int>(tokens.size()));
+  for (size_t i = 1; i < positions.size(); i++) ASSERT_LT(positions[i - 1], positions[i]);
+  ASSERT_LE(stats.exact_tokens, stats.tokens);
+  for (int i = 0; i < stats.exact_tokens; i++) ASSERT_EQ(positions[i], i);
+  EXPECT_TRUE(!stats.evicted || stats.exact_tokens == 0);
+  EXPECT_TRUE(stats.evicted || GetParam().swa == SlidingWindow::window ||
+              stats.entries == stats.full_entries);
+  int end = 0;
+  for (const MessageSpan& m : s.messages()) {
+    EXPECT_LE(end, m.tokens.begin);
+    EXPECT_LE(m.tokens.begin, m.tokens.end);
+    end = m.tokens.end;
+  }
+  EXPECT_LE(end, stats.tokens);
+  if (stats.tokens > 0 && stats.exact_tokens == stats.tokens) expect_exact(s);
+}
+
+std::string HistoryTest::step(Session& s) {
+  const int size = s.stats().tokens;
+  const int kind = pick(100);
+  if (kind < 12 || size == 0) {
+    if (chance(50)) {
+      s.append(words(20), chance(30));
+      return "append text";
+    }
+    s.append_tokens(random_tokens(1 + pick(60), random_()));
+    return "append tokens";
+  }
+  if (kind < 20) {
+    std::vector<Message> more = {message()};
+    if (chance(40)) more.push_back(message());
+    s.append_messages(more, chance(60));
+    return "append messages";
+  }
+  if (kind < 46) {
+    const std::vector<EraseMethodInfo> methods = erase_methods();
+    const std::string method = methods[pick(static_cast<int>(methods.size()))].name;
+    const bool evicted = s.stats().evicted;
+    const EraseReport report = s.erase(spans(size), {.method = method,
+                                                     .repair_window = 1 + pick(32),
+                                                     .adapter = erasers_[pick(2)],
+                                                     .forget = chance(10),
+                                                     .verify = chance(5)});
+    if (report.exactness == Exactness::exact && !s.stats().evicted) {
+      EXPECT_EQ(s.stats().exact_tokens, s.stats().tokens) << method;
+      expect_exact(s);
+      EXPECT_TRUE(evicted || s.verify().max_kl < 1e-6);
+    }
+    return "erase " + method;
+  }
+  if (kind < 60) {
+    change(talk_);
+    static const char* const kPolicies[] = {"exact", "shift", "steer"};
+    const char* policy = kPolicies[pick(3)];
+    const SyncReport report =
+        s.sync(talk_, {.policy = policy, .reply = chance(60), .adapter = erasers_[pick(2)]});
+    EXPECT_EQ(report.tokens, s.stats().tokens);
+    if (report.exactness == Exactness::exact && !s.stats().evicted) {
+      EXPECT_EQ(s.stats().exact_tokens, s.stats().tokens) << policy;
+      expect_exact(s);
+    }
+    return std::string("sync ") + policy;
+  }
+  if (kind < 66) {
+    const std::string& policy = policies_[pick(static_cast<int>(policies_.size()))];
+    s.evict(policy, Budget::fraction(0.3 + 0.7 * pick(100) / 100), {.seed = random_(), .undo = chance(30)});
+    return "evict " + policy;
+  }
+  if (kind < 68) {
+    capped_ = chance(50);
+    if (capped_) {
+      s.set_cap("streaming-llm", Budget::tokens(60 + pick(200)));
+    } else {
+      s.clear_cap();
+    }
+    return capped_ ? "set cap" : "clear cap";
+  }
+  if (kind < 74) {
+    s.undo();
+    return "undo";
+  }
+  if (kind < 79) {
+    s = s.fork();
+    return "fork";
+  }
+  if (kind < 85) {
+    s.upgrade({.threads = 1, .block_tokens = 1 + pick(64)});
+    if (chance(20)) s.append_tokens(random_tokens(1 + pick(9), random_()));
+    if (chance(10)) {
+      s.cancel_upgrade();
+      return "cancel upgrade";
+    }
+    if (s.upgrade_status().state == UpgradeState::done || s.finish_upgrade().state == UpgradeState::done) {
+      EXPECT_TRUE(s.stats().evicted || s.stats().exact_tokens == s.stats().tokens);
+    }
+    return "upgrade";
+  }
+  if (kind < 88) {
+    const bool exact = s.stats().exact_tokens == size;
+    const VerifyReport report = s.verify();
+    EXPECT_TRUE(std::isfinite(report.mean_kl));
+    EXPECT_TRUE(!exact || report.max_kl < 1e-6);
+    return "verify";
+  }
+  if (kind < 93) {
+    s.generate({.max_tokens = 1 + pick(8), .temperature = 1, .seed = static_cast<uint32_t>(random_())});
+    return "generate";
+  }
+  if (kind < 97) {
+    s.logits();
+    return "logits";
+  }
+  const std::string path = temporary_path("history.kv");
+  s.save(path);
+  s = Session::load(model_, path, {.swa = GetParam().swa});
+  capped_ = false;
+  return "save and load";
+}
+
+TEST_P(HistoryTest, WhatIsCalledExactIs) {
+  const int steps = number_of("KVEDIT_STEPS", 250);
+  const int seed = number_of("KVEDIT_SEED", 1);
+  std::cout << "seed " << seed << ", " << steps << " steps\n";
+  int done = 0, refused = 0;
+  for (int run = 0; done + refused < steps; run++) {
+    random_.seed(seed + 1000003 * run);
+    Session s(model_, {.swa = GetParam().swa});
+    talk_.clear();
+    std::string history = "run " + std::to_string(run) + ":";
+    for (int i = 0; i < 30 && done + refused < steps; i++) {
+      const std::vector<Token> tokens = s.tokens();
+      const int exact = s.stats().exact_tokens;
+      try {
+        history += " " + step(s) + ";";
+        done++;
+      } catch (const Error& error) {
+        refused++;
+        history += std::string(" (") + error.what() + ");";
+        EXPECT_NE(error.code(), ErrorCode::corrupt) << error.what();
+        EXPECT_NE(error.code(), ErrorCode::busy) << error.what();
+        EXPECT_EQ(std::string(error.what()).find("is not after the last"), std::string::npos) << error.what();
+        if (s.stats().cap_policy.empty()) {
+          EXPECT_EQ(s.tokens(), tokens) << "a call that throws changes nothing";
+          EXPECT_EQ(s.stats().exact_tokens, exact);
+        }
+      }
+      expect_sound(s);
+      if (HasFailure()) FAIL() << history;
+    }
+  }
+  EXPECT_GT(done, refused);
+}
+
+std::vector<Kind> kinds() {
+  return {{"llama", small("llama"), "chatml"},
+          {"llama_begin", small("llama", true), "llama2"},
+          {"llama_mistral", small("llama", true), "mistral-v1"},
+          {"qwen2", small("qwen2"), "chatml"},
+          {"qwen3", small("qwen3"), "vicuna"},
+          {"gemma3_full", small("gemma3", true), "gemma"},
+          {"gemma3_window", small("gemma3", true), "gemma", SlidingWindow::window}};
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, HistoryTest, testing::ValuesIn(kinds()),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace kvedit
