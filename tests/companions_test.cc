@@ -51,7 +51,12 @@ TEST_F(CompanionsTest, ThePolicyLkvReadsTheModelsOwnFile) {
   const EvictReport report = evicted.evict("lkv", Budget::fraction(0.5));
   EXPECT_NE(report.policy.find(own), std::string::npos) << report.policy;
   named.evict("lkv:file=" + own, Budget::fraction(0.5));
+  EXPECT_EQ(evicted.stats().policy.find(folder_), std::string::npos) << "another machine has it elsewhere";
   EXPECT_EQ(evicted.logits(), named.logits());
+  evicted.erase(Span{0, 1});  // evicts again
+  const std::string path = temporary_path("lkv.kv");
+  named.save(path);
+  EXPECT_EQ(Session::load(model_, path).stats().policy.find(folder_), std::string::npos);
   EXPECT_EQ(code_of([&] { session().evict("lkv:file=" + folder_ + "/a.lkv.gguf", Budget::fraction(0.5)); }),
             ErrorCode::invalid_argument);
 

@@ -82,7 +82,8 @@ ChatState start(const ChatCommand& command) {
       command.session,
       command.generate,
       nullptr,
-      command.options};
+      command.options,
+      command.cap};
   set_cap(chat.session, command.cap);
   chat.adapter = eraser(*model, command.adapter, {});
   if (resume && !command.system.empty()) {

@@ -116,7 +116,7 @@ void sync(ChatState& chat, const std::string& arguments) {
   }
   if (file.empty()) refuse("chat", "/sync FILE.json [exact|steer|shift]");
   const std::vector<Message> messages = read_messages(file);
-  options.reply = messages.back().role != "assistant";
+  options.reply = false;  // the next thing said is a user's: an opened reply would stay empty
   options.adapter = adapter_of(chat, options.policy);
   ProgressLine line("reading, tokens");
   options.progress = line.progress();
@@ -183,6 +183,7 @@ void save(ChatState& chat, const std::string& arguments) {
 void load(ChatState& chat, const std::string& arguments) {
   Session loaded =
       Session::load(chat.session.model(), arguments.empty() ? named(chat, "") : arguments, chat.options);
+  set_cap(loaded, chat.cap);
   chat.session = std::move(loaded);
   named(chat, arguments);
   std::cout << "loaded " << chat.session.stats().tokens << " tokens from " << chat.file << "\n";

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common.h"
 #include "prompt.h"
 
 namespace kvedit::cli {
@@ -17,6 +18,7 @@ struct ChatState {
   GenerateOptions generate;
   std::shared_ptr<const Adapter> adapter;  // of steer; null until the shipped one is needed
   SessionOptions options = {};             // of /load
+  CapOptions cap = {};                     // the same: snapshots hold none
 };
 
 /// Runs one "/command arguments" and prints what it did; false ends the chat. Throws Error.

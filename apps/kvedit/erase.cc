@@ -69,6 +69,10 @@ void check(const EraseCommand& command) {
   if (command.evict_first && command.edit.policies.empty())
     refuse("erase", "--evict-first needs --policy and --keep");
   if (!command.edit.keep.empty()) Budget::parse(command.edit.keep);
+  if (command.forget && !command.edit.session.empty() && command.edit.save != command.edit.session) {
+    refuse("erase", "--forget: " + command.edit.session + " keeps the whole text; add --save " +
+                        command.edit.session + " to write over it, or leave --session out");
+  }
   for (const std::string& range : command.ranges) parse_range(range);
   chosen_policies(command.edit.policies);
 }

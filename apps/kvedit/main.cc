@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <clocale>
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 
 #include "commands.h"
@@ -48,6 +50,9 @@ int finish(int code) {
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   arm_interrupt();
+  // The line editor drops what is not ASCII in the "C" locale. Numbers stay as they are.
+  std::setlocale(LC_CTYPE, "");
+  if (MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
   CLI::App app("kvedit: an LLM runtime whose memory you can edit", "kvedit");
   app.footer(main_footer);
   app.set_version_flag("--version", std::string("kvedit ") + version());

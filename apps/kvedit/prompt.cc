@@ -1,5 +1,7 @@
 #include "prompt.h"
 
+#include <algorithm>
+
 #include "common.h"
 #include "interrupt.h"
 #include "table.h"
@@ -53,17 +55,21 @@ Prompt::Prompt(const Model& model, bool raw) : raw_(raw || !model.info().has_cha
 Prompt::Place Prompt::place(const Session& session) const {
   if (session.stats().tokens == 0) return Place::empty;
   if (raw_) return Place::plain;
-  const std::string text = session.text();
-  const size_t reply = text.rfind(reply_);
-  const size_t next = text.rfind(next_);
-  if (reply != std::string::npos) {
-    return next != std::string::npos && next > reply ? Place::open_turn : Place::after_reply;
+  if (!session.messages().empty()) {
+    return session.messages().back().role == "assistant" ? Place::after_reply : Place::after_system;
   }
-  if (!system_opening_.empty() && text.find(system_opening_) != std::string::npos &&
-      text.find(after_system_) == std::string::npos) {
-    return Place::after_system;
+  // A context was appended without messages. Tokens are compared: a marker's name in a text is text.
+  const Model& model = *session.model();
+  const std::vector<Token> tokens = session.tokens();
+  const auto last = [&](const std::string& piece) {
+    const std::vector<Token> wanted = model.tokenize(piece, true);
+    const auto found = std::find_end(tokens.begin(), tokens.end(), wanted.begin(), wanted.end());
+    return wanted.empty() || found == tokens.end() ? -1 : static_cast<int>(found - tokens.begin());
+  };
+  if (const int reply = last(reply_); reply >= 0) {
+    return last(next_) > reply ? Place::open_turn : Place::after_reply;
   }
-  return text.find(opening_) != std::string::npos ? Place::open_turn : Place::plain;
+  return last(opening_) >= 0 ? Place::open_turn : Place::plain;
 }
 
 AppendReport Prompt::append_context(Session& session, std::string_view context,

@@ -1,4 +1,7 @@
 // kvedit run: continues a prompt, a file or a session, streaming the text.
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <iostream>
 
 #include "commands.h"
@@ -14,7 +17,8 @@ namespace {
 const char* const run_footer =
     "A model with a chat template gets the prompt as a user's message, unless --raw.\n"
     "Examples:\n"
-    "  kvedit run -p 'Why is the sea salt?' -n 100\n"
+    "  kvedit run 'Why is the sea salt?' -n 100\n"
+    "  kvedit run 'Summarise this letter.' <letter.txt\n"
     "  kvedit run -f letter.txt -p 'Summarise this letter.' --temperature 0.7 --top-p 0.9 --seed 1\n"
     "  echo 'Once upon a time' | kvedit run --raw -f - -n 50 --stop '.'\n"
     "  kvedit run -f book.txt -p 'Who is the narrator?' --cap 1024\n"
@@ -27,6 +31,7 @@ struct RunCommand {
   SessionOptions options;
   std::string file;
   std::string prompt;
+  std::vector<std::string> words;
   std::string session;
   std::string save;
   bool chat = false;
@@ -66,10 +71,22 @@ Json report_json(const Session& session, const Generation& generation, int promp
           {"cap_evictions", stats.cap_evictions}};
 }
 
+// Whether standard input is a file or a pipe, which was meant to be read.
+bool given_input() {
+  struct stat input {};
+  return fstat(STDIN_FILENO, &input) == 0 && (S_ISREG(input.st_mode) || S_ISFIFO(input.st_mode));
+}
+
 void run(RunCommand& command) {
+  for (const std::string& word : command.words) command.prompt += (command.prompt.empty() ? "" : " ") + word;
+  if (command.file.empty() && given_input()) {
+    if (const std::string text = read_file("-"); !text.empty()) {
+      command.prompt = text + (command.prompt.empty() ? "" : "\n\n" + command.prompt);
+    }
+  }
   const bool input = !command.file.empty() || !command.prompt.empty();
   if (!input && command.session.empty())
-    refuse("run", "nothing to continue: give -p PROMPT, -f FILE or --session FILE");
+    refuse("run", "nothing to continue: give a PROMPT, -f FILE, standard input or --session FILE");
   std::string text = command.file.empty() ? "" : read_file(command.file);
   if (!command.file.empty() && text.empty()) refuse("run", "the file " + command.file + " is empty");
   if (!command.prompt.empty()) text += (text.empty() ? "" : "\n\n") + command.prompt;
@@ -114,7 +131,10 @@ void add_run(CLI::App& app) {
   CLI::App* const sub = app.add_subcommand("run", "Continue a prompt, a file or a session");
   auto command = std::make_shared<RunCommand>();
   sub->add_option("-f,--file", command->file, "Read this text first; - is standard input")->type_name("FILE");
-  sub->add_option("-p,--prompt", command->prompt, "Then this")->type_name("TEXT");
+  auto* const prompt = sub->add_option("-p,--prompt", command->prompt, "Then this")->type_name("TEXT");
+  sub->add_option("prompt_words", command->words, "The same without -p")
+      ->type_name("PROMPT")
+      ->excludes(prompt);
   auto* const chat =
       sub->add_flag("--chat", command->chat, "As a user's message (default, if the model has a template)");
   sub->add_flag("--raw", command->raw, "As plain text")->excludes(chat);

@@ -88,8 +88,11 @@ std::span<const NamedPolicy> named_policies() {
 
 Policy make_policy(std::string_view text, const std::function<std::string()>& lkv_file) {
   Recipe recipe = Recipe::read(text);
+  std::vector<std::string> companions;
   for (const PolicyParameter& parameter : recipe.parameters()) {
-    if (lkv_file && parameter.free_text && parameter.text.empty()) recipe.set(parameter.name, lkv_file());
+    if (!lkv_file || !parameter.free_text || !parameter.text.empty()) continue;
+    recipe.set(parameter.name, lkv_file());
+    companions.push_back(parameter.name);
   }
   Policy policy;
   policy.selector = recipe.make();
@@ -99,7 +102,19 @@ Policy make_policy(std::string_view text, const std::function<std::string()>& lk
   recipe.set("recent", std::to_string(policy.recent));
   policy.sinks = recipe.own().integer("sinks");
   policy.name = recipe.text();
+  // Where a companion lies is no part of the recipe: it is looked for again, on whatever machine that is.
+  for (const std::string& parameter : companions) recipe.set(parameter, "");
+  policy.recipe = recipe.text();
   return policy;
+}
+
+std::string without_files(std::string_view text) {
+  if (text.empty()) return {};
+  Recipe recipe = Recipe::read(text);
+  for (const PolicyParameter& parameter : recipe.parameters()) {
+    if (parameter.free_text && !parameter.text.empty()) recipe.set(parameter.name, "");
+  }
+  return recipe.text();
 }
 
 bool PolicyInfo::needs_file() const {

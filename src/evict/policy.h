@@ -145,7 +145,8 @@ class Selector {
 
 /// A policy ready to run.
 struct Policy {
-  std::string name;  // as resolved: "snapkv:window=32,kernel=7,pool=avg,sinks=4,recent=32"
+  std::string name;    // as resolved: "snapkv:window=32,kernel=7,pool=avg,sinks=4,recent=32"
+  std::string recipe;  // the same, without the companion file that was found for it
   std::unique_ptr<const Selector> selector;
   const Scorer* scorer = nullptr;  // the selector's
   int sinks = 0;                   // the first entries of the lanes of full-attention layers, always kept
@@ -154,10 +155,14 @@ struct Policy {
   Needs needs() const { return selector->needs(); }
 };
 
-/// Whether it forwards at most the last `tokens` tokens again.
+/// The policy without the files that its parameters name: paths of another machine mean nothing here, and a
+/// snapshot must not choose what is opened. Throws like make_policy() for what is no policy.
+std::string without_files(std::string_view text);
+
 /// Throws Error(out_of_range) for what is no amount: a fraction outside 0..1, nothing, no number.
 void check_budget(const Budget& budget);
 
+/// Whether it forwards at most the last `tokens` tokens again.
 inline bool needs_within(const Policy& policy, int tokens) {
   return !policy.needs().all_queries() && policy.needs().window_queries <= tokens;
 }

@@ -142,7 +142,7 @@ std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, c
   if (room < always) {
     fail(ErrorCode::out_of_range, "evict", "the budget has room for ", room, " entries, fewer than the ",
          always, " always kept (sinks=", policy.sinks, ", recent=", policy.recent, " in ", lane_count,
-         " lanes)");
+         " lanes): keep more than ", always / lane_count, " tokens a lane, or fewer sinks and recent ones");
   }
 
   policy.selector->check(network);

@@ -250,7 +250,7 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
   report.spared_ms = passes ? passes->spared_ms() : 0;
   edited.evicted |= report.entries_after < report.entries_before;
   if (edited.evicted) edited.transcript.exact = 0;
-  edited.policy = policy.name;
+  edited.policy = policy.recipe;
   edited.budget = budget;
   edited.seed = evict_options.seed;
   return report;

@@ -4,6 +4,7 @@
 
 #include "cache/snapshot.h"
 #include "compute/windows.h"
+#include "evict/policy.h"
 #include "session/state.h"
 
 namespace kvedit {
@@ -111,7 +112,7 @@ void Session::save(const std::string& path) const {
   ByteWriter session;
   session.put(static_cast<int32_t>(c.transcript.exact));
   session.put(static_cast<uint8_t>(c.evicted));
-  session.put_string(c.policy);
+  session.put_string(without_files(c.policy));
   session.put(static_cast<uint8_t>(c.budget.kind));
   session.put(c.budget.amount);
   session.put(c.seed);
@@ -173,7 +174,11 @@ Session Session::load(std::shared_ptr<Model> model, const std::string& path, con
   ByteReader rest = file.read("session");
   content.transcript.exact = rest.get<int32_t>();
   content.evicted = rest.get<uint8_t>() != 0;
-  content.policy = rest.get_string();
+  try {
+    content.policy = without_files(rest.get_string());
+  } catch (const Error& error) {
+    fail(ErrorCode::corrupt, "snapshot", "the policy it was evicted with: ", error.what());
+  }
   const auto kind = rest.get<uint8_t>();
   if (kind > static_cast<uint8_t>(Budget::Kind::bytes))
     fail(ErrorCode::corrupt, "snapshot", "budget kind ", int{kind});
