@@ -39,8 +39,8 @@ void write_part(std::ostream& out, const Part& part) {
 std::string policies_markdown() {
   std::ostringstream out;
   out << "# Eviction policies\n\n"
-         "Generated from the table in `src/evict/policies.cc`; `KVEDIT_UPDATE_DOCS=1 policies_test` writes "
-         "it anew.\n\n"
+         "Generated from the table in `src/evict/policies.cc`; `build/kvedit policies --markdown "
+         ">docs/policies.md` writes it anew.\n\n"
          "A policy is a name below, any `scorer+allocator`, or `combinator(policy;...)`; each takes "
          "parameters: "
          "`snapkv:window=64,kernel=5`,\n`snapkv+adaptive:alpha=0.5`, "
