@@ -100,6 +100,20 @@ void write_questions(const fs::path& folder) {
       << R"([{"text":"A"}]},"context":[{"passage":"main","text":"T"},{"passage":"P","text":"It is A."}]}]})";
 }
 
+void write_policies(const fs::path& folder) {
+  fs::create_directories(folder);
+  std::ofstream(folder / "pair") << "snapkv+adaptive:alpha=0.5,window=8";
+  std::ofstream(folder / "mix") << "mix(lkv;critical(snapkv)):share=0.3,b.window=16";
+  std::ofstream(folder / "squeeze") << "squeeze(expected-attention+global):least=0.2,recent=4";
+}
+
+// Sequences of calls, and patches of a snapshot.
+void write_sessions(const fs::path& folder) {
+  fs::create_directories(folder);
+  std::ofstream(folder / "talk") << std::string("\0\1\0\4You!\0\1\1\2Hi\0\11\3\2\5\11\2\1\12\13\7", 29);
+  std::ofstream(folder / "patch") << std::string("\1\1\3\0\7\5\0\0\2", 9);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -115,5 +129,7 @@ int main(int argc, char** argv) {
   write_lkvs(folder / "lkv_fuzz");
   write_records(folder / "records_fuzz");
   write_questions(folder / "qa_files_fuzz");
+  write_policies(folder / "policy_fuzz");
+  write_sessions(folder / "session_fuzz");
   return 0;
 }

@@ -43,18 +43,18 @@ class LkvRunTest : public testing::Test {
 };
 
 TEST_F(LkvRunTest, ResumedIsAsIfNeverStopped) {
-  const LoopResult whole = run("whole");
+  const LoopResult whole = run("lkv-whole");
   EXPECT_TRUE(whole.finished);
   EXPECT_EQ(whole.best.at("examples"), 4);
   const std::atomic<bool> stop{true};  // after each step
-  EXPECT_FALSE(run("parts", false, &stop).finished);
-  for (int i = 0; i < 2; i++) EXPECT_FALSE(run("parts", true, &stop).finished);
-  EXPECT_TRUE(run("parts", true).finished);
-  const std::string written = bytes("whole/last.lkv.gguf");
+  EXPECT_FALSE(run("lkv-parts", false, &stop).finished);
+  for (int i = 0; i < 2; i++) EXPECT_FALSE(run("lkv-parts", true, &stop).finished);
+  EXPECT_TRUE(run("lkv-parts", true).finished);
+  const std::string written = bytes("lkv-whole/last.lkv.gguf");
   EXPECT_FALSE(written.empty());
-  EXPECT_TRUE(written == bytes("parts/last.lkv.gguf"));
-  EXPECT_TRUE(bytes("whole/best.lkv.gguf") == bytes("parts/best.lkv.gguf"));
-  Lkv::load(temporary_path("whole/last.lkv.gguf"))->check(*Network::load(config_.model));
+  EXPECT_TRUE(written == bytes("lkv-parts/last.lkv.gguf"));
+  EXPECT_TRUE(bytes("lkv-whole/best.lkv.gguf") == bytes("lkv-parts/best.lkv.gguf"));
+  Lkv::load(temporary_path("lkv-whole/last.lkv.gguf"))->check(*Network::load(config_.model));
 }
 
 TEST_F(LkvRunTest, TrainsEitherHalf) {

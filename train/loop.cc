@@ -38,6 +38,10 @@ class Run {
       fs::resize_file(path("log.jsonl"), log_bytes_);  // what came after the checkpoint comes again
       log_.open(path("log.jsonl"), std::ios::app);
     } else {
+      if (fs::exists(path("checkpoint.pt"))) {
+        fail(ErrorCode::invalid_argument, "train", "the folder \"", options.folder,
+             "\" holds a run: resume it, or choose another folder");
+      }
       log_.open(path("log.jsonl"), std::ios::trunc);
       write(trainee.description);
     }

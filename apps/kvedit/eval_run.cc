@@ -13,6 +13,7 @@
 #include "eval/charts.h"
 #include "eval/exchange.h"
 #include "eval/report.h"
+#include "kvedit/version.h"
 
 namespace kvedit::cli {
 namespace {
@@ -95,14 +96,20 @@ eval::Order order_of(const EvalOptions& options) {
 }
 
 /// What the results depend on.
-eval::Json setting_of(const EvalOptions& options, const ModelInfo& model, const eval::TaskInfo& task,
-                      const eval::Haystack& haystack) {
-  eval::Json data = eval::Json::array();
-  for (const std::string& path : options.data) {
+eval::Json setting_of(const EvalOptions& options, const Model& loaded, const eval::Adapters& adapters,
+                      const eval::TaskInfo& task, const eval::Haystack& haystack) {
+  const ModelInfo model = loaded.info();
+  const auto hashed = [](const std::string& path) {
     const std::string bytes = read_file(path);
-    data.push_back(fs::path(path).filename().string() + " " +
-                   fingerprint_text(XXH3_64bits(bytes.data(), bytes.size())));
-  }
+    return fs::path(path).filename().string() + " " +
+           fingerprint_text(XXH3_64bits(bytes.data(), bytes.size()));
+  };
+  // Files by their content: one that was trained on is another.
+  eval::Json data = eval::Json::array(), trained = eval::Json::array();
+  for (const std::string& path : options.data) data.push_back(hashed(path));
+  for (const auto& [name, adapter] : adapters)
+    trained.push_back(adapter->info().name + " " + fingerprint_text(adapter->info().fingerprint));
+  if (const std::string lkv = loaded.companion(".lkv.gguf"); !lkv.empty()) trained.push_back(hashed(lkv));
   return {{"task", options.task},
           {"protocol", task.protocol},
           {"model", model.name},
@@ -113,6 +120,8 @@ eval::Json setting_of(const EvalOptions& options, const ModelInfo& model, const 
           {"attention", model.attention},
           {"haystack", fingerprint_text(haystack.hash())},
           {"data", data},
+          {"trained", trained},
+          {"kvedit", version()},
           {"seed", options.seed}};
 }
 
@@ -141,7 +150,7 @@ Opened open_task(const EvalOptions& options, const Ground& ground) {
   if (info.examples > 0) grid.examples = std::min(grid.examples, info.examples);
   if (grid.lengths.empty()) grid.lengths = options.quick ? std::vector{kQuickLength} : entry.lengths;
   if (!info.sized) grid.lengths = {0};
-  eval::Json setting = setting_of(options, ground.model->info(), info, *ground.haystack);
+  eval::Json setting = setting_of(options, *ground.model, ground.adapters, info, *ground.haystack);
   return {entry, std::move(task), std::move(info), std::move(grid), std::move(setting)};
 }
 

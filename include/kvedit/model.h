@@ -75,7 +75,8 @@ struct PoolStats {
 };
 
 struct Message {
-  std::string role;  // "system", "user", "assistant", "tool"
+  std::string role;  // "system", "developer", "user", "assistant" or "tool"; another one is an
+                     // Error(invalid_argument)
   std::string content;
 };
 

@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "base/check.h"
+#include "base/large_stack.h"
 #include "model/ggml_log.h"
 #include "model/gguf_file.h"
 #include "model/utf8.h"
@@ -19,6 +20,9 @@ namespace {
 
 constexpr size_t kMaxTextBytes = std::numeric_limits<int32_t>::max() / 4;
 constexpr size_t kQuotedBytes = 40;
+constexpr size_t kBytesOnAnyStack = 64;
+constexpr size_t kLeastStack = size_t{1} << 20;
+constexpr size_t kStackAByte = 2048;
 
 void initialize_libllama() {
   static std::once_flag once;
@@ -57,8 +61,6 @@ auto guarded(const Call& call) {
     fail(ErrorCode::corrupt, "tokenizer", "libllama's vocabulary failed: ", error.what());
   }
 }
-
-constexpr std::array<std::string_view, 5> kRoles = {"system", "developer", "user", "assistant", "tool"};
 
 std::vector<std::string> builtin_templates() {
   std::vector<const char*> names(static_cast<size_t>(llama_chat_builtin_templates(nullptr, 0)));
@@ -129,7 +131,7 @@ std::vector<Token> Tokenizer::encode(std::string_view text, bool special, bool b
 
   const auto length = static_cast<int32_t>(text.size());
   tokens.resize(kept + text.size() / 2 + 16);
-  guarded([&] {
+  const auto read = [&] {
     const auto run = [&] {
       return llama_tokenize(vocab_, text.data(), length, tokens.data() + kept,
                             static_cast<int32_t>(tokens.size() - kept), false, special);
@@ -141,7 +143,13 @@ std::vector<Token> Tokenizer::encode(std::string_view text, bool special, bool b
     }
     if (count < 0) fail(ErrorCode::corrupt, "tokenizer", "libllama gives two lengths for one text");
     tokens.resize(kept + static_cast<size_t>(count));
-  });
+  };
+  // Some pre-tokenizers are std::regex, which recurses for each character of a word.
+  if (text.size() <= kBytesOnAnyStack) {
+    guarded(read);
+  } else {
+    guarded([&] { on_large_stack(kLeastStack + kStackAByte * text.size(), read); });
+  }
   return tokens;
 }
 
@@ -208,11 +216,8 @@ std::string Tokenizer::format(std::span<const Message> messages, bool reply) con
          "the model has no chat template; choose one with --chat-template");
   }
   for (const Message& message : messages) {
-    // A template writes a role as it is: any text would be read as the format's own.
-    if (std::find(kRoles.begin(), kRoles.end(), message.role) == kRoles.end()) {
-      fail(ErrorCode::invalid_argument, "tokenizer", "a message has the role \"",
-           utf8_prefix(message.role, kQuotedBytes), "\"; there are system, developer, user, assistant, tool");
-    }
+    if (message.role.empty()) fail(ErrorCode::invalid_argument, "tokenizer", "a message has an empty role");
+    check_text(message.role, "tokenizer");
     check_text(message.content, "tokenizer");
   }
   auto text = guarded([&] { return apply(template_, messages, reply); });

@@ -41,7 +41,7 @@ class Tokenizer {
   void set_chat_template(const std::string& name);
   /// The whole conversation as text; reply: with the opening of the assistant's turn.
   /// Throws Error(unsupported) naming the template's beginning where libllama does not know it,
-  /// Error(invalid_argument) for a role that is none of system, developer, user, assistant, tool.
+  /// Error(invalid_argument) for an empty role.
   std::string format(std::span<const Message> messages, bool reply) const;
 
  private:

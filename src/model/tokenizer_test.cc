@@ -9,6 +9,7 @@
 #include <iterator>
 #include <random>
 
+#include "base/large_stack.h"
 #include "kvedit/error.h"
 #include "model/gguf_file.h"
 #include "model/utf8.h"
@@ -218,6 +219,19 @@ TEST(Tokenizer, DamagedVocabulariesNeverCrash) {
       (void)tokenizer.has_chat_template();
     } catch (const Error&) {
     }
+  }
+}
+
+// Pre-tokenizers that are std::regex recurse for each letter; a thread may have a small stack, too.
+TEST(TokenizerTest, ALongWordIsReadOnASmallStack) {
+  const std::string path = tiny_vocabulary(
+      {.edit = [](gguf_context* file) { gguf_set_val_str(file, "tokenizer.ggml.pre", "tekken"); }});
+  const Tokenizer tokenizer(path);
+  for (const char letter : {'a', ' ', '7', '.'}) {
+    const std::string text(200000, letter);
+    std::string back;
+    on_large_stack(size_t{256} << 10, [&] { back = tokenizer.decode(tokenizer.encode(text, false, false)); });
+    EXPECT_EQ(back, text) << letter;
   }
 }
 

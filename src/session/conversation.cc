@@ -1,16 +1,20 @@
 #include "session/conversation.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 
 #include "base/check.h"
+#include "model/utf8.h"
 #include "session/transcript_text.h"
 
 namespace kvedit {
 namespace {
 
 constexpr const char* kAssistant = "assistant";
+constexpr std::array<std::string_view, 5> kRoles = {"system", "developer", "user", "assistant", "tool"};
+constexpr size_t kQuotedBytes = 40;
 constexpr size_t kLookBack = 4;  // messages that may have a say in how one is closed
 
 // Stands for the text of a message where only what the template puts around it matters.
@@ -181,12 +185,23 @@ std::vector<Token> MessageText::encode(const Tokenizer& tokenizer) const {
   return tokens;
 }
 
+void check_roles(std::span<const Message> messages) {
+  for (size_t i = 0; i < messages.size(); i++) {
+    if (std::find(kRoles.begin(), kRoles.end(), messages[i].role) != kRoles.end()) continue;
+    fail(ErrorCode::invalid_argument, "chat", "message ", i + 1, " has the role \"",
+         utf8_prefix(messages[i].role, kQuotedBytes),
+         "\"; there are system, developer, user, assistant, tool");
+  }
+}
+
 Formatted formatted(const Tokenizer& tokenizer, std::span<const Message> messages, bool reply) {
+  check_roles(messages);
   return formatted_from(tokenizer, messages, 0, reply, nullptr);
 }
 
 Continuation continuation(const Tokenizer& tokenizer, const Transcript& transcript,
                           std::span<const Message> messages, bool reply) {
+  check_roles(messages);
   std::vector<Message> all;
   for (const MessageMark& mark : transcript.messages) all.push_back({mark.role, stand_in(all.size())});
   const size_t known = all.size();

@@ -30,6 +30,10 @@ struct Formatted {
   std::vector<Message> waiting;
 };
 
+/// Throws Error(invalid_argument) for a role that is none of system, developer, user, assistant, tool: a
+/// template writes it as it is, and any text would be read as the format's own.
+void check_roles(std::span<const Message> messages);
+
 /// Throws Error(unsupported) naming the message of which the template says nothing, or not the text as it is;
 /// Error(invalid_argument) for a role there is not.
 Formatted formatted(const Tokenizer& tokenizer, std::span<const Message> messages, bool reply);

@@ -4,6 +4,7 @@
 #include "base/cpus.h"
 #include "compute/attention.h"
 #include "compute/linear.h"
+#include "session/conversation.h"
 #include "session/model_impl.h"
 
 namespace kvedit {
@@ -79,6 +80,11 @@ ModelInfo ModelImpl::info() const {
 
 std::vector<Token> ModelImpl::tokenize(std::string_view text, bool special) const {
   return tokenizer_.encode(text, special, false);
+}
+
+std::string ModelImpl::format(std::span<const Message> messages, bool reply) const {
+  check_roles(messages);
+  return tokenizer_.format(messages, reply);
 }
 
 Cache ModelImpl::new_cache() const {

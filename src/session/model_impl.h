@@ -26,9 +26,7 @@ class ModelImpl final : public Model {
   void reset_high_water() override { pool_->reset_high_water(); }
   std::vector<Token> tokenize(std::string_view text, bool special) const override;
   std::string detokenize(std::span<const Token> tokens) const override { return tokenizer_.decode(tokens); }
-  std::string format(std::span<const Message> messages, bool reply) const override {
-    return tokenizer_.format(messages, reply);
-  }
+  std::string format(std::span<const Message> messages, bool reply) const override;
 
   std::shared_ptr<const Adapter> load_adapter(const std::string& path) const override {
     return Lora::load(path, *network_);
