@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/check.h"
+
 namespace kvedit {
 namespace {
 
@@ -64,7 +66,7 @@ double least_quota(const std::string& root, const Mount& mount, std::string grou
   double least = 0;
   for (;;) {
     while (group.ends_with('/')) group.pop_back();
-    const double quota = quota_of(root + mount.path + group, mount.v2);
+    const double quota = quota_of(cat(root, mount.path, group), mount.v2);
     if (quota > 0) least = least > 0 ? std::min(least, quota) : quota;
     if (group.empty()) return least;
     group.resize(group.rfind('/') == std::string::npos ? 0 : group.rfind('/'));
