@@ -16,6 +16,7 @@ namespace {
 
 using namespace kvedit;  // NOLINT: one entry point
 namespace fs = std::filesystem;
+using namespace std::string_literals;  // NOLINT: zeros in them
 
 void write_models(const fs::path& folder) {
   fs::create_directories(folder);
@@ -110,8 +111,8 @@ void write_policies(const fs::path& folder) {
 // Sequences of calls, and patches of a snapshot.
 void write_sessions(const fs::path& folder) {
   fs::create_directories(folder);
-  std::ofstream(folder / "talk") << std::string("\0\1\0\4You!\0\1\1\2Hi\0\11\3\2\5\11\2\1\12\13\7", 29);
-  std::ofstream(folder / "patch") << std::string("\1\1\3\0\7\5\0\0\2", 9);
+  std::ofstream(folder / "talk") << "\0\1\0\4You!\0\1\1\2Hi\0\11\3\2\5\11\2\1\12\13\7"s;
+  std::ofstream(folder / "patch") << "\1\1\3\0\7\5\0\0\2"s;
 }
 
 }  // namespace
