@@ -1,4 +1,5 @@
 // kvedit run: continues a prompt, a file or a session, streaming the text.
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -71,15 +72,24 @@ Json report_json(const Session& session, const Generation& generation, int promp
           {"cap_evictions", stats.cap_evictions}};
 }
 
-// Whether standard input is a file or a pipe, which was meant to be read.
-bool given_input() {
+constexpr int kPatienceMs = 1000;
+
+// Whether standard input is a file or a pipe, which was meant to be read. Beside a prompt a pipe that stays
+// silent is not waited for: whoever started this program may just have left it open.
+bool given_input(bool prompt) {
   struct stat input {};
-  return fstat(STDIN_FILENO, &input) == 0 && (S_ISREG(input.st_mode) || S_ISFIFO(input.st_mode));
+  if (fstat(STDIN_FILENO, &input) != 0) return false;
+  if (S_ISREG(input.st_mode)) return true;
+  if (!S_ISFIFO(input.st_mode)) return false;
+  pollfd pipe{STDIN_FILENO, POLLIN, 0};
+  if (!prompt || poll(&pipe, 1, kPatienceMs) > 0) return true;
+  std::cerr << "kvedit: standard input is silent and not waited for; -f - does\n";
+  return false;
 }
 
 void run(RunCommand& command) {
   for (const std::string& word : command.words) command.prompt += (command.prompt.empty() ? "" : " ") + word;
-  if (command.file.empty() && given_input()) {
+  if (command.file.empty() && command.session.empty() && given_input(!command.prompt.empty())) {
     if (const std::string text = read_file("-"); !text.empty()) {
       command.prompt = text + (command.prompt.empty() ? "" : "\n\n" + command.prompt);
     }
