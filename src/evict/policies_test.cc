@@ -148,8 +148,7 @@ TEST(PoliciesTest, TheCommittedPageIsTheTable) {
   const auto path = std::filesystem::path(__FILE__).parent_path() / "../../docs/policies.md";
   std::ostringstream page;
   page << std::ifstream(path).rdbuf();
-  EXPECT_EQ(page.str(), policies_markdown())
-      << "kvedit policies --markdown >docs/policies.md writes it anew";
+  EXPECT_EQ(page.str(), policies_markdown()) << "kvedit policies --markdown >docs/policies.md writes it anew";
 }
 
 }  // namespace
