@@ -140,6 +140,15 @@ TEST_F(TrustTest, ASystemMessageWaitsForTheUsers) {
   }
 }
 
+TEST_F(TrustTest, AMessageWithoutTokensLeavesNoMark) {
+  const auto gemma = model("gemma", with_begin());
+  Session s(gemma);
+  s.sync(Conversation{{"system", ""}, {"system", ""}, {"developer", ""}}, {});
+  const std::string path = temporary_path("empty.kv");
+  s.save(path);
+  EXPECT_EQ(Session::load(gemma, path).tokens(), s.tokens());
+}
+
 TEST_F(TrustTest, AMessageOfWhichTheTemplateSaysNothingIsRefused) {
   Session s(model("vicuna"));
   s.append_messages(Conversation{{"user", "Hello"}}, true);

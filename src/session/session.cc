@@ -177,7 +177,7 @@ AppendReport Session::append_messages(std::span<const Message> messages, bool re
   std::vector<MessageMark> marks = t.messages;
   for (const MessageText& message : more.next.messages) {
     const int begin = before + static_cast<int>(tokens.size());
-    if (!marks.empty() && marks.back().begin == begin) marks.pop_back();  // a reply of which nothing came
+    if (!marks.empty() && marks.back().begin == begin) marks.pop_back();  // nothing came of it
     marks.push_back({message.role, begin, message.reply});
     const std::vector<Token> of_message = message.encode(tokenizer);
     tokens.insert(tokens.end(), of_message.begin(), of_message.end());

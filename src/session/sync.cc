@@ -34,7 +34,10 @@ Wanted wanted(const Tokenizer& tokenizer, const Transcript& t, std::span<const M
   if (all.messages.empty()) return result;
   if (tokenizer.begin_token()) result.tokens.push_back(*tokenizer.begin_token());  // of no message
   for (const MessageText& message : all.messages) {
-    result.messages.push_back({message.role, static_cast<int>(result.tokens.size()), message.reply});
+    const auto begin = static_cast<int>(result.tokens.size());
+    // One without text may make no tokens of its own (Gemma's system message): nothing of it is there.
+    if (!result.messages.empty() && result.messages.back().begin == begin) result.messages.pop_back();
+    result.messages.push_back({message.role, begin, message.reply});
     // A reply may lack some of what closes it.
     std::vector<Token> tokens;
     for (size_t missing = 0; missing <= message.after.size() && tokens.empty(); missing++) {
