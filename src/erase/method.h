@@ -95,7 +95,7 @@ void forward_windows(EraseWork& work, std::span<const Span> windows);
 /// result is exact if those kept are. Throws Error(invalid_argument) for a transcript without tokens.
 void rebuild(EraseWork& work, int kept);
 /// The entry of the transcript's last token goes: it is pending.
-void leave_last_pending(EraseWork& work);
+void leave_last_pending(Cache& cache, Transcript& transcript);
 /// Forwards transcript tokens again at their positions, in one pass, with an adapter if one is given. On
 /// an evicted cache they all see each other, and each lane keeps those it held. Throws Error(unsupported)
 /// where sliding-window layers no longer hold what they see.

@@ -41,7 +41,7 @@ class Steer final : public EraseMethod {
       if (gap.size() > 0) close_gap(work, gap, span.begin);
     }
     std::sort(t.steered.begin(), t.steered.end());
-    leave_last_pending(work);
+    leave_last_pending(work.cache, work.transcript);
   }
 };
 

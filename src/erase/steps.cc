@@ -67,10 +67,10 @@ void Transcript::forget_steered(Span positions) {
   std::erase_if(steered, [&](Position p) { return p >= positions.begin && p < positions.end; });
 }
 
-void leave_last_pending(EraseWork& work) {
-  const Span behind{work.transcript.positions.back(), kLast};
-  work.cache.remove(behind);
-  work.transcript.forget_steered(behind);
+void leave_last_pending(Cache& cache, Transcript& transcript) {
+  const Span behind{transcript.positions.back(), kLast};
+  cache.remove(behind);
+  transcript.forget_steered(behind);
 }
 
 void remove_spans(EraseWork& work, std::span<const Span> spans) {
@@ -80,7 +80,7 @@ void remove_spans(EraseWork& work, std::span<const Span> spans) {
     work.transcript.forget_steered(gap);
     work.transcript.cut(spans[i]);
   }
-  leave_last_pending(work);
+  leave_last_pending(work.cache, work.transcript);
 }
 
 void move_behind(EraseWork& work, int token, Position from, int delta) {
@@ -106,7 +106,7 @@ std::vector<int> remove_and_shift(EraseWork& work) {
     t.cut(span);
     close_gap(work, gap, span.begin);
   }
-  leave_last_pending(work);
+  leave_last_pending(work.cache, work.transcript);
   std::vector<int> seams;
   int removed = 0;
   for (const Span span : work.spans) {

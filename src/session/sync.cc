@@ -1,7 +1,6 @@
 // Sync: the transcript becomes the conversation that a client holds now. Its tokens are compared with the
 // cached ones; what differs is edited, what is new is read.
 #include <algorithm>
-#include <limits>
 #include <map>
 
 #include "compute/windows.h"
@@ -146,7 +145,7 @@ void insert_new(EraseWork& work, std::span<const Insertion> all, std::span<const
     work.cache.insert(positions);
     forward_again(work, read);
   }
-  leave_last_pending(work);
+  leave_last_pending(work.cache, work.transcript);
 }
 
 // What is gone is erased by the method, what is new is inserted, the rest keeps its entries.
@@ -192,9 +191,7 @@ int Session::State::replace_tail(Content& c, int kept, std::span<const Token> to
     c.evicted = false;
   } else {
     t.cut({kept, t.size()});
-    const Span behind{t.positions.back(), std::numeric_limits<Position>::max()};  // the last one is pending
-    c.cache.remove(behind);
-    t.forget_steered(behind);
+    leave_last_pending(c.cache, t);
   }
   append(c, tokens.subspan(kept), progress);
   return std::max(0, kept - 1);  // the last of them was pending
