@@ -159,6 +159,18 @@ std::string HistoryTest::step(Session& s) {
   if (kind < 20) {
     std::vector<Message> more = {message()};
     if (chance(40)) more.push_back(message());
+    if (chance(25)) {
+      const bool goes_on = !s.messages().empty() && s.messages().back().role == more[0].role;
+      s.append_open(more[0]);
+      // What it goes on in may have been closed since it was opened.
+      EXPECT_TRUE(s.text().ends_with(more[0].content)) << s.text();
+      EXPECT_TRUE(goes_on || s.messages().back().role == more[0].role);
+      return "append open";
+    }
+    if (chance(10)) {
+      s.append_messages({}, true);
+      return "open reply";
+    }
     s.append_messages(more, chance(60));
     return "append messages";
   }

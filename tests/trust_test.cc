@@ -75,6 +75,46 @@ TEST_F(TrustTest, WhatIsInsertedBehindSteeringStatesOrAGapIsNotExact) {
   }
 }
 
+TEST_F(TrustTest, WhatIsSaidOfADocumentGoesOnInItsTurn) {
+  for (const std::string format : {"chatml", "llama2", "mistral-v1", "gemma", "vicuna", "llama3", "zephyr"}) {
+    SCOPED_TRACE(format);
+    const auto tiny = model(format);
+    const Message document{"user", "The ferry leaves at eight."}, question{"user", "When?"};
+    const Message both{"user", document.content + "\n\n" + question.content};
+    Session s(tiny), whole(tiny);
+    s.append_open(document);
+    const std::string saved = temporary_path("open.kv");
+    s.save(saved);
+    Session loaded = Session::load(tiny, saved);
+    whole.append_messages({&both, 1}, true);
+    for (Session* each : {&s, &loaded}) {
+      each->append_messages({&question, 1}, true);
+      EXPECT_EQ(each->text(), whole.text());
+      ASSERT_EQ(each->messages().size(), whole.messages().size());
+      EXPECT_EQ(each->messages()[0].text, whole.messages()[0].text);
+    }
+    // Another role closes it.
+    Session closed(tiny), at_once(tiny);
+    closed.append_open(document);
+    closed.append_messages({}, true);
+    at_once.append_messages({&document, 1}, true);
+    EXPECT_EQ(closed.text(), at_once.text());
+  }
+}
+
+TEST_F(TrustTest, AReplyThatIsErasedWhollyIsNoMessage) {
+  Session s(model());
+  s.sync(talk(), {});
+  s.generate({.max_tokens = 3});
+  const MessageSpan reply = s.message("assistant", -1);
+  s.erase(reply.tokens, {.method = "drop"});
+  EXPECT_EQ(s.messages().back().role, "user");
+  s.append_messages({}, true);
+  Session again(s.model());
+  again.sync(talk(), {});
+  EXPECT_EQ(s.tokens(), again.tokens());
+}
+
 TEST_F(TrustTest, OfAnEvictedCacheNothingIsExact) {
   Session s(model());
   s.sync(talk(), {});

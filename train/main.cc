@@ -2,7 +2,7 @@
 #include <csignal>
 #include <iostream>
 
-#include "kvedit/error.h"
+#include "base/exit_code.h"
 #include "train/commands.h"
 
 int main(int argc, char** argv) {
@@ -18,8 +18,11 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
+  } catch (const kvedit::Error& error) {
+    std::cerr << "kvedit-train: " << error.what() << "\n";
+    return kvedit::exit_code(error.code());
   } catch (const std::exception& error) {
     std::cerr << "kvedit-train: " << error.what() << "\n";
-    return 1;
+    return kvedit::exit_runtime;
   }
 }

@@ -1,8 +1,4 @@
 // kvedit chat: a conversation whose memory can be edited while it goes on.
-#include <editline/readline.h>
-#include <unistd.h>
-
-#include <cstdlib>
 #include <iostream>
 #include <optional>
 
@@ -11,6 +7,7 @@
 #include "common.h"
 #include "eraser.h"
 #include "interrupt.h"
+#include "line_reader.h"
 #include "sampling.h"
 #include "table.h"
 
@@ -19,9 +16,11 @@ namespace {
 
 const char* const chat_footer =
     "In the chat, /help lists the commands: /erase, /verify, /upgrade, /sync, /evict, /fork, /undo, ...\n"
+    "A text of several lines is pasted, or stands between \"\"\" and \"\"\".\n"
     "Examples:\n"
     "  kvedit chat\n"
     "  kvedit chat --system 'Answer in one sentence.' --temperature 0.7 --top-p 0.9\n"
+    "  kvedit chat -f manual.txt -f prices.txt\n"
     "  kvedit chat --session talk.kv\n"
     "  printf 'My code is 9023.\\n/erase My code is 9023. shift\\n/stats\\n' | kvedit chat";
 
@@ -29,44 +28,15 @@ struct ChatCommand {
   CommonOptions common;
   GenerateOptions generate;
   std::string system;
+  std::vector<std::string> files;
   std::string session;
   std::string adapter;
   CapOptions cap;
   SessionOptions options;
 };
 
-/// Lines with editing and history on a terminal, plain ones from a pipe.
-class LineReader {
- public:
-  LineReader()
-      : terminal_(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)), history_(cache_folder() + "/chat_history") {
-    if (!terminal_) return;
-    using_history();
-    stifle_history(1000);
-    read_history(history_.c_str());  // there is none the first time
-  }
-  ~LineReader() {
-    if (terminal_) write_history(history_.c_str());
-  }
-  LineReader(const LineReader&) = delete;
-  LineReader& operator=(const LineReader&) = delete;
-
-  bool terminal() const { return terminal_; }
-  std::optional<std::string> next() {
-    std::string line;
-    if (!terminal_) return std::getline(std::cin, line) ? std::optional(line) : std::nullopt;
-    const std::unique_ptr<char, void (*)(void*)> text(readline("> "), std::free);
-    if (!text) return std::nullopt;
-    if (*text) add_history(text.get());
-    return text.get();
-  }
-
- private:
-  bool terminal_;
-  std::string history_;
-};
-
 ChatState start(const ChatCommand& command) {
+  require_writable(command.session);
   const std::shared_ptr<Model> model = load_model(command.common);
   if (!model->info().has_chat_template) {
     throw Error(ErrorCode::unsupported, "chat",
@@ -83,21 +53,67 @@ ChatState start(const ChatCommand& command) {
       command.generate,
       nullptr,
       command.options,
-      command.cap};
+      command.cap,
+      command.system,
+      command.common.json};
   set_cap(chat.session, command.cap);
   chat.adapter = eraser(*model, command.adapter, {});
   if (resume && !command.system.empty()) {
     throw Error(ErrorCode::invalid_argument, "chat", command.session + " exists: --system is for a new chat");
   }
   if (!command.system.empty()) chat.prompt.append_system(chat.session, command.system);
+  for (const std::string& file : command.files) read_document(chat, file);
   return chat;
 }
 
-Json say(ChatState& chat, const std::string& text, bool stream) {
-  {
-    ProgressLine line("reading, tokens");
-    chat.prompt.append_user(chat.session, text, line.progress());
+void take(ChatState& chat, const std::string& line, bool& leave) {
+  const std::string text = trim(line);
+  if (text.empty()) return;
+  try {
+    if (text.front() == '/' && text.find('\n') == std::string::npos) {
+      leave = !run_slash_command(chat, text);
+      return;
+    }
+    {
+      ProgressLine progress("reading, tokens");
+      chat.prompt.append_user(chat.session, text, progress.progress());
+    }
+    const Json reply = reply_to_user(chat);
+    if (chat.json) print_json(reply, -1);
+  } catch (const Error& error) {  // says what went wrong; the chat goes on
+    if (chat.json) {
+      print_json({{"error", {{"code", name(error.code())}, {"message", with_flags(error.what())}}}}, -1);
+    } else {
+      std::cout << std::flush;
+      std::cerr << "kvedit: " << with_flags(error.what()) << std::endl;
+    }
   }
+}
+
+void run(const ChatCommand& command) {
+  ChatState chat = start(command);
+  LineReader lines;
+  if (lines.terminal() && !chat.json) {
+    std::cout << chat.session.model()->info().name << "; /help lists the commands, Ctrl-D leaves\n";
+  }
+  bool leave = false;
+  while (std::cout && !leave) {
+    arm_interrupt();
+    const std::optional<std::string> line = lines.next();
+    if (line) {
+      take(chat, *line, leave);
+    } else {
+      if (lines.terminal()) std::cout << std::endl;
+      leave = !(interrupted() && lines.terminal());
+    }
+    if (interrupted() && !lines.terminal()) throw CLI::RuntimeError(exit_cancelled);
+  }
+}
+
+}  // namespace
+
+Json reply_to_user(ChatState& chat) {
+  const bool stream = !chat.json;
   chat.generate.on_text = [stream](std::string_view piece) {
     if (stream) std::cout << piece << std::flush;
     return std::cout.good() && !interrupted();
@@ -106,7 +122,7 @@ Json say(ChatState& chat, const std::string& text, bool stream) {
   if (stream) {
     const bool whole = generation.stop == StopReason::end_token || generation.stop == StopReason::stop_string;
     std::cout << (whole ? "" : " [" + std::string(name(generation.stop)) + "]") << std::endl;
-    if (!generation.error.empty()) std::cerr << "kvedit: " << generation.error << "\n";
+    if (!generation.error.empty()) std::cerr << "kvedit: " << with_flags(generation.error) << "\n";
   }
   return {{"text", generation.text},
           {"tokens", generation.tokens.size()},
@@ -116,48 +132,24 @@ Json say(ChatState& chat, const std::string& text, bool stream) {
           {"ms", generation.ms}};
 }
 
-void run(const ChatCommand& command) {
-  ChatState chat = start(command);
-  LineReader lines;
-  const bool json = command.common.json;  // one object a reply; what slash commands print stays text
-  if (lines.terminal() && !json) {
-    std::cout << chat.session.model()->info().name << "; /help lists the commands, Ctrl-D leaves\n";
-  }
-  while (std::cout) {
-    arm_interrupt();
-    const std::optional<std::string> line = lines.next();
-    if (!line) {
-      if (lines.terminal()) std::cout << std::endl;
-      if (interrupted() && lines.terminal()) continue;
-      break;
-    }
-    const std::string text = trim(*line);
-    if (text.empty()) continue;
-    try {
-      if (text.front() == '/') {
-        if (!run_slash_command(chat, text)) break;
-      } else {
-        const Json reply = say(chat, text, !json);
-        if (json) print_json(reply, -1);
-      }
-    } catch (const Error& error) {  // says what went wrong; the chat goes on
-      if (json) {
-        print_json({{"error", {{"code", name(error.code())}, {"message", error.what()}}}}, -1);
-      } else {
-        std::cout << std::flush;
-        std::cerr << "kvedit: " << error.what() << std::endl;
-      }
-    }
-    if (interrupted() && !lines.terminal()) throw CLI::RuntimeError(exit_cancelled);
+int read_document(ChatState& chat, const std::string& file) {
+  const std::string text = trim(read_file(file));
+  if (text.empty()) refuse("chat", "the file " + file + " is empty");
+  ProgressLine line("reading " + file + ", tokens");
+  try {
+    return chat.prompt.append_context(chat.session, text, line.progress()).tokens.size();
+  } catch (const Error& error) {
+    throw extended(error, " (file " + file + ")");
   }
 }
-
-}  // namespace
 
 void add_chat(CLI::App& app) {
   CLI::App* const sub = app.add_subcommand("chat", "Talk with the model and edit its memory meanwhile");
   auto command = std::make_shared<ChatCommand>();
   sub->add_option("--system", command->system, "The system's message")->type_name("TEXT");
+  sub->add_option("-f,--file", command->files, "Read this document first, and talk about it; repeatable")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
   sub->add_option("--session", command->session, "Go on from this session, if it exists; /save writes it")
       ->type_name("FILE");
   sub->add_option("--adapter", command->adapter,

@@ -6,16 +6,21 @@
 #include "common.h"
 #include "edit.h"
 #include "eraser.h"
+#include "report.h"
+#include "said.h"
 #include "table.h"
 
 namespace kvedit::cli {
 namespace {
 
+/// Prints its report to `out`, which is nowhere in a chat in JSON, and returns it.
+using Command = Json(ChatState&, const std::string& arguments, std::ostream& out);
+
 struct SlashCommand {
   std::string_view name;
   std::string_view arguments;
   std::string_view help;
-  void (*run)(ChatState&, const std::string& arguments);
+  Command* run;
 };
 
 /// "text last" -> text, last word; the word is empty if there is only one.
@@ -38,75 +43,115 @@ bool names_message(const std::string& text) {
          text.find_first_not_of("-0123456789", colon + 1) == std::string::npos;
 }
 
-void erase(ChatState& chat, const std::string& arguments) {
-  if (arguments.empty()) refuse("chat", "/erase TEXT [METHOD]");
-  EraseOptions options;
+Json found_json(const ChatState& chat, const Found& found) {
+  return {{"begin", found.tokens.begin},
+          {"end", found.tokens.end},
+          {"place", place_name(chat.session.messages(), found.tokens)},
+          {"text", found.text}};
+}
+
+// What /erase is asked for: the tokens of texts, of a message, or of a document.
+struct Wanted {
+  std::vector<Found> places;  // to erase
+  size_t others = 0;          // places that stay
+};
+
+Wanted find_wanted(const ChatState& chat, const std::string& text, bool all) {
+  if (text.starts_with("file:")) return {{chat.session.find_one(trim(read_file(text.substr(5))))}, 0};
+  const std::vector<Found> found = chat.session.find(text);
+  if (found.empty() && names_message(text))
+    return {{{find_message(chat.session, text).tokens, false, text}}, 0};
+  if (all && !found.empty()) return {apart(found), 0};
+  const int last = found.size() > 1 ? static_cast<int>(found.size()) : 0;
+  return {{chat.session.find_one(text, last)}, found.empty() ? 0 : found.size() - 1};
+}
+
+Json erase(ChatState& chat, const std::string& arguments, std::ostream& out) {
   std::string text = arguments;
-  const auto [head, last] = split_last(arguments);
+  const bool all = text.starts_with("--all ");
+  if (all) text = trim(text.substr(6));
+  if (text.empty()) refuse("chat", "/erase [--all] TEXT [METHOD]");
+  EraseOptions options;
+  const auto [head, last] = split_last(text);
   const auto methods = erase_methods();
   const std::string base = base_name(last);
   const bool method =
       std::any_of(methods.begin(), methods.end(), [&](const auto& m) { return m.name == base; });
   // The whole line first: a text may end in a word that is also a method's name.
-  if (method && chat.session.find(arguments).empty()) {
+  if (method && chat.session.find(text).empty()) {
     text = head;
     options.method = last;
   }
   if (text.size() > 1 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
-  const std::vector<Found> all = chat.session.find(text);
-  const Found found = all.empty() && names_message(text)
-                          ? Found{find_message(chat.session, text).tokens, false, text}
-                          : chat.session.find_one(text, all.size() > 1 ? static_cast<int>(all.size()) : 0);
+  const Wanted wanted = find_wanted(chat, text, all);
+  std::vector<Span> spans;
+  for (const Found& found : wanted.places) spans.push_back(found.tokens);
   ProgressLine line("erasing, tokens");
   options.adapter = adapter_of(chat, options.method);
   options.progress = line.progress();
-  const EraseReport r = chat.session.erase(found.tokens, options);
-  std::cout << "erased tokens " << found.tokens.begin << ".." << found.tokens.end << " \""
-            << one_line(found.text) << "\"" << (found.widened ? " (widened to whole tokens)" : "") << "\n"
-            << r.method << " (" << name(r.exactness) << "): " << r.tokens_recomputed << " tokens recomputed, "
-            << milliseconds(r.ms) << " ms, " << mebibytes(r.bytes_before) << " -> "
-            << mebibytes(r.bytes_after) << " MiB\n";
-  if (all.size() > 1) {
-    std::cout << "that was the last of " << all.size() << "; the others stay (/find shows them)\n";
+  const EraseReport r = chat.session.erase(spans, options);
+  for (size_t i = 0; i < r.spans.size(); i++) {
+    out << "erased tokens " << r.spans[i].begin << ".." << r.spans[i].end << " \"" << one_line(r.text[i])
+        << "\"\n";
   }
+  out << r.method << " (" << name(r.exactness) << "): " << r.tokens_recomputed << " tokens recomputed, "
+      << milliseconds(r.ms) << " ms, " << mebibytes(r.bytes_before) << " -> " << mebibytes(r.bytes_after)
+      << " MiB\n";
+  if (wanted.others > 0) {
+    out << "that was the last of " << wanted.others + 1
+        << "; the others stay (/find shows them, /erase --all takes all)\n";
+  }
+  const std::vector<MessageSpan> messages = chat.session.messages();
   for (const Found& place : r.repeated) {
-    std::cout << "still said at tokens " << place.tokens.begin << ".." << place.tokens.end << ": \""
-              << one_line(place.text) << "\"\n";
+    out << "still said at " << place_name(messages, place.tokens) << ": \"" << one_line(place.text) << "\"\n";
   }
-  if (!r.note.empty()) std::cout << r.note << "\n";
-  if (r.exactness != Exactness::exact)
-    std::cout << "/verify measures what is left, /upgrade makes it exact\n";
+  print_mentions(out, chat.session, r.mentions, Offer::chat);
+  if (!r.note.empty()) out << r.note << "\n";
+  if (r.exactness != Exactness::exact) out << "/verify measures what is left, /upgrade makes it exact\n";
+  Json json = {{"method", r.method}, {"exactness", name(r.exactness)}, {"spans", Json::array()}};
+  for (size_t i = 0; i < r.spans.size(); i++) {
+    json["spans"].push_back({{"begin", r.spans[i].begin}, {"end", r.spans[i].end}, {"text", r.text[i]}});
+  }
+  json.update(erase_json(chat.session, r));
+  return json;
 }
 
-void verify(ChatState& chat, const std::string& arguments) {
+Json verify(ChatState& chat, const std::string& arguments, std::ostream& out) {
   ProgressLine line("verifying, tokens");
   VerifyOptions options;
   if (!arguments.empty()) options.erased.push_back(arguments);
   options.progress = line.progress();
-  print_verified("verify", chat.session.verify(options));
+  const VerifyReport report = chat.session.verify(options);
+  print_verified(out, "verify", report);
+  print_mentions(out, chat.session, report.mentions, Offer::chat);
+  return verify_json(chat.session, report);
 }
 
-void upgrade(ChatState& chat, const std::string& arguments) {
+Json upgrade(ChatState& chat, const std::string& arguments, std::ostream& out) {
   if (arguments == "start") {
     chat.session.upgrade();
-    std::cout << "reading in the background; /upgrade status tells how far it is\n";
+    out << "reading in the background; /upgrade status tells how far it is\n";
   } else if (arguments == "cancel") {
     chat.session.cancel_upgrade();
   } else if (arguments == "status") {
     const UpgradeStatus s = chat.session.upgrade_status();
-    std::cout << name(s.state) << ", " << s.tokens_done << " of " << s.tokens_total << " tokens"
-              << (s.error.empty() ? "" : ": " + s.error) << "\n";
+    out << name(s.state) << ", " << s.tokens_done << " of " << s.tokens_total << " tokens"
+        << (s.error.empty() ? "" : ": " + s.error) << "\n";
   } else if (arguments.empty()) {
     ProgressLine line("upgrading, tokens");
     if (chat.session.upgrade_status().state != UpgradeState::running) chat.session.upgrade();
     const UpgradeStatus s = chat.session.finish_upgrade(line.progress());
-    if (s.state == UpgradeState::done) print_upgraded("upgrade", s);
+    if (s.state == UpgradeState::done) {
+      print_upgraded(out, "upgrade", s);
+      print_mentions(out, chat.session, s.mentions, Offer::chat);
+    }
   } else {
     refuse("chat", "/upgrade [start|status|cancel]");
   }
+  return upgrade_json(chat.session, chat.session.upgrade_status());
 }
 
-void sync(ChatState& chat, const std::string& arguments) {
+Json sync(ChatState& chat, const std::string& arguments, std::ostream& out) {
   std::string file = arguments;
   SyncOptions options;
   const auto [head, last] = split_last(arguments);
@@ -121,19 +166,24 @@ void sync(ChatState& chat, const std::string& arguments) {
   ProgressLine line("reading, tokens");
   options.progress = line.progress();
   const SyncReport r = chat.session.sync(messages, options);
-  std::cout << r.policy << " (" << name(r.exactness) << "): " << r.tokens << " tokens, " << r.reused
-            << " reused, " << r.erased << " erased, " << r.read << " read, " << milliseconds(r.ms) << " ms\n";
+  out << r.policy << " (" << name(r.exactness) << "): " << r.tokens << " tokens, " << r.reused << " reused, "
+      << r.erased << " erased, " << r.read << " read, " << milliseconds(r.ms) << " ms\n";
+  if (!r.note.empty()) out << r.note << "\n";
+  return {{"policy", r.policy},   {"exactness", name(r.exactness)},
+          {"tokens", r.tokens},   {"reused", r.reused},
+          {"erased", r.erased},   {"read", r.read},
+          {"steered", r.steered}, {"edits", r.edits},
+          {"note", r.note},       {"ms", r.ms}};
 }
 
-void messages(ChatState& chat, const std::string&) {
-  std::map<std::string, int> count;
-  for (const MessageSpan& message : chat.session.messages()) {
-    std::cout << message.role << ":" << ++count[message.role] << "  tokens " << message.tokens.begin << ".."
-              << message.tokens.end << "  \"" << one_line(message.text, 60) << "\"\n";
-  }
+Json messages(ChatState& chat, const std::string&, std::ostream& out) {
+  const std::vector<MessageSpan> all = chat.session.messages();
+  for (const MessageSpan& message : all)
+    out << place_name(all, message.tokens) << ": " << one_line(message.text) << "\n";
+  return {{"messages", messages_json(chat.session)}};
 }
 
-void evict(ChatState& chat, const std::string& arguments) {
+Json evict(ChatState& chat, const std::string& arguments, std::ostream& out) {
   const auto [policy, keep] = split_last(arguments);
   if (policy.empty() || keep.empty()) refuse("chat", "/evict POLICY KEEP, e.g. /evict snapkv 25%");
   const Budget budget = Budget::parse(keep);
@@ -142,109 +192,161 @@ void evict(ChatState& chat, const std::string& arguments) {
   options.undo = true;
   options.progress = line.progress();
   const EvictReport r = chat.session.evict(policy, budget, options);
-  std::cout << r.policy << ": kept " << percent(r.keep) << ", " << mebibytes(r.bytes_before) << " -> "
-            << mebibytes(r.bytes_after) << " MiB (" << mebibytes(r.pinned_bytes) << " MiB held for /undo), "
-            << milliseconds(r.score_ms + r.compact_ms) << " ms\n";
+  out << r.policy << ": kept " << percent(r.keep) << ", " << mebibytes(r.bytes_before) << " -> "
+      << mebibytes(r.bytes_after) << " MiB (" << mebibytes(r.pinned_bytes) << " MiB held for /undo), "
+      << milliseconds(r.score_ms + r.compact_ms) << " ms\n";
+  return evict_json(r);
 }
 
-void fork(ChatState& chat, const std::string&) {
+Json fork(ChatState& chat, const std::string&, std::ostream& out) {
   const Stopwatch watch;
   Session child = chat.session.fork();
   const double ms = watch.ms();
   chat.aside.push_back(std::move(chat.session));
   chat.session = std::move(child);
-  std::cout << "on fork " << chat.aside.size() << " now (" << milliseconds(ms) << " ms); /undo goes back\n";
+  out << "on fork " << chat.aside.size() << " now (" << milliseconds(ms) << " ms); /undo goes back\n";
+  return {{"fork", chat.aside.size()}, {"ms", ms}};
 }
 
-void undo(ChatState& chat, const std::string&) {
+Json undo(ChatState& chat, const std::string&, std::ostream& out) {
   if (chat.session.stats().undo_steps == 0 && !chat.aside.empty()) {
     chat.session = std::move(chat.aside.back());
     chat.aside.pop_back();
-    std::cout << "back to where /fork was, " << chat.session.stats().tokens << " tokens\n";
-    return;
+    out << "back to where /fork was, " << chat.session.stats().tokens << " tokens\n";
+    return {{"undid", "fork"}, {"tokens", chat.session.stats().tokens}};
   }
   const UndoReport r = chat.session.undo();
-  std::cout << "undid " << r.what << ": " << r.tokens_restored << " tokens restored, " << r.tokens_dropped
-            << " said since dropped\n";
+  out << "undid " << r.what << ": " << r.tokens_restored << " tokens restored, " << r.tokens_dropped
+      << " said since dropped\n";
+  return {{"undid", r.what}, {"tokens_restored", r.tokens_restored}, {"tokens_dropped", r.tokens_dropped}};
+}
+
+Json read(ChatState& chat, const std::string& file, std::ostream& out) {
+  if (file.empty()) refuse("chat", "/read FILE");
+  const int tokens = read_document(chat, file);
+  out << tokens << " tokens read; what you say next is about them\n";
+  return {{"file", file}, {"tokens", tokens}};
+}
+
+Json system(ChatState& chat, const std::string& text, std::ostream& out) {
+  if (text.empty()) refuse("chat", "/system TEXT");
+  const int before = chat.session.stats().tokens;
+  chat.prompt.append_system(chat.session, text);
+  if (before == 0) chat.system = text;
+  out << "said to the model as its system\n";
+  return {{"tokens", chat.session.stats().tokens - before}};
+}
+
+Json clear(ChatState& chat, const std::string&, std::ostream& out) {
+  Session empty(chat.session.model(), chat.options);
+  set_cap(empty, chat.cap);
+  if (!chat.system.empty()) chat.prompt.append_system(empty, chat.system);
+  chat.aside.clear();
+  chat.session = std::move(empty);
+  out << "a new conversation" << (chat.system.empty() ? "\n" : ", with the same system message\n");
+  return {{"tokens", chat.session.stats().tokens}};
+}
+
+Json regenerate(ChatState& chat, const std::string&, std::ostream& out) {
+  const std::vector<MessageSpan> all = chat.session.messages();
+  if (all.empty() || all.back().role != "assistant" || all.back().tokens.size() == 0)
+    refuse("chat", "/regenerate: the last message is no reply");
+  chat.session.erase(all.back().tokens, {.method = "drop"});  // exact, as nothing follows
+  chat.session.append_messages({}, true);
+  if (chat.generate.temperature > 0) {
+    chat.generate.seed++;
+  } else {
+    out << "(without --temperature the likeliest words again)\n";
+  }
+  return reply_to_user(chat);
 }
 
 std::string named(ChatState& chat, const std::string& arguments) {
-  if (!arguments.empty()) chat.file = arguments;
-  if (chat.file.empty()) refuse("chat", "name a file");
-  return chat.file;
+  const std::string file = arguments.empty() ? chat.file : arguments;
+  if (file.empty()) refuse("chat", "name a file");
+  return file;
 }
 
-void save(ChatState& chat, const std::string& arguments) {
+Json save(ChatState& chat, const std::string& arguments, std::ostream& out) {
   const std::string path = named(chat, arguments);
   chat.session.save(path);
-  std::cout << "saved to " << path << "\n";
+  chat.file = path;
+  out << "saved to " << path << "\n";
+  return {{"file", path}};
 }
 
-void load(ChatState& chat, const std::string& arguments) {
-  Session loaded =
-      Session::load(chat.session.model(), arguments.empty() ? named(chat, "") : arguments, chat.options);
+Json load(ChatState& chat, const std::string& arguments, std::ostream& out) {
+  const std::string path = named(chat, arguments);
+  Session loaded = Session::load(chat.session.model(), path, chat.options);
   set_cap(loaded, chat.cap);
   chat.session = std::move(loaded);
-  named(chat, arguments);
-  std::cout << "loaded " << chat.session.stats().tokens << " tokens from " << chat.file << "\n";
+  chat.file = path;
+  out << "loaded " << chat.session.stats().tokens << " tokens from " << path << "\n";
+  return {{"file", path}, {"tokens", chat.session.stats().tokens}};
 }
 
-void stats(ChatState& chat, const std::string&) {
-  const SessionStats s = chat.session.stats();
-  Table table({"what", ">value"});
-  table.add({"tokens", grouped(s.tokens) + " of " + grouped(s.context_length)});
-  table.add({"cache entries", grouped(s.entries) + " of " + grouped(s.full_entries)});
-  if (s.held_from > 0) table.add({"sliding-window layers from position", grouped(s.held_from)});
-  table.add({"cache MiB", mebibytes(s.bytes)});
-  table.add({"shared with forks and history, MiB", mebibytes(s.shared_bytes)});
-  table.add({"held by history besides, MiB", mebibytes(s.pinned_bytes)});
-  table.add({"undo steps", std::to_string(s.undo_steps)});
-  table.add({"forks", std::to_string(chat.aside.size())});
-  if (s.evicted) table.add({"evicted by", s.policy});
-  table.add({"all caches, MiB", mebibytes(s.pool.bytes_in_use)});
-  table.add({"resident, MiB", mebibytes(s.pool.resident_bytes)});
-  table.print(std::cout);
+Json stats(ChatState& chat, const std::string&, std::ostream& out) {
+  print_stats(out, chat.session.stats());
+  out << "forks kept aside: " << chat.aside.size() << "\n";
+  Json json = stats_json(chat.session.stats());
+  json["forks"] = chat.aside.size();
+  return json;
 }
 
-void find(ChatState& chat, const std::string& arguments) {
+Json find(ChatState& chat, const std::string& arguments, std::ostream& out) {
   if (arguments.empty()) refuse("chat", "/find TEXT");
   const std::vector<Found> all = chat.session.find(arguments);
+  const std::vector<MessageSpan> said = chat.session.messages();
+  Json list = Json::array();
   for (const Found& found : all) {
-    std::cout << "tokens " << found.tokens.begin << ".." << found.tokens.end << " \"" << one_line(found.text)
-              << "\"" << (found.widened ? " (widened to whole tokens)\n" : "\n");
+    out << place_name(said, found.tokens) << ": " << one_line(sentence_at(chat.session, found.tokens), 100)
+        << "\n";
+    list.push_back(found_json(chat, found));
   }
-  if (all.empty()) std::cout << "not found\n";
+  if (all.empty()) out << "not found\n";
+  return {{"found", std::move(list)}};
 }
 
-void help(ChatState&, const std::string&);
+Command help;
 
 constexpr SlashCommand slash_commands[] = {
-    {"erase", "TEXT [METHOD]",
-     "erase the last place of TEXT from what was said, or a message, as user:2 (default: recompute)", erase},
+    {"erase", "[--all] TEXT [METHOD]",
+     "erase the last place of TEXT (or all) from what was said, or a message, as user:2, or a document, as "
+     "file:notes.txt (default: recompute)",
+     erase},
     {"verify", "[TEXT]", "measure what erased texts left behind", verify},
     {"upgrade", "[start|status|cancel]", "make the cache exact again; start: in the background", upgrade},
     {"sync", "FILE.json [POLICY]", "make the conversation that of FILE: exact (default), steer or shift",
      sync},
     {"messages", "", "what was said, by role and number", messages},
+    {"read", "FILE", "read a document; what you say next is about it", read},
+    {"system", "TEXT", "say this to the model as its system", system},
+    {"regenerate", "", "take the last reply back and make another", regenerate},
     {"evict", "POLICY KEEP", "cut the cache to KEEP (25%, 512, 8MiB); its pages stay for /undo", evict},
     {"fork", "", "keep this state aside and go on with a copy of it", fork},
     {"undo", "",
      "take back the last /erase or /evict and what was said since; else go back to the last /fork", undo},
     {"save", "[FILE]", "save the conversation", save},
     {"load", "[FILE]", "load one in place of this", load},
+    {"clear", "", "begin a new conversation", clear},
     {"stats", "", "tokens and memory", stats},
     {"find", "TEXT", "where TEXT stands", find},
     {"help", "", "this list", help},
     {"quit", "", "leave; so does Ctrl-D. Ctrl-C stops an answer", nullptr},
 };
 
-void help(ChatState&, const std::string&) {
+Json help(ChatState&, const std::string&, std::ostream& out) {
+  constexpr size_t kColumn = 24;
+  const size_t columns = std::max<size_t>(terminal_columns(), 80);
+  Json list = Json::array();
   for (const SlashCommand& command : slash_commands) {
     std::string usage = "/";
     usage.append(command.name).append(" ").append(command.arguments);
-    usage.resize(std::max<size_t>(usage.size() + 1, 22), ' ');
-    std::cout << usage << command.help << "\n";
+    usage.resize(std::max<size_t>(usage.size() + 1, kColumn), ' ');
+    out << usage << wrapped(command.help, columns, std::string(usage.size(), ' ')) << "\n";
+    list.push_back(command.name);
   }
+  return {{"commands", std::move(list)}};
 }
 
 }  // namespace
@@ -255,7 +357,12 @@ bool run_slash_command(ChatState& chat, std::string_view line) {
   for (const SlashCommand& command : slash_commands) {
     if (command.name != word) continue;
     if (!command.run) return false;
-    command.run(chat, trim(line.substr(word.size())));
+    std::ostream nowhere(nullptr);
+    const Json report = command.run(chat, trim(line.substr(word.size())), chat.json ? nowhere : std::cout);
+    if (!chat.json) return true;
+    Json named = {{"command", word}};
+    named.update(report);
+    print_json(named, -1);
     return true;
   }
   refuse("chat", "no command /" + std::string(word) + "; /help lists them");

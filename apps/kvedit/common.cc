@@ -20,6 +20,7 @@ namespace kvedit::cli {
 namespace {
 
 constexpr int kMaxJsonDepth = 16;
+constexpr int kWarning = 4, kInfo = 6, kDebug = 7;  // levels of log lines
 
 const std::map<std::string, LinearKernel> linear_kernels = {
     {"auto", LinearKernel::automatic}, {"ggml", LinearKernel::ggml},
@@ -88,7 +89,7 @@ void add_common(CLI::App& command, CommonOptions& options) {
       .add_option("--chat-template", options.load.chat_template, "A template of libllama's list, e.g. chatml")
       ->type_name("NAME");
   add_json(command, options.json);
-  command.add_flag("-v,--verbose", options.verbose, "Log to stderr");
+  command.add_flag("-v,--verbose", options.verbose, "Log to stderr; -vv: what libraries say too");
   for (CLI::Option* option : command.get_options({})) {
     if (std::find(before.begin(), before.end(), option) == before.end()) option->group(group);
   }
@@ -121,15 +122,18 @@ std::vector<std::string> companion_folders() {
 
 std::shared_ptr<Model> load_model(const CommonOptions& options) {
   set_log_sink([verbose = options.verbose](int level, std::string_view line) {
-    if (level <= 4 || verbose) std::cerr << "kvedit: " << line << "\n";
+    if (level <= (verbose == 0 ? kWarning : verbose == 1 ? kInfo : kDebug))
+      std::cerr << "kvedit: " << line << "\n";
   });
   std::string path = options.model;
   if (path.empty()) {
     path = default_model();
     if (!file_exists(path)) {
+      const bool named = !environment("KVEDIT_MODEL").empty();
       throw Error(ErrorCode::not_found, "cli",
-                  "the default model is not at " + path +
-                      ": run scripts/demo once, which gets it, or name a GGUF file with -m");
+                  named ? "$KVEDIT_MODEL names " + path + ", where no file is"
+                        : "the default model is not at " + path +
+                              ": run scripts/demo once, which gets it, or name a GGUF file with -m");
     }
   }
   ModelOptions load = options.load;
@@ -198,18 +202,34 @@ bool file_exists(const std::string& path) {
   return stat(path.c_str(), &status) == 0;
 }
 
-int exit_code(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::invalid_argument:
-    case ErrorCode::out_of_range:
-    case ErrorCode::not_found:
-    case ErrorCode::ambiguous:
-      return exit_usage;
-    case ErrorCode::cancelled:
-      return exit_cancelled;
-    default:
-      return exit_runtime;
+void require_writable(const std::string& path) {
+  namespace fs = std::filesystem;
+  if (path.empty()) return;
+  std::error_code error;
+  const fs::path file = fs::weakly_canonical(path, error);
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder, error)) {
+    throw Error(ErrorCode::not_found, "cli",
+                "cannot write " + path + ": there is no folder " + folder.string());
   }
+  if (fs::exists(file, error) && !fs::is_regular_file(file, error))
+    throw Error(ErrorCode::io, "cli", "cannot write " + path + ": it is no regular file");
+  if (access(folder.c_str(), W_OK) != 0)
+    throw Error(ErrorCode::io, "cli", "cannot write " + path + ": " + std::strerror(errno));
+}
+
+std::string with_flags(std::string message) {
+  static const std::pair<std::string_view, std::string_view> flags[] = {
+      {"EraseOptions::adapter", "--adapter"},
+      {"SyncOptions::adapter", "--adapter"},
+      {"ModelOptions::chat_template", "--chat-template"},
+      {"SessionOptions::swa", "--swa"},
+  };
+  for (const auto& [field, flag] : flags) {
+    for (size_t at = message.find(field); at != std::string::npos; at = message.find(field, at + flag.size()))
+      message.replace(at, field.size(), flag);
+  }
+  return message;
 }
 
 Error extended(const Error& error, const std::string& addition) {

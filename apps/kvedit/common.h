@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/exit_code.h"
 #include "kvedit/error.h"
 #include "kvedit/model.h"
 #include "kvedit/session.h"
@@ -17,15 +18,11 @@ namespace kvedit::cli {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int exit_runtime = 1;
-constexpr int exit_usage = 2;
-constexpr int exit_cancelled = 3;
-
 struct CommonOptions {
   std::string model;  // empty: the default model
   ModelOptions load;
   bool json = false;
-  bool verbose = false;
+  int verbose = 0;  // 1: our own lines, 2: those of libraries too
 };
 
 void add_common(CLI::App& command, CommonOptions& options);
@@ -52,7 +49,7 @@ std::string default_model();
 /// Folders of files that ship: $KVEDIT_ADAPTERS, or ../share/kvedit/adapters and ../adapters of the
 /// program's.
 std::vector<std::string> companion_folders();
-/// Also sets the log sink: warnings to stderr, with --verbose everything.
+/// Also sets the log sink: warnings to stderr, with --verbose more.
 std::shared_ptr<Model> load_model(const CommonOptions& options);
 
 /// "-" is standard input. Throws Error(not_found, io, cancelled).
@@ -61,14 +58,17 @@ std::string read_file(const std::string& path);
 /// Error(invalid_argument) naming the message at fault.
 std::vector<Message> read_messages(const std::string& path);
 bool file_exists(const std::string& path);
+/// That a file could be written there. Throws Error(io, not_found) before any work is done in vain; an empty
+/// path is nothing to write.
+void require_writable(const std::string& path);
 /// Throws Error(io) naming the command.
 void write_file(const char* command, const std::string& path, const std::string& text);
 
 /// Throws Error(invalid_argument).
 [[noreturn]] void refuse(const char* command, const std::string& why);
 
-/// 2 for what the arguments can cause, 3 for cancelled, else 1.
-int exit_code(ErrorCode code);
+/// The library's words for its options, as "EraseOptions::adapter", as flags of the command line.
+std::string with_flags(std::string message);
 /// The error again, with more said: "[where] message<addition>".
 Error extended(const Error& error, const std::string& addition);
 /// One JSON value on standard output; invalid UTF-8 (a cut token) is replaced.

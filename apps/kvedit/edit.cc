@@ -6,10 +6,13 @@
 #include <iostream>
 
 #include "base/check.h"
+#include "report.h"
 #include "table.h"
 
 namespace kvedit::cli {
 namespace {
+
+constexpr size_t kBesideAnswers = 30;  // columns
 
 template <typename Info>
 std::vector<std::string> chosen(const std::vector<std::string>& given, const std::vector<Info>& table,
@@ -38,8 +41,11 @@ std::vector<std::string> chosen(const std::vector<std::string>& given, const std
 }  // namespace
 
 void add_edit_options(CLI::App& command, EditOptions& options) {
-  command.add_option("-f,--file", options.context, "The context, a text file; - is standard input")
-      ->type_name("FILE");
+  command
+      .add_option("-f,--file", options.documents,
+                  "The context, a text file; - is standard input; repeatable: one after the other")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
   command.add_option("-q,--question", options.questions, "Ask this before and after; repeatable")
       ->type_name("TEXT")
       ->allow_extra_args(false);
@@ -54,7 +60,7 @@ void add_edit_options(CLI::App& command, EditOptions& options) {
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str()
       ->type_name("N");
-  command.add_option("--policy", options.policies, "See `kvedit policies`; repeatable, or all")
+  command.add_option("--policy", options.policies, "See `kvedit policies`; a comma list, repeatable, or all")
       ->type_name("NAME")
       ->allow_extra_args(false);
   command.add_option("--keep", options.keep, "Keep 10%, 512 (tokens a lane) or 64MiB")->type_name("BUDGET");
@@ -67,18 +73,25 @@ void add_edit_options(CLI::App& command, EditOptions& options) {
 }
 
 void require_context(const EditOptions& options) {
-  if (!options.context.empty() || (!options.session.empty() && file_exists(options.session))) return;
+  require_writable(options.save);
+  require_writable(options.session);
+  if (!options.documents.empty() || (!options.session.empty() && file_exists(options.session))) return;
   const std::string why = options.session.empty() ? "" : " (" + options.session + " does not exist yet)";
   throw Error(ErrorCode::invalid_argument, "cli", "no context: name a file with -f" + why);
+}
+
+std::string document(const std::string& file) {
+  std::string text = read_file(file);
+  if (trim(text).empty())
+    throw Error(ErrorCode::invalid_argument, "cli", "the context file " + file + " is empty");
+  return text;
 }
 
 Prepared prepare(const EditOptions& options) {
   require_context(options);
   const bool from_file = !options.session.empty() && file_exists(options.session);
-  const std::string context = options.context.empty() ? "" : read_file(options.context);
-  if (context.empty() && !options.context.empty()) {
-    throw Error(ErrorCode::invalid_argument, "cli", "the context file " + options.context + " is empty");
-  }
+  std::vector<std::string> documents;
+  for (const std::string& file : options.documents) documents.push_back(document(file));
   std::shared_ptr<Model> model = load_model(options.common);
   Prompt prompt(*model, options.raw);
   SessionOptions session_options;
@@ -88,18 +101,21 @@ Prepared prepare(const EditOptions& options) {
   Session session =
       from_file ? Session::load(model, options.session, session_options) : Session(model, session_options);
   set_cap(session, options.cap);
-  if (from_file) {
-    if (!context.empty() && session.text().find(context) == std::string::npos) {
-      throw Error(
-          ErrorCode::invalid_argument, "cli",
-          options.session + " holds another context than " + options.context + "; leave one of them out");
+  for (size_t i = 0; i < documents.size() && from_file; i++) {
+    if (session.text().find(trim(documents[i])) == std::string::npos) {
+      throw Error(ErrorCode::invalid_argument, "cli",
+                  options.session + " holds another context than " + options.documents[i] +
+                      "; leave one of them out");
     }
-  } else {
+  }
+  if (!from_file) {
+    std::string context;
+    for (const std::string& text : documents) context += (context.empty() ? "" : "\n\n") + text;
     ProgressLine line("reading the context, tokens");
     try {
       prompt.append_context(session, context, line.progress());
     } catch (const Error& error) {
-      throw extended(error, " (context file " + options.context + ")");
+      throw extended(error, " (context file " + options.documents.front() + ")");
     }
     if (!options.session.empty()) session.save(options.session);
   }
@@ -117,16 +133,43 @@ std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const 
 
 std::string base_name(const std::string& text) { return text.substr(0, text.find(':')); }
 
-std::vector<std::string> chosen_methods(const std::vector<std::string>& given, bool adapter) {
-  std::vector<std::string> whole;  // a comma between methods and one between a method's numbers look alike
-  for (const std::string& piece : given) {
-    if (!whole.empty() && base_name(piece).find('=') != std::string::npos) {
-      whole.back() += "," + piece;
-    } else {
-      whole.push_back(piece);
+std::vector<std::string> listed(const std::vector<std::string>& given) {
+  std::vector<std::string> whole;
+  for (const std::string& list : given) {
+    int open = 0;
+    bool begun = false;  // a comma between names and one between a name's numbers look alike
+    for (size_t at = 0; at <= list.size();) {
+      size_t end = at;
+      for (; end < list.size() && (open > 0 || list[end] != ','); end++)
+        open += list[end] == '(' ? 1 : list[end] == ')' ? -1 : 0;
+      const std::string piece = list.substr(at, end - at);
+      if (begun && base_name(piece).find('=') != std::string::npos) {
+        whole.back() += "," + piece;
+      } else {
+        whole.push_back(piece);
+      }
+      begun = true;
+      at = end + 1;
     }
   }
-  return chosen(whole, erase_methods(), "erase", "method",
+  return whole;
+}
+
+std::vector<Found> apart(std::vector<Found> places) {
+  std::vector<Found> all;
+  for (Found& place : places) {
+    if (!all.empty() && place.tokens.begin < all.back().tokens.end) {
+      all.back().tokens.end = std::max(all.back().tokens.end, place.tokens.end);
+      all.back().text.clear();
+    } else {
+      all.push_back(std::move(place));
+    }
+  }
+  return all;
+}
+
+std::vector<std::string> chosen_methods(const std::vector<std::string>& given, bool adapter) {
+  return chosen(listed(given), erase_methods(), "erase", "method",
                 [&](const EraseMethodInfo& method) { return adapter || !method.needs_adapter; });
 }
 
@@ -138,7 +181,7 @@ bool needs_adapter(const std::string& method) {
 }
 
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given) {
-  return chosen(given, policies(), "evict", "policy",
+  return chosen(listed(given), policies(), "evict", "policy",
                 [](const PolicyInfo& policy) { return !policy.needs_file(); });
 }
 
@@ -152,67 +195,6 @@ MessageSpan find_message(const Session& session, const std::string& text) {
          "' is no message; write ROLE:N, as user:2, assistant:-1");
   }
   return session.message(colon == std::string::npos ? "" : text.substr(0, colon), index);
-}
-
-Json verify_json(const VerifyReport& r) {
-  Json json = {{"mean_kl", r.mean_kl},
-               {"max_kl", r.max_kl},
-               {"same_top", r.same_top},
-               {"residual_preference", r.residual_preference},
-               {"erased_tokens", r.erased_tokens},
-               {"probes", r.probes},
-               {"distributions", r.distributions},
-               {"tokens_recomputed", r.tokens_recomputed},
-               {"ms", r.ms}};
-  if (!r.note.empty()) json["note"] = r.note;
-  return json;
-}
-
-Json erase_json(const EraseReport& r) {
-  Json json = {{"tokens_erased", r.tokens_erased},
-               {"text_bytes_erased", r.text_bytes_erased},
-               {"tokens_recomputed", r.tokens_recomputed},
-               {"ms", r.ms},
-               {"plan_ms", r.plan_ms},
-               {"forward_ms", r.forward_ms},
-               {"evict_ms", r.evict_ms},
-               {"bytes_before", r.bytes_before},
-               {"bytes_after", r.bytes_after},
-               {"positions_changed", r.positions_changed},
-               {"repeated", Json::array()}};
-  for (const Found& found : r.repeated) {
-    json["repeated"].push_back(
-        {{"begin", found.tokens.begin}, {"end", found.tokens.end}, {"text", found.text}});
-  }
-  if (!r.adapter.empty()) json["adapter"] = r.adapter;
-  if (r.verified) json["verify"] = verify_json(*r.verified);
-  if (!r.note.empty()) json["note"] = r.note;
-  return json;
-}
-
-Json upgrade_json(const UpgradeStatus& s) {
-  Json json = {{"state", name(s.state)},
-               {"tokens_done", s.tokens_done},
-               {"tokens_total", s.tokens_total},
-               {"tokens_read", s.tokens_read},
-               {"tokens_caught_up", s.tokens_caught_up},
-               {"ms", s.ms},
-               {"swap_ms", s.swap_ms}};
-  if (!s.error.empty()) json["error"] = s.error;
-  return json;
-}
-
-void print_verified(const std::string& label, const VerifyReport& r) {
-  std::printf(
-      "%s: against the exact cache KL %.4f mean, %.4f max over %d distributions, same top token %.0f %%",
-      label.c_str(), r.mean_kl, r.max_kl, r.distributions, 100 * r.same_top);
-  if (r.erased_tokens > 0) std::printf("; erased text %+.4f nats a token", r.residual_preference);
-  std::printf(" (%s ms)\n", milliseconds(r.ms).c_str());
-}
-
-void print_upgraded(const std::string& label, const UpgradeStatus& s) {
-  std::cout << label << ": exact now, " << grouped(s.tokens_read) << " tokens read in the background and "
-            << s.tokens_caught_up << " at the swap, " << milliseconds(s.ms) << " ms in all\n";
 }
 
 Eviction apply_policy(Session& session, const Prepared& prepared, const EditOptions& options,
@@ -238,26 +220,9 @@ Json answers_json(const std::vector<Answer>& answers) {
 }
 
 Json eviction_json(const Eviction& eviction) {
-  const EvictReport& r = eviction.report;
-  Json json = {{"policy", r.policy},
-               {"budget", eviction.keep},
-               {"keep", r.keep},
-               {"entries_before", r.entries_before},
-               {"entries_after", r.entries_after},
-               {"bytes_before", r.bytes_before},
-               {"bytes_after", r.bytes_after},
-               {"pinned_bytes", r.pinned_bytes},
-               {"resident_bytes", eviction.resident_bytes},
-               {"lanes", {{"min", r.lane_min}, {"median", r.lane_median}, {"max", r.lane_max}}},
-               {"score_ms", r.score_ms},
-               {"compact_ms", r.compact_ms},
-               {"lanes_table", Json::array()}};
-  for (const LaneShare& lane : r.lanes) {
-    json["lanes_table"].push_back({{"layer", lane.layer},
-                                   {"head", lane.head},
-                                   {"entries_before", lane.entries_before},
-                                   {"entries_after", lane.entries_after}});
-  }
+  Json json = {{"policy", eviction.report.policy}, {"budget", eviction.keep}};
+  json.update(evict_json(eviction.report));
+  json["resident_bytes"] = eviction.resident_bytes;
   if (!eviction.method.empty()) json["method"] = eviction.method;
   json["answers"] = answers_json(eviction.answers);
   return json;
@@ -297,11 +262,14 @@ void print_evictions(const std::vector<Eviction>& evictions) {
 
 void print_answers(const std::vector<std::pair<std::string, std::vector<Answer>>>& labelled) {
   if (labelled.empty()) return;
+  // Beside the other columns on a terminal, whole in a file or pipe.
+  const size_t columns = terminal_columns();
+  const size_t shown = columns == 0 ? std::string::npos : std::max<size_t>(columns, 80) - kBesideAnswers;
   for (size_t i = 0; i < labelled.front().second.size(); ++i) {
     std::cout << "\nquestion: " << labelled.front().second[i].question << "\n";
     Table table({"cache", ">ms", "answer"});
     for (const auto& [label, answers] : labelled) {
-      table.add({label, milliseconds(answers[i].ms), one_line(answers[i].text, 100)});
+      table.add({label, milliseconds(answers[i].ms), one_line(answers[i].text, shown)});
     }
     table.print(std::cout);
   }

@@ -13,7 +13,7 @@ namespace kvedit::cli {
 
 struct EditOptions {
   CommonOptions common;
-  std::string context;  // file
+  std::vector<std::string> documents;  // files
   std::vector<std::string> questions;
   std::string session;  // file: start from it if it exists, else keep the prefilled session there
   std::string save;
@@ -27,7 +27,8 @@ struct EditOptions {
 };
 
 void add_edit_options(CLI::App& command, EditOptions& options);
-/// Throws Error(invalid_argument) when there is neither a context file nor a session to start from.
+/// Throws Error(invalid_argument) when there is neither a context file nor a session to start from, and what
+/// require_writable() does.
 void require_context(const EditOptions& options);
 
 /// The model and the context in its cache.
@@ -42,6 +43,13 @@ struct Prepared {
 Prepared prepare(const EditOptions& options);
 std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const EditOptions& options);
 
+/// The text of a context file. Throws Error(invalid_argument) for an empty one.
+std::string document(const std::string& file);
+
+/// Comma lists taken apart: "a,b:x=1,y=2" is "a" and "b:x=1,y=2".
+std::vector<std::string> listed(const std::vector<std::string>& given);
+/// Places in order; those that share a token are one.
+std::vector<Found> apart(std::vector<Found> places);
 /// Names given, with "all" spelled out: without an adapter, those that need none. Throws Error(not_found)
 /// for one that is not in the table.
 std::vector<std::string> chosen_methods(const std::vector<std::string>& given, bool adapter);
@@ -53,12 +61,6 @@ std::vector<std::string> chosen_policies(const std::vector<std::string>& given);
 
 /// "user:2", "assistant:-1": a message of the session. Throws Error(invalid_argument, not_found).
 MessageSpan find_message(const Session& session, const std::string& text);
-
-Json erase_json(const EraseReport& report);
-Json verify_json(const VerifyReport& report);
-Json upgrade_json(const UpgradeStatus& status);
-void print_verified(const std::string& label, const VerifyReport& report);
-void print_upgraded(const std::string& label, const UpgradeStatus& status);
 
 struct Eviction {
   std::string policy;  // this and the budget as asked for

@@ -1,13 +1,23 @@
-// kvedit info: what a model file holds and how it would run here.
+// kvedit info: what a model file holds and how it would run here, or what a saved session holds.
+#include <fstream>
 #include <iostream>
 
 #include "base/fingerprint.h"
 #include "commands.h"
 #include "common.h"
+#include "report.h"
+#include "said.h"
 #include "table.h"
 
 namespace kvedit::cli {
 namespace {
+
+constexpr std::string_view kSessionMagic = "KVEDSNAP";
+
+struct InfoCommand {
+  CommonOptions common;
+  std::string file;
+};
 
 Json info_json(const ModelInfo& info, double load_ms) {
   return {{"architecture", info.architecture},
@@ -34,7 +44,34 @@ Json info_json(const ModelInfo& info, double load_ms) {
           {"load_ms", load_ms}};
 }
 
-void run(const CommonOptions& options) {
+bool is_session(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string magic(kSessionMagic.size(), '\0');
+  return file.read(magic.data(), static_cast<std::streamsize>(magic.size())) && magic == kSessionMagic;
+}
+
+/// What a saved session holds.
+void run_session(const InfoCommand& command) {
+  const Session session = Session::load(load_model(command.common), command.file);
+  const SessionStats stats = session.stats();
+  if (command.common.json) {
+    Json json = {{"session", command.file}, {"model", session.model()->info().name}};
+    json.update(stats_json(stats));
+    json["messages"] = messages_json(session);
+    return print_json(json);
+  }
+  std::cout << command.file << ", of " << session.model()->info().name << "\n\n";
+  print_stats(std::cout, stats);
+  const std::vector<MessageSpan> messages = session.messages();
+  if (!messages.empty()) std::cout << "\n";
+  for (const MessageSpan& message : messages)
+    std::cout << place_name(messages, message.tokens) << ": " << one_line(message.text) << "\n";
+}
+
+void run(const InfoCommand& command) {
+  if (is_session(command.file)) return run_session(command);
+  CommonOptions options = command.common;
+  if (!command.file.empty()) options.model = command.file;
   const Stopwatch watch;
   const std::shared_ptr<Model> model = load_model(options);
   const Json json = info_json(model->info(), watch.ms());
@@ -52,12 +89,13 @@ void run(const CommonOptions& options) {
 }  // namespace
 
 void add_info(CLI::App& app) {
-  CLI::App* const sub = app.add_subcommand("info", "Show what a model file holds and how it would run here");
-  auto options = std::make_shared<CommonOptions>();
-  sub->add_option("MODEL", options->model, "GGUF file; the same as -m");
-  add_common(*sub, *options);
-  sub->footer("Examples:\n  kvedit info\n  kvedit info gemma-3-270m.Q4_K_M.gguf --json");
-  sub->callback([options] { run(*options); });
+  CLI::App* const sub = app.add_subcommand("info", "Show what a model file or a saved session holds");
+  auto command = std::make_shared<InfoCommand>();
+  sub->add_option("FILE", command->file, "A GGUF file, the same as -m; or a saved session of the model");
+  add_common(*sub, command->common);
+  sub->footer(
+      "Examples:\n  kvedit info\n  kvedit info gemma-3-270m.Q4_K_M.gguf --json\n  kvedit info talk.kv");
+  sub->callback([command] { run(*command); });
 }
 
 }  // namespace kvedit::cli

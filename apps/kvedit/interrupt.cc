@@ -15,6 +15,7 @@ void arm_interrupt() {
   action.sa_handler = [](int) { interrupt_flag = 1; };
   action.sa_flags = SA_RESETHAND;  // the second one then acts as usual; no SA_RESTART: reads end too
   sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
 }
 
 bool interrupted() { return interrupt_flag != 0; }

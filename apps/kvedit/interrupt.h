@@ -1,9 +1,9 @@
-// Ctrl-C: the first one asks the running work to stop, a second one ends the process.
+// Ctrl-C and SIGTERM: the first one asks the running work to stop, a second one ends the process.
 #pragma once
 
 namespace kvedit::cli {
 
-/// Forgets an earlier Ctrl-C and catches the next one.
+/// Forgets an earlier one and catches the next.
 void arm_interrupt();
 bool interrupted();
 

@@ -31,9 +31,9 @@ const char* const main_footer =
 
 void report(bool json, std::string_view code, const std::string& message) {
   if (json) {
-    print_json({{"error", {{"code", code}, {"message", message}}}});
+    print_json({{"error", {{"code", code}, {"message", with_flags(message)}}}});
   } else {
-    std::cerr << "kvedit: " << message << "\n";
+    std::cerr << "kvedit: " << with_flags(message) << "\n";
   }
 }
 

@@ -1,39 +1,24 @@
 // kvedit policies: the table of eviction policies.
+#include <algorithm>
 #include <iostream>
 #include <sstream>
 
 #include "commands.h"
 #include "common.h"
+#include "evict/policies_doc.h"
 #include "kvedit/evict.h"
 #include "table.h"
-
-#if __has_include("evict/policies_doc.h")
-#include "evict/policies_doc.h"
-#define KVEDIT_HAS_POLICIES_DOC 1
-#endif
 
 namespace kvedit::cli {
 namespace {
 
+constexpr size_t kColumns = 100;  // where standard output is no terminal
+
 struct PoliciesCommand {
+  std::string name;
   bool json = false;
   bool markdown = false;
 };
-
-std::string parameters(const PolicyInfo& policy) {
-  std::ostringstream text;
-  for (const PolicyParameter& p : policy.parameters) {
-    text << (text.tellp() > 0 ? "," : "") << p.name << "=";
-    if (p.free_text) {
-      text << "TEXT";
-    } else if (!p.choices.empty()) {
-      text << p.choices.at(static_cast<size_t>(p.value));
-    } else {
-      text << p.value;
-    }
-  }
-  return text.str();
-}
 
 void print_policies_json() {
   Json list = Json::array();
@@ -51,18 +36,46 @@ void print_policies_json() {
   print_json(list);
 }
 
+PolicyInfo policy_named(const std::string& name) {
+  for (const PolicyInfo& policy : policies()) {
+    if (policy.name == name) return policy;
+  }
+  throw Error(ErrorCode::not_found, "policies", "no policy '" + name + "'; `kvedit policies` lists them");
+}
+
+std::string value_of(const PolicyParameter& p) {
+  if (p.free_text) return "TEXT";
+  if (!p.choices.empty()) return p.choices.at(static_cast<size_t>(p.value));
+  std::ostringstream text;
+  text << p.value;
+  return text.str();
+}
+
+void print_policy(const PolicyInfo& policy) {
+  std::cout << policy.name << ": " << policy.description << "\nmade of " << policy.definition << "\n"
+            << (policy.paper.empty() ? "" : policy.paper + "\n");
+  if (policy.parameters.empty()) return;
+  Table table({"parameter", "default", "what it is"});
+  for (const PolicyParameter& p : policy.parameters) table.add({p.name, value_of(p), p.description});
+  std::cout << "\n";
+  table.print(std::cout);
+}
+
 void run(const PoliciesCommand& command) {
   if (command.json) return print_policies_json();
-#ifdef KVEDIT_HAS_POLICIES_DOC
   if (command.markdown) {
     std::cout << policies_markdown();
     return;
   }
-#endif
-  Table table({"policy", "made of", "parameters", "paper", "what it does"});
-  for (const PolicyInfo& p : policies())
-    table.add({p.name, p.definition, parameters(p), p.paper, p.description});
-  table.print(std::cout);
+  if (!command.name.empty()) return print_policy(policy_named(command.name));
+  size_t longest = 0;
+  for (const PolicyInfo& p : policies()) longest = std::max(longest, p.name.size());
+  const size_t columns = terminal_columns() == 0 ? kColumns : terminal_columns();
+  for (const PolicyInfo& p : policies()) {
+    const std::string name = p.name + std::string(longest - p.name.size() + 2, ' ');
+    std::cout << name << wrapped(p.description, columns, std::string(name.size(), ' ')) << "\n";
+  }
+  std::cout << "\n`kvedit policies NAME` shows what one is made of, its paper and its parameters.\n";
 }
 
 }  // namespace
@@ -70,11 +83,10 @@ void run(const PoliciesCommand& command) {
 void add_policies(CLI::App& app) {
   CLI::App* const sub = app.add_subcommand("policies", "List the eviction policies and their parameters");
   auto command = std::make_shared<PoliciesCommand>();
+  sub->add_option("NAME", command->name, "Only this one, wholly")->type_name("");
   add_json(*sub, command->json);
-#ifdef KVEDIT_HAS_POLICIES_DOC
   sub->add_flag("--markdown", command->markdown, "As docs/policies.md");
-#endif
-  sub->footer("Examples:\n  kvedit policies\n  kvedit policies --json");
+  sub->footer("Examples:\n  kvedit policies\n  kvedit policies snapkv\n  kvedit policies --json");
   sub->callback([command] { run(*command); });
 }
 

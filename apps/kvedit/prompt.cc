@@ -30,11 +30,6 @@ std::vector<std::string> around(const Model& model, const std::vector<std::strin
   return parts;
 }
 
-/// append() refuses empty text; a piece of a format may be empty.
-void append_format(Session& session, std::string_view piece) {
-  if (!piece.empty()) session.append(piece, true);
-}
-
 }  // namespace
 
 Prompt::Prompt(const Model& model, bool raw) : raw_(raw || !model.info().has_chat_template) {
@@ -58,7 +53,7 @@ Prompt::Place Prompt::place(const Session& session) const {
   if (!session.messages().empty()) {
     return session.messages().back().role == "assistant" ? Place::after_reply : Place::after_system;
   }
-  // A context was appended without messages. Tokens are compared: a marker's name in a text is text.
+  // Version 0.1 saved contexts without messages. Tokens are compared: a marker's name in a text is text.
   const Model& model = *session.model();
   const std::vector<Token> tokens = session.tokens();
   const auto last = [&](const std::string& piece) {
@@ -74,8 +69,8 @@ Prompt::Place Prompt::place(const Session& session) const {
 
 AppendReport Prompt::append_context(Session& session, std::string_view context,
                                     const Progress& progress) const {
-  if (!raw_) append_format(session, opening_);
-  return session.append(context, false, progress);
+  if (raw_) return session.append(context, false, progress);
+  return session.append_open({"user", std::string(context)}, progress);
 }
 
 void Prompt::append_question(Session& session, std::string_view question, const Progress& progress) const {

@@ -20,7 +20,8 @@ const char* const run_footer =
     "Examples:\n"
     "  kvedit run 'Why is the sea salt?' -n 100\n"
     "  kvedit run 'Summarise this letter.' <letter.txt\n"
-    "  kvedit run -f letter.txt -p 'Summarise this letter.' --temperature 0.7 --top-p 0.9 --seed 1\n"
+    "  kvedit run -f letter.txt --system 'Answer in French.' -p 'Summarise this letter.' --temperature 0.7 "
+    "--top-p 0.9 --seed 1\n"
     "  echo 'Once upon a time' | kvedit run --raw -f - -n 50 --stop '.'\n"
     "  kvedit run -f book.txt -p 'Who is the narrator?' --cap 1024\n"
     "  kvedit run -p 'Hello' --save hello.kv; kvedit run --session hello.kv -p 'And in French?' --json";
@@ -32,6 +33,7 @@ struct RunCommand {
   SessionOptions options;
   std::string file;
   std::string prompt;
+  std::string system;
   std::vector<std::string> words;
   std::string session;
   std::string save;
@@ -44,10 +46,12 @@ int append_input(const RunCommand& command, const std::string& text, Session& se
   const int before = session.stats().tokens;
   ProgressLine line("reading the prompt, tokens");
   try {
-    if (command.raw || !session.model()->info().has_chat_template) {
+    const Prompt prompt(*session.model(), command.raw);
+    if (!command.system.empty()) prompt.append_system(session, command.system);
+    if (prompt.raw()) {
       session.append(text, false, line.progress());
     } else {
-      Prompt(*session.model(), false).append_user(session, text, line.progress());
+      prompt.append_user(session, text, line.progress());
     }
   } catch (const Error& error) {
     throw command.file.empty() ? error : extended(error, " (file " + command.file + ")");
@@ -62,6 +66,7 @@ Json report_json(const Session& session, const Generation& generation, int promp
           {"text", generation.text},
           {"tokens", generation.tokens.size()},
           {"stop", name(generation.stop)},
+          {"error", generation.error},
           {"prompt_tokens", prompt_tokens},
           {"prefill_ms", prefill_ms},
           {"first_token_ms", generation.first_token_ms},
@@ -69,7 +74,9 @@ Json report_json(const Session& session, const Generation& generation, int promp
           {"tokens_per_second", seconds > 0 ? static_cast<double>(generation.tokens.size()) / seconds : 0},
           {"cache_bytes", stats.bytes},
           {"cache_high_water_bytes", stats.pool.high_water_bytes},
-          {"cap_evictions", stats.cap_evictions}};
+          {"cap_evictions", stats.cap_evictions},
+          {"cache_entries", stats.entries},
+          {"cache_full_entries", stats.full_entries}};
 }
 
 constexpr int kPatienceMs = 1000;
@@ -87,20 +94,48 @@ bool given_input(bool prompt) {
   return false;
 }
 
-void run(RunCommand& command) {
+// What a cap has taken, which the reply cannot tell.
+void tell_cap(const SessionStats& stats) {
+  if (stats.cap_evictions == 0) return;
+  std::cerr << "kvedit: the cap (" << stats.cap_policy << ") keeps "
+            << grouped(static_cast<long long>(stats.entries)) << " of "
+            << grouped(static_cast<long long>(stats.full_entries)) << " entries; the rest is forgotten\n";
+}
+
+/// Prompt and file as one text; empty where only a session goes on.
+std::string input_text(RunCommand& command) {
   for (const std::string& word : command.words) command.prompt += (command.prompt.empty() ? "" : " ") + word;
   if (command.file.empty() && command.session.empty() && given_input(!command.prompt.empty())) {
     if (const std::string text = read_file("-"); !text.empty()) {
       command.prompt = text + (command.prompt.empty() ? "" : "\n\n" + command.prompt);
     }
   }
-  const bool input = !command.file.empty() || !command.prompt.empty();
-  if (!input && command.session.empty())
+  if (command.file.empty() && command.prompt.empty() && command.session.empty())
     refuse("run", "nothing to continue: give a PROMPT, -f FILE, standard input or --session FILE");
   std::string text = command.file.empty() ? "" : read_file(command.file);
   if (!command.file.empty() && text.empty()) refuse("run", "the file " + command.file + " is empty");
   if (!command.prompt.empty()) text += (text.empty() ? "" : "\n\n") + command.prompt;
+  return text;
+}
 
+void tell(const RunCommand& command, const Session& session, const Generation& generation, int prompt_tokens,
+          double prefill_ms) {
+  if (command.common.json) return print_json(report_json(session, generation, prompt_tokens, prefill_ms));
+  if (!generation.text.ends_with('\n')) std::cout << std::endl;
+  const bool whole = generation.stop == StopReason::end_token || generation.stop == StopReason::stop_string;
+  if (!whole) std::cerr << "kvedit: cut short by " << name(generation.stop) << "\n";
+  if (!generation.error.empty()) std::cerr << "kvedit: " << with_flags(generation.error) << "\n";
+  tell_cap(session.stats());
+  if (command.common.verbose > 0) {
+    std::cerr << "kvedit: " << prompt_tokens << " tokens read in " << milliseconds(prefill_ms) << " ms, "
+              << generation.tokens.size() << " made in " << milliseconds(generation.ms) << " ms; stopped by "
+              << name(generation.stop) << "\n";
+  }
+}
+
+void run(RunCommand& command) {
+  require_writable(command.save);
+  const std::string text = input_text(command);
   const std::shared_ptr<Model> model = load_model(command.common);
   if (command.chat && !model->info().has_chat_template) {
     throw Error(ErrorCode::unsupported, "run",
@@ -110,29 +145,23 @@ void run(RunCommand& command) {
                                             : Session::load(model, command.session, command.options);
   set_cap(session, command.cap);
   const Stopwatch prefill;
-  const int prompt_tokens = input ? append_input(command, text, session) : 0;
+  int prompt_tokens = 0;
+  try {
+    if (!text.empty()) prompt_tokens = append_input(command, text, session);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::cancelled || command.save.empty()) throw;
+    throw extended(error, "; a prompt is read wholly or not at all, so that there is nothing to save");
+  }
   const double prefill_ms = prefill.ms();
-
-  const bool json = command.common.json;
-  command.generate.on_text = [json](std::string_view piece) {
+  command.generate.on_text = [json = command.common.json](std::string_view piece) {
     if (!json) std::cout << piece << std::flush;
     return std::cout.good() && !interrupted();
   };
   const Generation generation = session.generate(command.generate);
   if (!command.save.empty()) session.save(command.save);
-
-  const Json report = report_json(session, generation, prompt_tokens, prefill_ms);
-  if (json) {
-    print_json(report);
-  } else {
-    if (!generation.text.ends_with('\n')) std::cout << std::endl;
-    if (command.common.verbose) {
-      std::cerr << "kvedit: " << prompt_tokens << " tokens read in " << milliseconds(prefill_ms) << " ms, "
-                << generation.tokens.size() << " made in " << milliseconds(generation.ms)
-                << " ms; stopped by " << name(generation.stop) << "\n";
-    }
-  }
+  tell(command, session, generation, prompt_tokens, prefill_ms);
   if (interrupted()) throw CLI::RuntimeError(exit_cancelled);
+  if (generation.stop == StopReason::error) throw CLI::RuntimeError(exit_code(generation.error_code));
 }
 
 }  // namespace
@@ -148,6 +177,7 @@ void add_run(CLI::App& app) {
   auto* const chat =
       sub->add_flag("--chat", command->chat, "As a user's message (default, if the model has a template)");
   sub->add_flag("--raw", command->raw, "As plain text")->excludes(chat);
+  sub->add_option("--system", command->system, "The system's message, in front")->type_name("TEXT");
   sub->add_option("--session", command->session, "Start from this session")->type_name("FILE");
   sub->add_option("--save", command->save, "Save the session afterwards")->type_name("FILE");
   add_cap(*sub, command->cap);

@@ -1,6 +1,13 @@
 #include "sampling.h"
 
+#include <limits>
+
 namespace kvedit::cli {
+namespace {
+
+constexpr float kRepetitionPenalty = 1.1F;  // greedy replies of small models go round in circles without
+
+}  // namespace
 
 void add_sampling(CLI::App& command, GenerateOptions& options) {
   auto number = [&command](const std::string& flag, auto& value, const std::string& description, auto check) {
@@ -10,7 +17,18 @@ void add_sampling(CLI::App& command, GenerateOptions& options) {
         ->type_name("X")
         ->group("Sampling");
   };
-  number("-n,--max-tokens", options.max_tokens, "Tokens to generate at most", CLI::Range(1, 1 << 30));
+  command
+      .add_option_function<int>(
+          "-n,--max-tokens",
+          [&options](int tokens) {
+            options.max_tokens = tokens < 0 ? std::numeric_limits<int>::max() : tokens;
+          },
+          "Tokens to generate at most; -1: until the reply or the context ends")
+      ->check(CLI::Range(1, 1 << 30) | CLI::IsMember({-1}))
+      ->default_str(std::to_string(options.max_tokens))
+      ->type_name("X")
+      ->group("Sampling");
+  options.repetition_penalty = kRepetitionPenalty;
   number("--temperature", options.temperature, "0: always the likeliest token", CLI::Range(0.0, 1000.0));
   number("--top-k", options.top_k, "Only the k likeliest tokens; 0: off", CLI::Range(0, 1 << 30));
   number("--top-p", options.top_p, "Only the likeliest that make up this share; 1: off",

@@ -1,5 +1,8 @@
 #include "table.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -83,6 +86,31 @@ std::string one_line(std::string_view text, size_t length) {
     if (begins_character(line[bytes]) && ++characters > length - 3) break;
   }
   return line.substr(0, bytes) + "...";
+}
+
+size_t terminal_columns() {
+  winsize size{};
+  return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+std::string wrapped(std::string_view text, size_t columns, const std::string& indent) {
+  std::string lines;
+  size_t column = indent.size();
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(' ', at), text.size());
+    const std::string_view word = text.substr(at, end - at);
+    if (column > indent.size() && column + 1 + width(word) > columns) {
+      lines += "\n" + indent;
+      column = indent.size();
+    } else if (column > indent.size()) {
+      lines += ' ';
+      column++;
+    }
+    lines += word;
+    column += width(word);
+    at = end + 1;
+  }
+  return lines;
 }
 
 }  // namespace kvedit::cli

@@ -28,5 +28,10 @@ std::string percent(double fraction);   // 25.0%
 /// Line breaks become spaces, both ends trimmed; cut at `length` characters with "...".
 std::string one_line(std::string_view text, size_t length = 60);
 std::string trim(std::string_view text);
+/// Columns of the terminal that standard output is; 0 where it is none.
+size_t terminal_columns();
+/// Lines that end at so many columns, broken at spaces; the first stands behind something as wide as
+/// `indent`, with which the others begin.
+std::string wrapped(std::string_view text, size_t columns, const std::string& indent);
 
 }  // namespace kvedit::cli

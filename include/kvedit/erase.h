@@ -25,6 +25,13 @@ struct Found {
   std::string text;      // of the tokens
 };
 
+/// A word of an erased text that tells something (a number, a name, a rare word), and where the remaining
+/// transcript says it still. The model can repeat it from there, however exact the erase was.
+struct Mention {
+  std::string word;
+  std::vector<Found> places;
+};
+
 struct VerifyOptions {
   std::vector<std::string> probes;  // texts to continue with; empty: an automatic set
   std::vector<std::string> erased;  // what was erased; beside what the session still remembers
@@ -42,8 +49,9 @@ struct VerifyReport {
   /// Log-likelihood of the erased texts as the next text, per token, now minus exact: positive when the
   /// cache still leans towards them. Zero when there was none to ask for.
   double residual_preference = 0;
-  int erased_tokens = 0;      // that it was measured on
-  int tokens_recomputed = 0;  // what the comparison cost
+  int erased_tokens = 0;          // that it was measured on
+  int tokens_recomputed = 0;      // what the comparison cost
+  std::vector<Mention> mentions;  // of the erased texts' words; no figure above counts them
   std::string note;
   double ms = 0;
 };
@@ -76,6 +84,7 @@ struct EraseReport {
   /// Where the remaining transcript still says what was erased: the same text, or a run of eight and more
   /// of its tokens. Indices after the erase. Nothing is done about them.
   std::vector<Found> repeated;
+  std::vector<Mention> mentions;  // outside of those places
   std::optional<VerifyReport> verified;
   std::string note;         // e.g. that a policy was applied again
   double ms = 0;            // all of it, verify excepted
@@ -107,13 +116,14 @@ std::string_view name(UpgradeState state);
 
 struct UpgradeStatus {
   UpgradeState state = UpgradeState::none;
-  int tokens_done = 0;       // forwarded, or taken over as they were exact already
-  int tokens_total = 0;      // of the transcript
-  int tokens_read = 0;       // forwarded in the background
-  int tokens_caught_up = 0;  // forwarded on the session's thread at the end
-  double ms = 0;             // from the start to the swap
-  double swap_ms = 0;        // on the session's thread
-  std::string error;         // why it failed
+  int tokens_done = 0;            // forwarded, or taken over as they were exact already
+  int tokens_total = 0;           // of the transcript
+  int tokens_read = 0;            // forwarded in the background
+  int tokens_caught_up = 0;       // forwarded on the session's thread at the end
+  double ms = 0;                  // from the start to the swap
+  double swap_ms = 0;             // on the session's thread
+  std::string error;              // why it failed
+  std::vector<Mention> mentions;  // of the words of what had been erased; set when done
 };
 
 }  // namespace kvedit

@@ -125,8 +125,12 @@ class Session {
   /// Error(context_full), Error(no_memory), Error(cancelled).
   AppendReport append(std::string_view text, bool special = false, const Progress& progress = {});
   AppendReport append_tokens(std::span<const Token> tokens, const Progress& progress = {});
-  /// Appends messages in the model's chat format; reply: and the opening of the assistant's turn.
+  /// Appends messages in the model's chat format; reply: and the opening of the assistant's turn, which may
+  /// be all.
   AppendReport append_messages(std::span<const Message> messages, bool reply, const Progress& progress = {});
+  /// Appends a message whose turn stays open, as a document that questions will follow: the next message of
+  /// the same role goes on in it, behind an empty line; any other one closes it.
+  AppendReport append_open(const Message& message, const Progress& progress = {});
 
   /// Logits of the next token, [vocabulary]. Throws Error(invalid_argument) on an empty session.
   std::vector<float> logits();

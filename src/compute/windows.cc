@@ -15,7 +15,8 @@ void require_window(const Cache& cache, const Hparams& h, Position first, std::s
   if (window_held(cache, h, first)) return;
   fail(ErrorCode::unsupported, where, what, " needs positions ", std::max(0, first - h.window + 1),
        ".. in sliding-window layers, which hold positions ", cache.held_from(),
-       ".. only, freed by swa=window; recompute (sync: exact) reads the text again, swa=full keeps all");
+       ".. only; SessionOptions::swa = window freed the rest. recompute (sync: exact) reads the text again, "
+       "full keeps all");
 }
 
 void free_windows(Cache& cache, const Hparams& h, Position next) noexcept {

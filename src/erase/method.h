@@ -20,6 +20,7 @@ struct MessageMark {
   std::string role;
   int begin = 0;       // token
   bool reply = false;  // only its opening was given, maybe of no tokens: the model writes the rest
+  bool open = false;   // its closing is missing: the next message of its role goes on in it
 };
 
 /// Tokens and their positions, ascending. The last one is pending: not in the cache yet.

@@ -49,6 +49,8 @@ Span positions_of(const Transcript& t, Span span) {
 }  // namespace
 
 void Transcript::cut(Span span) {
+  // A reply that was opened with no tokens stays; one that is cut wholly goes.
+  const bool waits = !messages.empty() && messages.back().reply && message(messages.size() - 1).size() == 0;
   tokens.erase(tokens.begin() + span.begin, tokens.begin() + span.end);
   positions.erase(positions.begin() + span.begin, positions.begin() + span.end);
   exact = std::min(exact, span.begin);
@@ -57,8 +59,7 @@ void Transcript::cut(Span span) {
   }
   std::vector<MessageMark> left;  // without those of which nothing is
   for (size_t i = 0; i < messages.size(); i++) {
-    const bool open = messages[i].reply && i + 1 == messages.size();
-    if (message(i).size() > 0 || open) left.push_back(messages[i]);
+    if (message(i).size() > 0 || (waits && i + 1 == messages.size())) left.push_back(messages[i]);
   }
   messages = std::move(left);
 }

@@ -205,7 +205,7 @@ void Tokenizer::set_chat_template(const std::string& name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) {
     std::string list;
     for (const std::string& known : names) list += (list.empty() ? "" : ", ") + known;
-    fail(ErrorCode::unsupported, "tokenizer", "no chat template \"", name, "\"; there are ", list);
+    fail(ErrorCode::not_found, "tokenizer", "no chat template \"", name, "\"; there are ", list);
   }
   template_ = name;
 }
@@ -213,7 +213,7 @@ void Tokenizer::set_chat_template(const std::string& name) {
 std::string Tokenizer::format(std::span<const Message> messages, bool reply) const {
   if (template_.empty()) {
     fail(ErrorCode::unsupported, "tokenizer",
-         "the model has no chat template; choose one with --chat-template");
+         "the model has no chat template; choose one with ModelOptions::chat_template");
   }
   for (const Message& message : messages) {
     if (message.role.empty()) fail(ErrorCode::invalid_argument, "tokenizer", "a message has an empty role");
@@ -223,7 +223,7 @@ std::string Tokenizer::format(std::span<const Message> messages, bool reply) con
   auto text = guarded([&] { return apply(template_, messages, reply); });
   if (!text) {
     fail(ErrorCode::unsupported, "tokenizer", "the model's chat template is not one libllama knows: \"",
-         utf8_prefix(template_, kQuotedBytes), "...\"; choose one with --chat-template");
+         utf8_prefix(template_, kQuotedBytes), "...\"; choose one with ModelOptions::chat_template");
   }
   return *text;
 }

@@ -37,7 +37,7 @@ class Tokenizer {
 
   /// Whether messages can be formatted: the file has a template and libllama knows it.
   bool has_chat_template() const;
-  /// Chooses a template of libllama's list by name ("chatml", "gemma", ...). Throws Error(unsupported).
+  /// Chooses a template of libllama's list by name ("chatml", "gemma", ...). Throws Error(not_found).
   void set_chat_template(const std::string& name);
   /// The whole conversation as text; reply: with the opening of the assistant's turn.
   /// Throws Error(unsupported) naming the template's beginning where libllama does not know it,

@@ -56,7 +56,8 @@ void Session::set_cap(std::string_view policy, const Budget& budget, const Evict
   const bool frees = state_->frees_windows() || state_->content.cache.held_from() > 0;
   if (frees && !needs_within(made, kWindowReserve)) {
     fail(ErrorCode::unsupported, "session", "a cap by ", policy, " reads more than the last ", kWindowReserve,
-         " tokens again each time, and swa=window frees what they need of sliding-window layers");
+         " tokens again each time, and SessionOptions::swa = window frees what they need of sliding-window "
+         "layers");
   }
   const Cap before = state_->cap;
   state_->cap = {std::string(policy), budget, options};

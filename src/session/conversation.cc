@@ -205,13 +205,23 @@ Continuation continuation(const Tokenizer& tokenizer, const Transcript& transcri
   std::vector<Message> all;
   for (const MessageMark& mark : transcript.messages) all.push_back({mark.role, stand_in(all.size())});
   const size_t known = all.size();
+  Continuation result;
+  const bool open = known > 0 && transcript.messages.back().open;
+  if (open && transcript.waiting.empty() && !messages.empty() && messages[0].role == all.back().role) {
+    result.goes_on = true;
+    result.more = tokenizer.encode("\n\n" + messages[0].content, false, false);
+    messages = messages.subspan(1);
+  }
   all.insert(all.end(), transcript.waiting.begin(), transcript.waiting.end());
   all.insert(all.end(), messages.begin(), messages.end());
   std::string closing;
-  Continuation result;
   result.next = formatted_from(tokenizer, all, known, reply, &closing);
-  if (known > 0 && transcript.messages.back().reply && !result.next.messages.empty())
+  const bool follows = !result.next.messages.empty();
+  if (result.goes_on) {
+    result.closing = tokenizer.encode(closing, true, false);
+  } else if (follows && known > 0 && (open || transcript.messages.back().reply)) {
     result.closing = missing(tokenizer, transcript, closing);
+  }
   return result;
 }
 

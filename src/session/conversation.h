@@ -38,9 +38,12 @@ void check_roles(std::span<const Message> messages);
 /// Error(invalid_argument) for a role there is not.
 Formatted formatted(const Tokenizer& tokenizer, std::span<const Message> messages, bool reply);
 
-/// The same for messages that follow those of a transcript; `closing` is what is missing of the end of a
-/// reply that is still open.
+/// The same for messages that follow those of a transcript. Where its last turn is open and the first message
+/// has that role, `more` is its text, which goes on there; `closing` is what is missing of the end of that
+/// turn.
 struct Continuation {
+  bool goes_on = false;
+  std::vector<Token> more;
   std::vector<Token> closing;
   Formatted next;
 };

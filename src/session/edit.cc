@@ -7,6 +7,7 @@
 #include "evict/held_tail.h"
 #include "evict/policy.h"
 #include "session/evict_passes.h"
+#include "session/mentions.h"
 #include "session/state.h"
 #include "session/transcript_text.h"
 
@@ -93,7 +94,7 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
   const auto adapter = std::dynamic_pointer_cast<const Lora>(options.adapter);
   if (method.info().needs_adapter && !adapter) {
     fail(ErrorCode::invalid_argument, "erase", options.method,
-         " needs an eraser adapter for this model, and none is given (--adapter FILE)");
+         " needs an eraser for this model: EraseOptions::adapter is none");
   }
   if (options.repair_window.value_or(1) < 1) {
     fail(ErrorCode::invalid_argument, "erase", "a repair window of ", *options.repair_window,
@@ -147,6 +148,7 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
     const auto places = repeats(state_->model->tokenizer(), edited.transcript.tokens, texts.back());
     report.repeated.insert(report.repeated.end(), places.begin(), places.end());
   }
+  report.mentions = mentions(state_->model->tokenizer(), edited.transcript.tokens, texts, report.repeated);
   // What nothing followed was read by nothing that is left.
   if (edited.transcript.exact == edited.transcript.size()) report.exactness = Exactness::exact;
   if (report.exactness == Exactness::exact) {

@@ -139,6 +139,10 @@ Generation Session::generate(const GenerateOptions& options) {
     made.tokens.push_back(token);
     if (made.tokens.size() == 1) made.first_token_ms = watch.ms();
     if (tokenizer.is_end(token)) {
+      if (!t.messages.empty() && t.messages.back().open) {  // as a reply, it may lack some of what closes it
+        t.messages.back().open = false;
+        t.messages.back().reply = true;
+      }
       made.stop = StopReason::end_token;
       break;
     }

@@ -10,6 +10,10 @@
 namespace kvedit {
 namespace {
 
+// Flags of a message.
+constexpr uint8_t kReply = 1;
+constexpr uint8_t kOpen = 2;
+
 void check_transcript(const Transcript& t, bool evicted, const Cache& cache, const Hparams& h) {
   const auto corrupt = [](auto... what) { fail(ErrorCode::corrupt, "snapshot", what...); };
   if (t.tokens.size() != t.positions.size()) {
@@ -92,7 +96,7 @@ void Session::save(const std::string& path) const {
   for (const MessageMark& mark : c.transcript.messages) {
     messages.put_string(mark.role);
     messages.put(static_cast<int32_t>(mark.begin));
-    messages.put(static_cast<uint8_t>(mark.reply));
+    messages.put(static_cast<uint8_t>((mark.reply ? kReply : 0) | (mark.open ? kOpen : 0)));
   }
   file.section("messages", messages.bytes());
   ByteWriter waiting;
@@ -146,7 +150,10 @@ Session Session::load(std::shared_ptr<Model> model, const std::string& path, con
     MessageMark& mark = content.transcript.messages.emplace_back();
     mark.role = messages.get_string();
     mark.begin = messages.get<int32_t>();
-    mark.reply = messages.get<uint8_t>() != 0;
+    const auto flags = messages.get<uint8_t>();
+    if (flags > (kReply | kOpen)) fail(ErrorCode::corrupt, "snapshot", "message flags ", int{flags});
+    mark.reply = (flags & kReply) != 0;
+    mark.open = (flags & kOpen) != 0;
   }
   const Tokenizer& tokenizer = state.model->tokenizer();
   Transcript& t = content.transcript;

@@ -165,16 +165,47 @@ AppendReport Session::append_messages(std::span<const Message> messages, bool re
                                       const Progress& progress) {
   const InUse use(state_->busy);
   const Stopwatch watch;
-  if (messages.empty())
+  const Transcript& t = state_->content.transcript;
+  if (messages.empty() && !(reply && t.size() > 0))
     fail(ErrorCode::invalid_argument, "session", "there is nothing to append: 0 messages");
   state_->adopt_upgrade();
-  Transcript& t = state_->content.transcript;
-  const Tokenizer& tokenizer = state_->model->tokenizer();
-  const Continuation more = continuation(tokenizer, t, messages, reply);
   const int before = t.size();
-  std::vector<Token> tokens = more.closing;
+  state_->append(continuation(state_->model->tokenizer(), t, messages, reply), progress);
+  return {{before, t.size()}, watch.ms()};
+}
+
+AppendReport Session::append_open(const Message& message, const Progress& progress) {
+  const InUse use(state_->busy);
+  const Stopwatch watch;
+  if (message.content.empty())
+    fail(ErrorCode::invalid_argument, "session", "there is nothing to append: the message is empty");
+  state_->adopt_upgrade();
+  const Transcript& t = state_->content.transcript;
+  const int before = t.size();
+  Continuation more = continuation(state_->model->tokenizer(), t, {&message, 1}, false);
+  if (!more.next.waiting.empty()) {
+    fail(ErrorCode::unsupported, "session", "a ", message.role,
+         " message cannot stay open: the chat template says it together with the next one");
+  }
+  if (more.goes_on) {
+    more.closing.clear();
+  } else {
+    more.next.messages.back().after.clear();
+  }
+  state_->append(more, progress);
+  state_->content.transcript.messages.back().open = true;
+  return {{before, t.size()}, watch.ms()};
+}
+
+void Session::State::append(const Continuation& more, const Progress& progress) {
+  Transcript& t = content.transcript;
+  const Tokenizer& tokenizer = model->tokenizer();
+  const int before = t.size();
+  std::vector<Token> tokens = more.more;
+  tokens.insert(tokens.end(), more.closing.begin(), more.closing.end());
   if (before == 0 && tokenizer.begin_token()) tokens.push_back(*tokenizer.begin_token());  // of no message
   std::vector<MessageMark> marks = t.messages;
+  if (!marks.empty() && !tokens.empty()) marks.back().open = false;
   for (const MessageText& message : more.next.messages) {
     const int begin = before + static_cast<int>(tokens.size());
     if (!marks.empty() && marks.back().begin == begin) marks.pop_back();  // nothing came of it
@@ -182,10 +213,9 @@ AppendReport Session::append_messages(std::span<const Message> messages, bool re
     const std::vector<Token> of_message = message.encode(tokenizer);
     tokens.insert(tokens.end(), of_message.begin(), of_message.end());
   }
-  if (!more.next.messages.empty()) state_->append(tokens, progress);
+  if (!more.next.messages.empty() || more.goes_on) append(tokens, progress);
   t.messages = std::move(marks);
   t.waiting = more.next.waiting;
-  return {{before, t.size()}, watch.ms()};
 }
 
 std::vector<float> Session::logits() {

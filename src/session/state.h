@@ -29,6 +29,8 @@ struct Content {
   Position next_position() const { return transcript.size() > 0 ? transcript.positions.back() + 1 : 0; }
 };
 
+struct Continuation;  // session/conversation.h
+
 /// What holds a cache at a budget.
 struct Cap {
   std::string policy;  // empty: no cap
@@ -88,6 +90,7 @@ struct Session::State {
   /// Room for n more tokens in the model's context.
   void check_context(const Content& c, size_t n) const;
   void append(std::span<const Token> tokens, const Progress& progress);
+  void append(const Continuation& more, const Progress& progress);
   /// The same to a content that is not the session's yet; under a cap in blocks, each evicted behind.
   void append(Content& c, std::span<const Token> tokens, const Progress& progress);
   /// One block of it, which happens wholly or not at all.

@@ -210,7 +210,7 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
   const auto adapter = std::dynamic_pointer_cast<const Lora>(options.adapter);
   if (options.policy == "steer" && !adapter) {
     fail(ErrorCode::invalid_argument, "sync",
-         "steer needs an eraser adapter for this model, and none is given");
+         "steer needs an eraser for this model: SyncOptions::adapter is none");
   }
   const Content& content = state_->content;
   const Hparams& h = state_->model->network().hparams();

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "compute/windows.h"
+#include "session/mentions.h"
 #include "session/state.h"
 
 namespace kvedit {
@@ -36,7 +37,8 @@ void Session::State::finish_upgrade() {
   try {
     if (const std::exception_ptr error = upgrade->error()) std::rethrow_exception(error);
     BackgroundPrefill::Result exact = upgrade->take();
-    Content edited{std::move(exact.cache), content.transcript, false, content.policy, content.budget};
+    Content edited{std::move(exact.cache), content.transcript, false,
+                   content.policy,         content.budget,     content.seed};
     Transcript& t = edited.transcript;
     const auto common = static_cast<int>(
         std::mismatch(exact.tokens.begin(),
@@ -56,6 +58,7 @@ void Session::State::finish_upgrade() {
     if (content.evicted) evict_again(edited);
     hold_cap(edited, 0);
     check_limit(edited);
+    status.mentions = mentions(model->tokenizer(), edited.transcript.tokens, content.erased);
     content = std::move(edited);
     free_windows();
     status.state = UpgradeState::done;

@@ -1,0 +1,22 @@
+// What the library's reports say, as JSON and for people.
+#pragma once
+
+#include <iosfwd>
+#include <string>
+
+#include "common.h"
+
+namespace kvedit::cli {
+
+Json erase_json(const Session& session, const EraseReport& report);
+Json verify_json(const Session& session, const VerifyReport& report);
+Json upgrade_json(const Session& session, const UpgradeStatus& status);
+Json evict_json(const EvictReport& report);
+Json stats_json(const SessionStats& stats);
+
+/// The figures, and what they mean.
+void print_verified(std::ostream& out, const std::string& label, const VerifyReport& report);
+void print_upgraded(std::ostream& out, const std::string& label, const UpgradeStatus& status);
+void print_stats(std::ostream& out, const SessionStats& stats);
+
+}  // namespace kvedit::cli
