@@ -18,43 +18,58 @@ Contest::Contest(const std::shared_ptr<Model>& model, const ContestOptions& opti
   ours_ = std::make_unique<Ours>(model, options.session, text, options.progress);
   ours_->warm_up();
   if (!options.peer) return;
-  peer_ = std::make_unique<LlamaPeer>(info.path, text, info.threads, static_cast<int>(text.size()),
-                                      options.progress);
-  peer_->warm_up();
+  const auto loaded = LlamaPeer::load(info.path);
+  for (const PeerSetting& setting : peer_settings(info.threads)) {
+    peers_.push_back(
+        std::make_unique<LlamaPeer>(loaded, text, setting, static_cast<int>(text.size()), options.progress));
+    peers_.back()->warm_up();
+  }
 }
 
 void Contest::interleave(const std::function<void()>& ours, const std::function<void(LlamaPeer&)>& peer) {
   for (int i = 0; i < options_.repeat; i++) {
     const bool ours_first = i % 2 == 0;
     if (ours_first) ours();
-    if (peer_) peer(*peer_);
+    for (size_t k = 0; k < peers_.size(); k++) peer(*peers_[ours_first ? k : peers_.size() - 1 - k]);
     if (!ours_first) ours();
   }
 }
 
+void Contest::hold_measured(int tokens) {
+  ours_->hold_measured(tokens);
+  for (const auto& peer : peers_) peer->hold_measured(tokens);
+}
+
 Both Contest::first_token_ms(int tokens) const {
-  return {ours_->first_token_ms(tokens), peer_ ? peer_->first_token_ms(tokens) : std::nullopt};
+  Both both{ours_->first_token_ms(tokens)};
+  for (const auto& peer : peers_) {
+    if (const auto ms = peer->first_token_ms(tokens)) both.peers[peer->name()] = *ms;
+  }
+  return both;
 }
 
 void Contest::note_memory(Row& row, int length, const std::string& policy, const std::string& keep) {
   constexpr int kTokens = 2;
   const int most = ours_->model()->info().context_length - kTokens;
   length = std::clamp(length, 1, most);
-  if (const auto memory = memory_.measure("ours", length, kTokens, policy, keep)) {
+  if (const auto memory = memory_.measure(
+          {.side = "ours", .length = length, .tokens = kTokens, .policy = policy, .keep = keep})) {
     row.peak_memory_bytes.ours = memory->peak;
     row.resident_bytes.ours = memory->resident;
   }
-  if (!peer_) return;
-  if (const auto memory = memory_.measure("peer", length, kTokens)) {
-    row.peak_memory_bytes.peer = memory->peak;
-    row.resident_bytes.peer = memory->resident;
+  for (const auto& peer : peers_) {
+    const bool flash = peer->setting().flash_attention;
+    const auto memory = memory_.measure({"peer", length, kTokens, {}, {}, flash});
+    if (!memory) continue;
+    row.peak_memory_bytes.peers[peer->name()] = memory->peak;
+    row.resident_bytes.peers[peer->name()] = memory->resident;
   }
 }
 
 void Contest::note_agreement(Row& row, const std::vector<Token>& ours) const {
-  if (!peer_ || ours.size() != peer_->tops().size()) return;
+  if (peers_.empty() || ours.size() != peers_.front()->tops().size()) return;
   int same = 0;
-  for (size_t i = 0; i < ours.size(); i++) same += static_cast<int>(ours[i] == peer_->tops()[i]);
+  for (size_t i = 0; i < ours.size(); i++) same += static_cast<int>(ours[i] == peers_.front()->tops()[i]);
   row.more["same_top_token"] = {{"same", same}, {"of", ours.size()}};
 }
 

@@ -1,5 +1,5 @@
-// Both sides over one text in one process, and one function a kind of work. Repetitions are
-// interleaved: ours, peer; peer, ours; ...
+// Both sides over one text in one process, and one function a kind of work. The peer is measured at each of
+// its settings. Repetitions are interleaved: ours, peers; peers, ours; ...
 #pragma once
 
 #include <functional>
@@ -30,10 +30,13 @@ class Contest {
   Contest(const std::shared_ptr<Model>& model, const ContestOptions& options, MemoryMeter memory);
 
   Ours& ours() { return *ours_; }
-  LlamaPeer* peer() { return peer_.get(); }
+  /// One of each setting; or none.
+  const std::vector<std::unique_ptr<LlamaPeer>>& peers() const { return peers_; }
   int repeat() const { return options_.repeat; }
-  /// Runs each `repeat` times, who begins alternating; the peer's only when there is one.
+  /// Runs ours and each of the peers `repeat` times, in an order that alternates.
   void interleave(const std::function<void()>& ours, const std::function<void(LlamaPeer&)>& peer);
+  /// Makes `tokens` tokens what each side holds, after a prefill of just this length.
+  void hold_measured(int tokens);
   Both first_token_ms(int tokens) const;
   /// The memory of reading `length` tokens and decoding a few; ours evicts between, if a policy is given.
   void note_memory(Row& row, int length, const std::string& policy = {}, const std::string& keep = {});
@@ -44,7 +47,7 @@ class Contest {
   ContestOptions options_;
   MemoryMeter memory_;
   std::unique_ptr<Ours> ours_;
-  std::unique_ptr<LlamaPeer> peer_;
+  std::vector<std::unique_ptr<LlamaPeer>> peers_;
 };
 
 /// Decoding `tokens` tokens after `cached` (0 counts as 1: a decoder has to begin with something).
@@ -54,13 +57,21 @@ Row prefill_row(Contest& contest, int length);
 /// Decoding after evicting `length` tokens with the policy, against the peer with its full cache; what
 /// evicting costs.
 Row evict_row(Contest& contest, int length, const std::string& policy, const std::string& keep, int tokens);
-/// Forking a session of `length` tokens; there is no peer.
+/// Forking a session of `length` tokens; the peer's second sequence shares the first's cells.
 Row fork_row(Contest& contest, int length);
 /// Writing the state of `length` tokens to a file, and reading it back: two rows.
 std::vector<Row> snapshot_rows(Contest& contest, int length);
 
 /// Milliseconds of a generated token while an upgrade runs in the background; there is no peer.
 Row upgrade_row(Contest& contest, int length, int tokens);
+/// What `token` gives, called at most `tokens` times, of those calls alone after which the work in the
+/// background was still `running`.
+std::vector<double> while_running(int tokens, const std::function<double()>& token,
+                                  const std::function<bool()>& running);
+
+/// The peer's reading and decoding with all threads and half of them, with each polling of idle workers, with
+/// and without flash attention: two rows without ours. Throws Error(invalid_argument) where there is no peer.
+std::vector<Row> peer_rows(Contest& contest, int length, int tokens);
 
 struct EraseWords {
   int length = 0;
@@ -70,7 +81,8 @@ struct EraseWords {
 };
 /// The span that the words mean. Throws Error(invalid_argument, out_of_range).
 Span erase_span(const EraseWords& words);
-/// A row for each method, each against the peer reading again what is left.
+/// A row for each method: milliseconds until the logits of the next token are there. Beside drop and shift
+/// the peer does the same in its cache, beside all others it reads again what follows.
 std::vector<Row> erase_rows(Contest& contest, const EraseWords& words,
                             const std::vector<std::string>& methods);
 

@@ -55,11 +55,14 @@ Row evict_row(Contest& contest, int length, const std::string& policy, const std
   const Budget budget = Budget::parse(keep);
   for (int i = 0; i < contest.repeat() && contest.ours().prefills(length) < contest.repeat(); i++)
     contest.ours().prefill(length);
-  if (contest.peer()) contest.peer()->hold_measured(length);
+  for (const auto& peer : contest.peers()) {
+    peer->hold_measured(length);
+    row.beside = "its full cache";
+  }
   Seen seen;
   contest.interleave(
       [&] { row.ours.push_back(evict_and_decode(contest.ours(), length, policy, budget, tokens, seen)); },
-      [&](LlamaPeer& peer) { row.peer.push_back(peer.decode(length, tokens)); });
+      [&](LlamaPeer& peer) { row.peers[peer.name()].push_back(peer.decode(length, tokens)); });
   row.first_token_ms = contest.first_token_ms(length);
   contest.note_memory(row, length, policy, keep);
   const Summary ms = summarize(seen.evict_ms);

@@ -4,6 +4,7 @@
 #include <llama.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "base/check.h"
 #include "bench/measure.h"
@@ -16,7 +17,6 @@ constexpr int kBatch = 2048;
 constexpr int kStep = 512;
 
 struct Free {
-  void operator()(llama_model* model) const { llama_model_free(model); }
   void operator()(llama_context* context) const { llama_free(context); }
   void operator()(ggml_threadpool* pool) const { ggml_threadpool_free(pool); }
 };
@@ -24,7 +24,7 @@ struct Free {
 }  // namespace
 
 struct LlamaPeer::State {
-  std::unique_ptr<llama_model, Free> model;
+  std::shared_ptr<llama_model> model;
   std::unique_ptr<ggml_threadpool, Free> workers;
   std::unique_ptr<llama_context, Free> context;
   llama_batch batch = llama_batch_init(kBatch, 0, 1);
@@ -73,32 +73,50 @@ bool LlamaPeer::State::cut(int tokens) {
   return first >= 0 && first <= std::max(0, tokens - window);
 }
 
-LlamaPeer::LlamaPeer(const std::string& path, std::vector<Token> text, int threads, int capacity,
-                     ProgressMaker progress)
-    : Side("llama.cpp", std::move(text), std::move(progress)), state_(std::make_unique<State>()) {
-  route_ggml_logs();
-  llama_model_params model_params = llama_model_default_params();
-  model_params.load_mode = LLAMA_LOAD_MODE_MMAP;
-  model_params.use_extra_bufts = true;
-  state_->model.reset(llama_model_load_from_file(path.c_str(), model_params));
-  if (!state_->model)
-    fail(ErrorCode::corrupt, "bench", "llama.cpp cannot load ", path, ": ", take_ggml_error());
+std::vector<PeerSetting> peer_settings(int threads) {
+  return {{.flash_attention = true, .threads = threads}, {.flash_attention = false, .threads = threads}};
+}
 
+std::shared_ptr<llama_model> LlamaPeer::load(const std::string& path) {
+  route_ggml_logs();
+  llama_model_params params = llama_model_default_params();
+  params.load_mode = LLAMA_LOAD_MODE_MMAP;
+  params.use_extra_bufts = true;
+  std::shared_ptr<llama_model> model(llama_model_load_from_file(path.c_str(), params), llama_model_free);
+  if (!model) fail(ErrorCode::corrupt, "bench", "llama.cpp cannot load ", path, ": ", take_ggml_error());
+  return model;
+}
+
+LlamaPeer::LlamaPeer(std::shared_ptr<llama_model> model, std::vector<Token> text, const PeerSetting& setting,
+                     int capacity, ProgressMaker progress)
+    : LlamaPeer(std::move(model), std::move(text), setting, capacity, 1, std::move(progress)) {}
+
+LlamaPeer::LlamaPeer(std::shared_ptr<llama_model> model, std::vector<Token> text, const PeerSetting& setting,
+                     int capacity, int sequences, ProgressMaker progress)
+    : Side(setting.flash_attention ? "llama.cpp, flash on" : "llama.cpp, flash off", std::move(text),
+           std::move(progress)),
+      setting_(setting),
+      state_(std::make_unique<State>()) {
+  state_->model = std::move(model);
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<uint32_t>(capacity);
   params.n_batch = kBatch;
   params.n_ubatch = kStep;
-  params.n_threads = params.n_threads_batch = threads;
-  params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+  params.n_seq_max = static_cast<uint32_t>(sequences);
+  params.kv_unified = true;
+  params.n_threads = params.n_threads_batch = setting.threads;
+  params.flash_attn_type =
+      setting.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
   params.type_k = params.type_v = GGML_TYPE_F16;
-  params.n_outputs_max = 1;
+  params.n_outputs_max = static_cast<uint32_t>(sequences);
   params.swa_full = false;
   state_->context.reset(llama_init_from_model(state_->model.get(), params));
   if (!state_->context) {
     fail(ErrorCode::no_memory, "bench", "llama.cpp cannot make a context of ", capacity, ": ",
          take_ggml_error());
   }
-  ggml_threadpool_params pool = ggml_threadpool_params_default(threads);
+  ggml_threadpool_params pool = ggml_threadpool_params_default(setting.threads);
+  pool.poll = static_cast<uint32_t>(setting.poll);
   state_->workers.reset(ggml_threadpool_new(&pool));
   llama_attach_threadpool(state_->context.get(), state_->workers.get(), state_->workers.get());
   state_->vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(state_->model.get()));
@@ -110,6 +128,44 @@ LlamaPeer::~LlamaPeer() {
 }
 
 std::string LlamaPeer::version() { return std::string("llama.cpp ") + llama_version(); }
+
+// llama.cpp says "CPU : AVX2 = 1 | AMX_INT8 = 0 | ".
+std::string LlamaPeer::build() {
+  std::istringstream words(llama_print_system_info());
+  std::string text, before, equals;
+  for (std::string word; words >> word; before = equals, equals = word) {
+    if (word == "1" && equals == "=") text += (text.empty() ? "" : " ") + before;
+  }
+  return text;
+}
+
+std::unique_ptr<LlamaPeer> LlamaPeer::another(const PeerSetting& setting, int capacity, int sequences) const {
+  return std::unique_ptr<LlamaPeer>(
+      new LlamaPeer(state_->model, Side::text(), setting, capacity, sequences, {}));
+}
+
+PeerState LlamaPeer::copy() const {
+  PeerState state{std::vector<uint8_t>(llama_state_seq_get_size(state_->context.get(), 0)), state_->prefix};
+  const size_t size =
+      llama_state_seq_get_data(state_->context.get(), state.bytes.data(), state.bytes.size(), 0);
+  if (size != state.bytes.size())
+    fail(ErrorCode::no_memory, "bench", "llama.cpp copied ", size, " of ", state.bytes.size(),
+         " bytes of its cache");
+  return state;
+}
+
+void LlamaPeer::restore(const PeerState& state) {
+  llama_memory_clear(state_->memory(), false);
+  state_->prefix = 0;
+  if (llama_state_seq_set_data(state_->context.get(), state.bytes.data(), state.bytes.size(), 0) == 0)
+    fail(ErrorCode::no_memory, "bench", "llama.cpp cannot restore its cache: ", take_ggml_error());
+  state_->prefix = state.tokens;
+}
+
+void LlamaPeer::read_on(int tokens) {
+  state_->forward(Side::text(state_->prefix, tokens), state_->prefix, false, progress("prefill"));
+  state_->prefix = tokens;
+}
 
 void LlamaPeer::read(std::span<const Token> tokens, const Progress& progress) {
   llama_memory_clear(state_->memory(), false);
@@ -131,7 +187,8 @@ Step LlamaPeer::step(Token token) {
   state_->forward({&token, 1}, position, true, {});
   const float* logits = llama_get_logits_ith(state_->context.get(), -1);
   const double ms = timer.ms();
-  return {ms, most_likely({logits, static_cast<size_t>(state_->vocabulary)})};
+  logits_.assign(logits, logits + state_->vocabulary);
+  return {ms, most_likely(logits_)};
 }
 
 void LlamaPeer::save(const std::string& path) {
@@ -140,7 +197,7 @@ void LlamaPeer::save(const std::string& path) {
     fail(ErrorCode::io, "bench", "llama.cpp cannot write ", path, ": ", take_ggml_error());
 }
 
-void LlamaPeer::load(const std::string& path) {
+void LlamaPeer::load_state(const std::string& path) {
   std::vector<Token> tokens(Side::text().size());
   size_t count = 0;
   llama_memory_clear(state_->memory(), false);
@@ -151,7 +208,7 @@ void LlamaPeer::load(const std::string& path) {
   state_->prefix = static_cast<int>(count);
 }
 
-double LlamaPeer::recompute_without(Span span, int length, int& tokens) {
+PeerErased LlamaPeer::read_again(Span span, int length) {
   // A window cache holds the window and one step: only a span near the end leaves what stands before it.
   const bool kept = state_->window == 0 || span.begin >= length - kStep;
   if (kept) hold(span.begin);
@@ -160,12 +217,39 @@ double LlamaPeer::recompute_without(Span span, int length, int& tokens) {
   const Timer timer;
   if (!kept) llama_memory_clear(state_->memory(), false);
   const std::span<const Token> before = Side::text(kept ? span.begin : 0, span.begin);
-  const std::span<const Token> after = Side::text(span.end, length - 1);
+  const std::span<const Token> after = Side::text(span.end, length);
   std::vector<Token> again(before.begin(), before.end());
   again.insert(again.end(), after.begin(), after.end());
-  state_->forward(again, kept ? span.begin : 0, false, callback);
-  tokens = static_cast<int>(again.size());
+  state_->forward(again, kept ? span.begin : 0, true, callback);
+  const float* logits = llama_get_logits_ith(state_->context.get(), -1);
+  const double ms = timer.ms();
+  logits_.assign(logits, logits + state_->vocabulary);
   state_->prefix = kept ? span.begin : 0;
+  return {ms, ms, static_cast<int>(again.size()) - 1};
+}
+
+bool LlamaPeer::can_shift() const { return llama_memory_can_shift(state_->memory()); }
+
+PeerErased LlamaPeer::remove(Span span, int length, bool shift) {
+  if (state_->prefix != length - 1) {
+    fail(ErrorCode::invalid_argument, "bench", "llama.cpp holds ", state_->prefix, " tokens, not ",
+         length - 1);
+  }
+  wait_until_idle();
+  const Timer timer;
+  if (!llama_memory_seq_rm(state_->memory(), 0, span.begin, span.end))
+    fail(ErrorCode::unsupported, "bench", "llama.cpp cannot remove ", span.begin, "..", span.end);
+  if (shift) llama_memory_seq_add(state_->memory(), 0, span.end, -1, -span.size());
+  const double call_ms = timer.ms();
+  state_->prefix = span.begin;
+  return {call_ms + step(Side::text()[length - 1]).ms, call_ms, 0};
+}
+
+double LlamaPeer::copy_sequence() {
+  llama_memory_seq_rm(state_->memory(), 1, -1, -1);
+  wait_until_idle();
+  const Timer timer;
+  llama_memory_seq_cp(state_->memory(), 0, 1, -1, -1);
   return timer.ms();
 }
 

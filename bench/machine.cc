@@ -22,6 +22,10 @@ std::string after_colon(const std::string& line) {
 
 }  // namespace
 
+bool Machine::amx() const {
+  return std::find(features.begin(), features.end(), "amx_tile") != features.end();
+}
+
 Machine this_machine() {
   Machine machine;
   machine.cpu = "unknown";

@@ -42,28 +42,31 @@ Memory memory_now() {
 }  // namespace
 
 Memory do_memory_job(const MemoryJob& job) {
-  const std::vector<Token> text = filler_tokens(kAnyVocabulary, job.length + job.tokens);
-  if (job.side == "peer") {
-    LlamaPeer peer(job.model, text, std::max(1, job.load.threads), job.length + job.tokens, {});
-    peer.decode(job.length, job.tokens);
+  const MemoryWork& work = job.work;
+  const int capacity = work.length + work.tokens;
+  const std::vector<Token> text = filler_tokens(kAnyVocabulary, capacity);
+  if (work.side == "peer") {
+    const PeerSetting setting{work.flash_attention, std::max(1, job.load.threads)};
+    LlamaPeer peer(LlamaPeer::load(job.model), text, setting, capacity, {});
+    peer.decode(work.length, work.tokens);
     return memory_now();
   }
-  if (job.side != "ours")
-    fail(ErrorCode::not_found, "bench", "no side '", job.side, "'; there are ours, peer");
+  if (work.side != "ours")
+    fail(ErrorCode::not_found, "bench", "no side '", work.side, "'; there are ours, peer");
   Session session(Model::load(job.model, job.load), job.session);
-  session.append_tokens(std::span<const Token>(text).first(job.length));
+  session.append_tokens(std::span<const Token>(text).first(work.length));
   session.logits();
-  if (!job.policy.empty()) session.evict(job.policy, Budget::parse(job.keep));
-  decode(session, std::span<const Token>(text).subspan(job.length));
+  if (!work.policy.empty()) session.evict(work.policy, Budget::parse(work.keep));
+  decode(session, std::span<const Token>(text).subspan(work.length));
   return memory_now();
 }
 
-std::optional<Memory> MemoryMeter::measure(const std::string& side, int length, int tokens,
-                                           const std::string& policy, const std::string& keep) {
+std::optional<Memory> MemoryMeter::measure(const MemoryWork& work) {
   if (program_.empty()) return std::nullopt;
-  std::vector<std::string> words = {program_,   "bench",     "memory",   "--side",   side,
-                                    "--length", cat(length), "--tokens", cat(tokens)};
-  if (!policy.empty()) words.insert(words.end(), {"--policy", policy, "--keep", keep});
+  std::vector<std::string> words = {program_,   "bench",          "memory",   "--side",        work.side,
+                                    "--length", cat(work.length), "--tokens", cat(work.tokens)};
+  if (!work.policy.empty()) words.insert(words.end(), {"--policy", work.policy, "--keep", work.keep});
+  if (!work.flash_attention) words.emplace_back("--no-flash");
   words.insert(words.end(), common_.begin(), common_.end());
   const auto found = known_.find(words);
   if (found != known_.end()) return found->second;

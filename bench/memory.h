@@ -14,15 +14,19 @@
 namespace kvedit::bench {
 
 /// Work to do in the child: read `length` tokens, evict if `policy` is not empty, decode `tokens` more.
-struct MemoryJob {
+struct MemoryWork {
   std::string side;  // "ours" or "peer"
+  int length = 0;
+  int tokens = 0;
+  std::string policy = {};
+  std::string keep = {};
+  bool flash_attention = true;  // the peer's
+};
+struct MemoryJob {
+  MemoryWork work;
   std::string model;
   ModelOptions load;
   SessionOptions session;
-  int length = 0;
-  int tokens = 0;
-  std::string policy;
-  std::string keep;
 };
 
 /// Resident bytes; weights mapped from the file count as far as they were read.
@@ -42,8 +46,7 @@ class MemoryMeter {
   MemoryMeter(std::string program, std::vector<std::string> common)
       : program_(std::move(program)), common_(std::move(common)) {}
   /// Throws Error(io) with what the child wrote when it failed.
-  std::optional<Memory> measure(const std::string& side, int length, int tokens,
-                                const std::string& policy = {}, const std::string& keep = {});
+  std::optional<Memory> measure(const MemoryWork& work);
 
  private:
   std::string program_;

@@ -10,8 +10,9 @@
 
 namespace kvedit::bench {
 
-/// One decoding step of a session. The time is that of the one forward pass which gives the token's
-/// logits; appending it, which forwards the token before it without logits, is not part of it.
+/// One decoding step of a session. The time is that of the one forward pass that gives the token's logits.
+/// Appending the token is no part of it: in a loop of steps it forwards nothing, since the step before has
+/// put its own token into the cache; at the first step of a fork it forwards the one before.
 Step session_step(Session& session, Token token);
 
 class Ours final : public Side {

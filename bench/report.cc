@@ -13,7 +13,8 @@ namespace {
 constexpr int kErased = 64;
 constexpr const char* kDepth = "10%";
 // What all rows of a report have in common.
-constexpr std::array<const char*, 5> kCommon = {"model", "weights", "kernels", "peer_version", "machine"};
+constexpr std::array<const char*, 7> kCommon = {"model",      "weights", "kernels", "peer_version",
+                                                "peer_build", "amx",     "machine"};
 
 }  // namespace
 
@@ -57,9 +58,9 @@ ReportRows::ReportRows(const std::string& folder, const Setting& setting, bool r
     if (!row.is_object() || !row.contains("job") || !row["job"].is_string())
       fail(ErrorCode::corrupt, "bench", path_, ":", number, ": no row");
     for (const char* key : kCommon) {
-      if (row.contains(key) && row[key] != common[key]) {
-        fail(ErrorCode::invalid_argument, "bench", path_, ":", number, " is of ", key, " ", row[key].dump(),
-             ", not ", common[key].dump());
+      if (!row.contains("error") && row.value(key, Json()) != common[key]) {
+        fail(ErrorCode::invalid_argument, "bench", path_, ":", number, " is of ", key, " ",
+             row.value(key, Json()).dump(), ", not ", common[key].dump());
       }
     }
     rows_.push_back(std::move(row));

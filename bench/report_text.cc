@@ -1,5 +1,6 @@
 // A report's rows for people: charts, and tables by the kind of work.
 #include <algorithm>
+#include <map>
 #include <sstream>
 
 #include "base/check.h"
@@ -19,6 +20,8 @@ std::string text(const Json& row, const std::string& pointer) {
   const Json::json_pointer at(pointer);
   return row.contains(at) && row[at].is_string() ? row[at].get<std::string>() : "";
 }
+
+std::string or_dash(const std::string& words) { return words.empty() ? "-" : words; }
 
 std::string shown(std::optional<double> v, double unit = 1) { return v ? number(*v / unit) : "-"; }
 
@@ -48,6 +51,8 @@ const Column kUnit = {"unit", [](const Json& r) { return text(r, "/unit"); }};
 const Column kOurs = {"kvedit, min / median / max", [](const Json& r) { return three(r, "ours"); }};
 const Column kPeer = {"llama.cpp", [](const Json& r) { return three(r, "peer"); }};
 const Column kRatio = {"ratio", [](const Json& r) { return three(r, "ratio"); }};
+const Column kAt = {"at", [](const Json& r) { return or_dash(text(r, "/peer_setting")); }};
+const Column kBeside = {"beside", [](const Json& r) { return or_dash(text(r, "/beside")); }};
 const Column kFirst = {"first token ms, kvedit / llama.cpp",
                        [](const Json& r) { return pair(r, "first_token_ms", "ours", "peer", 1); }};
 const Column kPeak = {"peak MiB",
@@ -66,9 +71,22 @@ const std::vector<Section>& sections() {
   static const std::vector<Section> all = {
       {"Reading and decoding",
        "Peak and resident memory: of a process of its own that loads the model, reads, and decodes two "
-       "tokens.",
+       "tokens. llama.cpp's first token and peak are each at the better setting too, the last column.",
        {"prefill", "decode"},
-       {kWork, kUnit, kOurs, kPeer, kRatio, kFirst, kPeak, kResident}},
+       {kWork,
+        kUnit,
+        kOurs,
+        kPeer,
+        kAt,
+        kRatio,
+        kFirst,
+        kPeak,
+        kResident,
+        {"first token / peak at",
+         [](const Json& r) {
+           return cat(or_dash(text(r, "/first_token_ms/peer_setting")), " / ",
+                      or_dash(text(r, "/peak_memory_bytes/peer_setting")));
+         }}}},
       {"Evicting",
        "What compressing costs, as a share of reading the same tokens, and decoding afterwards beside "
        "llama.cpp "
@@ -82,25 +100,40 @@ const std::vector<Section>& sections() {
          [](const Json& r) { return pair(r, "cache_bytes", "before", "after", kMiB); }},
         {"decode after, tok/s", kOurs.cell},
         {"llama.cpp, full cache", kPeer.cell},
+        kAt,
         kRatio,
         kResident}},
       {"Erasing",
-       "llama.cpp keeps what stands before the span, where its cache allows that, and reads again what "
-       "follows.",
+       "Milliseconds from the call to the logits of the next token. Beside drop and shift llama.cpp does the "
+       "same in "
+       "its cache. Beside all others it keeps what stands before the span, where its cache allows that, and "
+       "reads "
+       "again what follows: the same work as recompute, and more than steer, mend and repair promise.",
        {"erase"},
        {kWork,
         {"kvedit ms, min / median / max", kOurs.cell},
         {"llama.cpp ms", kPeer.cell},
+        kAt,
         kRatio,
+        {"without the next step ms, kvedit / llama.cpp",
+         [](const Json& r) {
+           return value(r, "/call_ms/ours/median") ? cat(shown(value(r, "/call_ms/ours/median")), " / ",
+                                                         shown(value(r, "/call_ms/peer/median")))
+                                                   : std::string("-");
+         }},
         {"tokens recomputed, kvedit / llama.cpp",
          [](const Json& r) { return pair(r, "tokens_recomputed", "ours", "peer", 1); }},
-        {"exactness", [](const Json& r) { return text(r, "/exactness"); }}}},
+        {"exactness", [](const Json& r) { return text(r, "/exactness"); }},
+        kBeside}},
       {"Forks and snapshots",
-       "A fork shares pages. kvedit's snapshot has checksums and is on the disk (fsync) when it returns.",
+       "A fork shares pages. kvedit's snapshot has checksums and is on the disk (fsync) when it returns, "
+       "llama.cpp's "
+       "not.",
        {"fork", "save", "load"},
        {kWork,
         {"kvedit ms, min / median / max", kOurs.cell},
         {"llama.cpp ms", kPeer.cell},
+        kAt,
         kRatio,
         {"file MiB, kvedit / llama.cpp",
          [](const Json& r) { return pair(r, "file_bytes", "ours", "peer", kMiB); }},
@@ -108,7 +141,8 @@ const std::vector<Section>& sections() {
          [](const Json& r) {
            const auto copied = value(r, "/pages_copied"), shared = value(r, "/pages_shared");
            return copied && shared ? cat(*copied, " / ", *shared) : std::string("-");
-         }}}},
+         }},
+        kBeside}},
   };
   return all;
 }
@@ -137,6 +171,16 @@ void write_section(std::ostream& out, const Section& section, const std::vector<
     }
   }
   out << "\n";
+}
+
+// A line of the page, where the CPU has AMX.
+std::string amx_line(const Json& row) {
+  Setting setting;
+  setting.machine.features = row.value(Json::json_pointer("/machine/features"), std::vector<std::string>());
+  setting.amx = row.value("amx", false);
+  setting.peer_build = text(row, "/peer_build");
+  const std::string words = amx_words(setting);
+  return words.empty() ? "" : "\n- " + words;
 }
 
 // ---- charts --------------------------------------------------------------------------------------
@@ -169,6 +213,25 @@ Chart chart(const char* name, const char* section, const std::string& title, con
   return made;
 }
 
+Json settings(const Json& row, const std::string& pointer) {
+  return row.value(Json::json_pointer(pointer + "peer_settings"), Json::object());
+}
+
+// The peer at each of its settings.
+void add_settings(plot::Lines& lines, const Json& row) {
+  const Json all = settings(row, "/");
+  for (const auto& each : all.items())
+    add_point(series(lines, "llama.cpp, " + each.key()), row, "peer_settings/" + each.key());
+}
+
+// The peer's series beside a method of ours, at its better setting for each length.
+const std::map<std::string, std::string>& erasing_peers() {
+  static const std::map<std::string, std::string> all = {{"recompute", "llama.cpp, reads again"},
+                                                         {"shift", "llama.cpp, beside shift"},
+                                                         {"drop", "llama.cpp, beside drop"}};
+  return all;
+}
+
 std::string evicted(const Json& row) {
   return cat("kvedit, ", text(row, "/policy"), " to ", text(row, "/keep"));
 }
@@ -192,11 +255,14 @@ std::vector<Chart> report_charts(const std::vector<Json>& rows) {
     if (kind == "prefill" || kind == "decode") {
       plot::Lines& lines = (kind == "prefill" ? prefill : decode).lines;
       add_point(series(lines, "kvedit"), row, "ours");
-      add_point(series(lines, "llama.cpp"), row, "peer");
+      add_settings(lines, row);
     }
     if (kind == "prefill") {
       add_memory(memory.lines, "kvedit, peak", row, "/peak_memory_bytes/ours");
-      add_memory(memory.lines, "llama.cpp, peak", row, "/peak_memory_bytes/peer");
+      const Json all = settings(row, "/peak_memory_bytes/");
+      for (const auto& each : all.items())
+        add_memory(memory.lines, cat("llama.cpp, ", each.key(), ", peak"), row,
+                   "/peak_memory_bytes/peer_settings/" + each.key());
     }
     if (kind == "evict") {
       add_point(series(decode.lines, evicted(row)), row, "ours");
@@ -204,8 +270,8 @@ std::vector<Chart> report_charts(const std::vector<Json>& rows) {
     }
     if (kind == "erase") {
       add_point(series(erase.lines, "kvedit, " + text(row, "/method")), row, "ours");
-      if (text(row, "/method") == "recompute")
-        add_point(series(erase.lines, "llama.cpp, reads again"), row, "peer");
+      const auto peer = erasing_peers().find(text(row, "/method"));
+      if (peer != erasing_peers().end()) add_point(series(erase.lines, peer->second), row, "peer");
     }
   }
   std::vector<Chart> charts = {std::move(prefill), std::move(decode), std::move(memory), std::move(erase)};
@@ -230,10 +296,12 @@ std::string report_markdown(const std::vector<Json>& rows, const std::string& co
   out << "# Speed and memory: " << model.substr(model.find_last_of('/') + 1) << ", "
       << shown(value(common, "/machine/threads")) << " threads\n\n"
       << "Both sides in one process, repetitions interleaved, the same file, tokens and threads; llama.cpp "
-         "with flash "
-         "attention and an F16\ncache. A ratio above 1 means kvedit is better. `report.jsonl` has each row "
-         "with the "
-         "command that measures it alone.\n\n"
+         "with an "
+         "F16 cache,\neach work with flash attention and without: the faster is shown, \"at\" says which. A "
+         "ratio "
+         "above 1 means kvedit is better.\n`report.jsonl` has each row with the command that measures it "
+         "alone, "
+         "and both settings.\n\n"
       << "- machine: " << text(common, "/machine/cpu") << ", " << shown(value(common, "/machine/cores"))
       << " cores";
   if (common.contains("machine")) {
@@ -242,7 +310,8 @@ std::string report_markdown(const std::vector<Json>& rows, const std::string& co
   }
   out << "\n- weights: " << text(common, "/weights") << "; kernels: projections "
       << text(common, "/kernels/linear") << ", attention " << text(common, "/kernels/attention")
-      << "\n- beside: " << text(common, "/peer_version") << "\n- command: `" << command << "`\n";
+      << "\n- beside: " << text(common, "/peer_version") << ", built for "
+      << or_dash(text(common, "/peer_build")) << amx_line(common) << "\n- command: `" << command << "`\n";
   for (const Section& section : sections()) write_section(out, section, rows, drawn);
   bool first = true;
   for (const Json& row : rows) {

@@ -1,5 +1,6 @@
 #include "bench/row.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -8,11 +9,14 @@ namespace {
 
 Json to_json(const Both& both, bool whole) {
   Json json = Json::object();
-  const auto put = [&](const char* side, std::optional<double> value) {
-    json[side] = !value ? Json() : whole ? Json(static_cast<uint64_t>(*value)) : Json(rounded(*value));
+  const auto value = [whole](std::optional<double> v) {
+    return !v ? Json() : whole ? Json(static_cast<uint64_t>(*v)) : Json(rounded(*v));
   };
-  put("ours", both.ours);
-  put("peer", both.peer);
+  json["ours"] = value(both.ours);
+  json["peer"] = value(both.peer());
+  if (both.peers.empty()) return json;
+  json["peer_setting"] = both.peer_setting();
+  for (const auto& [setting, v] : both.peers) json["peer_settings"][setting] = value(v);
   return json;
 }
 
@@ -24,16 +28,17 @@ std::string three(const std::vector<double>& values) {
 
 std::string two(const Both& both, double unit) {
   const auto text = [unit](std::optional<double> v) { return v ? number(*v / unit) : std::string("-"); };
-  return both.ours || both.peer ? text(both.ours) + " / " + text(both.peer) : "-";
+  return both.ours || both.peer() ? text(both.ours) + " / " + text(both.peer()) : "-";
 }
 
 std::string line(const std::string& name, const std::string& unit, const std::string& ours,
-                 const std::string& peer, const std::string& ratio, const std::string& first,
-                 const std::string& peak, const std::string& note) {
+                 const std::string& peer, const std::string& setting, const std::string& ratio,
+                 const std::string& first, const std::string& peak, const std::string& note) {
   char text[512];
-  std::snprintf(text, sizeof text, "%-30s %-5s  %23s  %23s  %20s  %17s  %13s  %s", name.c_str(), unit.c_str(),
-                ours.c_str(), peer.c_str(), ratio.c_str(), first.c_str(), peak.c_str(), note.c_str());
-  std::string result = text;
+  std::snprintf(text, sizeof text, "%-30s %-5s  %23s  %32s  %-9s  %20s  %17s  %13s  ", name.c_str(),
+                unit.c_str(), ours.c_str(), peer.c_str(), setting.c_str(), ratio.c_str(), first.c_str(),
+                peak.c_str());
+  std::string result = text + note;
   result.erase(result.find_last_not_of(' ') + 1);
   return result;
 }
@@ -55,6 +60,38 @@ std::string Row::name() const {
   return kind + "/" + std::to_string(length) + (what.empty() ? "" : "/" + what);
 }
 
+std::string Row::peer_setting() const {
+  std::string best;
+  double least = 0;
+  for (const auto& [setting, values] : peers) {
+    const double median = summarize(values).median;
+    const double cost = higher_is_better() ? -median : median;
+    if (best.empty() || cost < least) best = setting, least = cost;
+  }
+  return best;
+}
+
+std::vector<double> Row::peer() const {
+  return peers.empty() ? std::vector<double>() : peers.at(peer_setting());
+}
+
+std::string Both::peer_setting() const {
+  const auto least = std::min_element(peers.begin(), peers.end(),
+                                      [](const auto& a, const auto& b) { return a.second < b.second; });
+  return least == peers.end() ? "" : least->first;
+}
+
+std::optional<double> Both::peer() const {
+  return peers.empty() ? std::nullopt : std::optional(peers.at(peer_setting()));
+}
+
+std::string amx_words(const Setting& setting) {
+  if (!setting.machine.amx()) return "";
+  return std::string("AMX: kvedit ") + (setting.amx ? "uses it" : "does not use it") +
+         ", llama.cpp is built " +
+         (setting.peer_build.find("AMX") == std::string::npos ? "without" : "with it");
+}
+
 double rounded(double value) {
   if (value == 0 || !std::isfinite(value)) return value;
   const double scale = std::pow(10, 5 - static_cast<int>(std::floor(std::log10(std::abs(value)))));
@@ -71,8 +108,11 @@ Json to_json(const Row& row, const Setting& setting) {
   };
   Json json = {{"name", row.name()}, {"kind", row.kind}, {"length", row.length}, {"unit", row.unit}};
   json["ours"] = summary(row.ours);
-  json["peer"] = summary(row.peer);
-  json["ratio"] = summary(ratios(row.ours, row.peer, row.higher_is_better()));
+  json["peer"] = summary(row.peer());
+  if (!row.peers.empty()) json["peer_setting"] = row.peer_setting();
+  for (const auto& [name, values] : row.peers) json["peer_settings"][name] = summary(values);
+  if (!row.beside.empty()) json["beside"] = row.beside;
+  json["ratio"] = summary(ratios(row.ours, row.peer(), row.higher_is_better()));
   json["first_token_ms"] = to_json(row.first_token_ms, false);
   json["peak_memory_bytes"] = to_json(row.peak_memory_bytes, true);
   json["resident_bytes"] = to_json(row.resident_bytes, true);
@@ -82,6 +122,8 @@ Json to_json(const Row& row, const Setting& setting) {
   json["weights"] = setting.weight_types;
   json["kernels"] = {{"linear", setting.linear}, {"attention", setting.attention}};
   json["peer_version"] = setting.peer_version.empty() ? Json() : Json(setting.peer_version);
+  json["peer_build"] = setting.peer_build.empty() ? Json() : Json(setting.peer_build);
+  json["amx"] = setting.amx;
   json["machine"] = {{"cpu", setting.machine.cpu},
                      {"features", setting.machine.features},
                      {"cores", setting.machine.cores},
@@ -94,16 +136,19 @@ std::string table_header(const Setting& s) {
   std::string text = s.machine.cpu + ", " + std::to_string(s.threads) + " threads, linear " + s.linear +
                      ", attention " + s.attention + "\n" + s.model;
   if (!s.peer_version.empty()) text += ", peer " + s.peer_version;
+  if (const std::string amx = amx_words(s); !amx.empty()) text += "\n" + amx;
   text += "\n\n";
-  text += line("work", "unit", "ours min/median/max", "peer", "ratio", "first token ms", "peak MiB", "");
+  text += line("work", "unit", "ours min/median/max", "peer, the better of its settings", "setting", "ratio",
+               "first token ms", "peak MiB", "");
   const auto rule = [](int width) { return std::string(width, '-'); };
-  return text + "\n" + line(rule(30), rule(5), rule(23), rule(23), rule(20), rule(17), rule(13), "");
+  return text + "\n" + line(rule(30), rule(5), rule(23), rule(32), rule(9), rule(20), rule(17), rule(13), "");
 }
 
 std::string table_line(const Row& row) {
-  return line(row.name(), row.unit, three(row.ours), three(row.peer),
-              three(ratios(row.ours, row.peer, row.higher_is_better())), two(row.first_token_ms, 1),
-              two(row.peak_memory_bytes, 1024 * 1024), row.note);
+  std::string note = row.beside.empty() ? "" : "beside: " + row.beside + (row.note.empty() ? "" : "; ");
+  return line(row.name(), row.unit, three(row.ours), three(row.peer()), row.peer_setting(),
+              three(ratios(row.ours, row.peer(), row.higher_is_better())), two(row.first_token_ms, 1),
+              two(row.peak_memory_bytes, 1024 * 1024), note + row.note);
 }
 
 }  // namespace kvedit::bench

@@ -1,6 +1,7 @@
 // A line of results: both sides, repetition by repetition, and what else was seen.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -13,9 +14,13 @@ namespace kvedit::bench {
 
 using Json = nlohmann::ordered_json;
 
+/// A measure of which less is better. The peer's is the best of its settings.
 struct Both {
   std::optional<double> ours;
-  std::optional<double> peer;
+  std::map<std::string, double> peers = {};  // by setting
+
+  std::optional<double> peer() const;
+  std::string peer_setting() const;
 };
 
 struct Row {
@@ -24,7 +29,8 @@ struct Row {
   std::string what = {};          // "snapkv@10%", where a kind has several rows of a length
   std::string unit = {};          // "tok/s", higher is better, or "ms", lower is better
   std::vector<double> ours = {};  // [repeat]
-  std::vector<double> peer = {};  // [repeat], or empty
+  std::map<std::string, std::vector<double>> peers = {};  // by setting, [repeat]
+  std::string beside = {};  // what the peer does, where that is not what ours does
   Both first_token_ms = {};
   Both peak_memory_bytes = {};  // of a process that does only this
   Both resident_bytes = {};     // of the same process when the work is done
@@ -34,10 +40,16 @@ struct Row {
 
   std::string name() const;  // "decode/8000", "evict/8000/snapkv@10%"
   bool higher_is_better() const { return unit == "tok/s"; }
+  /// The setting of the better median; empty without a peer.
+  std::string peer_setting() const;
+  /// [repeat], at that setting.
+  std::vector<double> peer() const;
 };
 
 /// For people: 0.123, 12.34, 123; a whole number as it is.
 std::string number(double value);
+/// "AMX: kvedit uses it, llama.cpp is built without" of a CPU that has it, else nothing.
+std::string amx_words(const Setting& setting);
 /// To six significant digits: more would be noise.
 double rounded(double value);
 Json to_json(const Row& row, const Setting& setting);

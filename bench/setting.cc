@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "bench/llama_peer.h"
+#include "compute/gemm.h"
 
 namespace kvedit::bench {
 namespace {
@@ -30,7 +31,9 @@ Setting make_setting(const ModelInfo& info, const ModelOptions& options, int rep
   setting.weight_types = info.weight_types;
   setting.linear = info.linear;
   setting.attention = info.attention;
+  setting.amx = info.linear == "bf16" && gemm_uses_amx();
   if (peer) setting.peer_version = LlamaPeer::version();
+  if (peer) setting.peer_build = LlamaPeer::build();
   setting.machine = this_machine();
   setting.threads = info.threads;
   setting.repeat = repeat;

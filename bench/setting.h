@@ -15,6 +15,8 @@ struct Setting {
   std::string linear;  // kernels in use on our side
   std::string attention;
   std::string peer_version;  // or empty
+  std::string peer_build;    // instruction sets that it was compiled for, or empty
+  bool amx = false;          // whether our projections use it
   Machine machine;
   int threads = 0;
   int repeat = 0;

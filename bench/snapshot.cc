@@ -21,7 +21,7 @@ double ms_of(const Work& work) {
 std::vector<Row> snapshot_rows(Contest& contest, int length) {
   Ours& ours = contest.ours();
   ours.hold(length);
-  if (contest.peer()) contest.peer()->hold(length);
+  for (const auto& peer : contest.peers()) peer->hold(length);
   Row save{.kind = "save", .length = length, .unit = "ms"};
   Row load{.kind = "load", .length = length, .unit = "ms"};
   const TemporaryFile file, peer_file;
@@ -31,17 +31,21 @@ std::vector<Row> snapshot_rows(Contest& contest, int length) {
         load.ours.push_back(ms_of([&] { Session::load(ours.model(), file.path()); }));
       },
       [&](LlamaPeer& peer) {
-        save.peer.push_back(ms_of([&] { peer.save(peer_file.path()); }));
-        load.peer.push_back(ms_of([&] { peer.load(peer_file.path()); }));
+        save.peers[peer.name()].push_back(ms_of([&] { peer.save(peer_file.path()); }));
+        load.peers[peer.name()].push_back(ms_of([&] { peer.load_state(peer_file.path()); }));
       });
+  const bool peers = !contest.peers().empty();
+  if (peers) {
+    save.beside = "no checksums, and it returns before the disk has the file";
+    load.beside = "no checksums";
+  }
   std::vector<Row> rows = {std::move(save), std::move(load)};
   for (Row& row : rows) {
     row.words = cat("snapshot --length ", length);
     row.more["file_bytes"] = {{"ours", file.bytes()}};
-    if (contest.peer()) row.more["file_bytes"]["peer"] = peer_file.bytes();
+    if (peers) row.more["file_bytes"]["peer"] = peer_file.bytes();
     row.note = cat("file ", rounded(static_cast<double>(file.bytes()) / 0x1p20), " MiB");
-    if (contest.peer())
-      row.note += cat(", peer's ", rounded(static_cast<double>(peer_file.bytes()) / 0x1p20));
+    if (peers) row.note += cat(", peer's ", rounded(static_cast<double>(peer_file.bytes()) / 0x1p20));
   }
   return rows;
 }

@@ -19,7 +19,8 @@ using bench::Row;
 const char* const bench_footer =
     "Each kind of work prints a row: minimum, median and maximum over the repetitions of ours, of\n"
     "llama.cpp's, and of the ratio of each pair; a ratio above 1 means ours is better. llama.cpp runs\n"
-    "with flash attention, an F16 cache and the same file, tokens and threads.\n"
+    "with an F16 cache and the same file, tokens and threads, each work with flash attention and\n"
+    "without: the better is shown, and which it is. Where it does something else, the row says what.\n"
     "Examples:\n"
     "  kvedit bench decode --cached 0 --cached 8000 --threads 2\n"
     "  kvedit bench prefill --length 512 --peer none\n"
@@ -45,8 +46,7 @@ struct BenchOptions {
   std::string out;
   bool quick = false;
   bool resume = false;
-  std::string side;
-  std::string policy;
+  bench::MemoryWork memory;
 };
 
 constexpr int kMost = 1 << 24;  // tokens; the model says less
@@ -117,9 +117,7 @@ void run_evict(const BenchOptions& o) {
   });
 }
 
-void run_fork(const BenchOptions& options) {
-  BenchOptions o = options;
-  o.peer = "none";  // there is nothing to compare with
+void run_fork(const BenchOptions& o) {
   compare(o, o.length, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
     emit(fork_row(contest, o.length));
   });
@@ -136,6 +134,12 @@ void run_upgrade(const BenchOptions& options) {
 void run_snapshot(const BenchOptions& o) {
   compare(o, o.length, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
     for (const Row& row : snapshot_rows(contest, o.length)) emit(row);
+  });
+}
+
+void run_peer(const BenchOptions& o) {
+  compare(o, o.length + o.tokens, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
+    for (const Row& row : peer_rows(contest, o.length, o.tokens)) emit(row);
   });
 }
 
@@ -189,8 +193,7 @@ void run_report(const BenchOptions& given) {
 }
 
 void run_memory(const BenchOptions& o) {
-  bench::MemoryJob job{o.side,   o.common.model, o.common.load, o.session,
-                       o.length, o.tokens,       o.policy,      o.keep};
+  bench::MemoryJob job{o.memory, o.common.model, o.common.load, o.session};
   if (job.model.empty()) job.model = default_model();
   job.load.companions = companion_folders();
   const bench::Memory memory = do_memory_job(job);
@@ -246,8 +249,7 @@ void add_bench(CLI::App& app) {
   add_number(decode, "--tokens", d->tokens, "Tokens to decode");
   const auto [prefill, p] = kind("prefill", "Tokens a second of reading a text", run_prefill);
   add_number(prefill, "--length", p->lengths, "Tokens to read, repeatable (default: 512, 2000, 8000)");
-  const auto [erase, e] =
-      kind("erase", "Milliseconds of erasing, beside reading again what is left", run_erase);
+  const auto [erase, e] = kind("erase", "Milliseconds of erasing, up to the next token's logits", run_erase);
   add_number(erase, "--length", e->erase.length, "Tokens of the context", 2);
   add_number(erase, "--span", e->erase.span, "Tokens to erase");
   erase->add_option("--depth", e->erase.depth, "Where they begin: a token's index or 10%")
@@ -268,6 +270,9 @@ void add_bench(CLI::App& app) {
   add_number(upgrade, "--tokens", u->tokens, "Tokens to generate meanwhile");
   const auto [snapshot, s] = kind("snapshot", "Milliseconds of saving and loading a session", run_snapshot);
   add_number(snapshot, "--length", s->length, "Tokens of the context", 2);
+  const auto [peer, x] = kind("peer", "Tokens a second of llama.cpp with each of its settings", run_peer);
+  add_number(peer, "--length", x->length, "Tokens of the context", 16);
+  add_number(peer, "--tokens", x->tokens, "Tokens to decode");
   const auto [report, r] =
       kind("report", "All of this over several lengths: data, tables and charts", run_report);
   report->add_option("--out", r->out, "Folder for report.md, report.jsonl and charts")
@@ -276,14 +281,15 @@ void add_bench(CLI::App& app) {
   add_number(report, "--lengths", r->lengths, "Tokens of the contexts (default: 512 2000 8000)", 16);
   report->add_option("--method", r->methods, "Of erasing, repeatable (default: all)")->type_name("M");
   add_evict_words(report, r);
-  report->add_flag("--quick", r->quick, "512 and 2,000 tokens, each row once: under three minutes")
+  report->add_flag("--quick", r->quick, "512 and 2,000 tokens, each row once: some minutes")
       ->excludes("--repeat");
   report->add_flag("--resume", r->resume, "Go on with what is in the folder");
   const auto [memory, k] = kind("memory", "Memory of one side, in this process", run_memory);
   memory->group("");  // for our own child processes
-  memory->add_option("--side", k->side, "ours or peer")->required();
-  add_number(memory, "--length", k->length, "Tokens to read");
-  add_number(memory, "--tokens", k->tokens, "Tokens to decode");
-  memory->add_option("--policy", k->policy, "Evict after reading");
-  memory->add_option("--keep", k->keep, "Budget");
+  memory->add_option("--side", k->memory.side, "ours or peer")->required();
+  add_number(memory, "--length", k->memory.length, "Tokens to read");
+  add_number(memory, "--tokens", k->memory.tokens, "Tokens to decode");
+  memory->add_option("--policy", k->memory.policy, "Evict after reading");
+  memory->add_option("--keep", k->memory.keep, "Budget");
+  memory->add_flag("!--no-flash", k->memory.flash_attention, "The peer without flash attention");
 }

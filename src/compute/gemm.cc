@@ -98,4 +98,6 @@ bool gemm_has_native(GemmType type) {
   }
 }
 
+bool gemm_uses_amx() { return dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx; }
+
 }  // namespace kvedit

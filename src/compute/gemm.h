@@ -27,5 +27,7 @@ class Gemm {
 
 /// Whether this CPU multiplies bf16 in hardware (AVX512-BF16 or AMX), and f32 with AVX2 at least.
 bool gemm_has_native(GemmType type);
+/// Whether it multiplies bf16 in AMX tiles here.
+bool gemm_uses_amx();
 
 }  // namespace kvedit
