@@ -37,8 +37,8 @@ double erase_once(Ours& ours, Span span, const EraseOptions& options, EraseRepor
   return timer.ms();
 }
 
-// One of the peers in an erase row: the whole context, from which it reads again, and a context that is just
-// large enough to erase in place, since turning keys costs what a context could hold.
+// A peer's state without the last token, and a context to erase in that is just large enough, since turning
+// keys costs what a context could hold.
 struct ErasingPeer {
   PeerState held;
   std::unique_ptr<LlamaPeer> in_place;

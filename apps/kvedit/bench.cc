@@ -227,6 +227,12 @@ void add_number(CLI::App* sub, const std::string& flag, Value& value, const std:
   if constexpr (std::is_same_v<Value, int>) option->capture_default_str();
 }
 
+void add_evict_words(CLI::App* sub, BenchOptions* o) {
+  sub->add_option("--policy", o->policies, "Repeatable; all: every one (default: snapkv)")->type_name("P");
+  sub->add_option("--keep", o->keep, "Budget: 10%, 512 or 64MiB")->type_name("K")->capture_default_str();
+  add_number(sub, "--tokens", o->tokens, "Tokens to decode");
+}
+
 }  // namespace
 }  // namespace kvedit::cli
 
@@ -238,11 +244,6 @@ void add_bench(CLI::App& app) {
   const auto kind = [bench](const char* name, const char* description, void (*run)(const BenchOptions&)) {
     auto options = std::make_shared<BenchOptions>();
     return std::pair(add_kind(*bench, name, description, options, run), options.get());
-  };
-  const auto add_evict_words = [](CLI::App* sub, BenchOptions* o) {
-    sub->add_option("--policy", o->policies, "Repeatable; all: every one (default: snapkv)")->type_name("P");
-    sub->add_option("--keep", o->keep, "Budget: 10%, 512 or 64MiB")->type_name("K")->capture_default_str();
-    add_number(sub, "--tokens", o->tokens, "Tokens to decode");
   };
   const auto [decode, d] = kind("decode", "Tokens a second after so many cached tokens", run_decode);
   add_number(decode, "--cached", d->lengths, "Tokens in the cache, repeatable (default: 0)", 0);
