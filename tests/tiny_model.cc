@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -58,8 +59,22 @@ void set_texts(gguf_context* file, const char* key, const std::vector<std::strin
   gguf_set_arr_str(file, key, pointers.data(), pointers.size());
 }
 
-void write_vocabulary(const TinySpec& spec, gguf_context* file) {
-  enum { kNormal = 1, kControl = 3, kUnused = 5 };
+enum TokenKind { kNormal = 1, kUnknown = 2, kControl = 3, kUnused = 5, kByte = 6 };
+
+// Unused tokens up to the model's size, and what both kinds of vocabularies have.
+void write_tokens(const TinySpec& spec, std::vector<std::string> tokens, std::vector<int32_t> types,
+                  gguf_context* file) {
+  while (static_cast<int>(tokens.size()) < spec.vocabulary)
+    tokens.push_back("<filler_" + std::to_string(tokens.size()) + ">");
+  types.resize(tokens.size(), kUnused);
+  if (static_cast<int>(tokens.size()) != spec.vocabulary) throw std::runtime_error("vocabulary is too small");
+  set_texts(file, "tokenizer.ggml.tokens", tokens);
+  gguf_set_arr_data(file, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types.data(), types.size());
+  gguf_set_val_bool(file, "tokenizer.ggml.add_bos_token", false);
+  gguf_set_val_str(file, "tokenizer.chat_template", kChatTemplate);
+}
+
+void write_bpe(const TinySpec& spec, gguf_context* file) {
   std::vector<std::string> tokens = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
   std::vector<int32_t> types(tokens.size(), kControl);
   for (int byte = 0; byte < 256; byte++) tokens.push_back(byte_token(byte));
@@ -69,20 +84,36 @@ void write_vocabulary(const TinySpec& spec, gguf_context* file) {
     merges.push_back(std::string(left) + " " + right);
   }
   types.resize(tokens.size(), kNormal);
-  while (static_cast<int>(tokens.size()) < spec.vocabulary)
-    tokens.push_back("<filler_" + std::to_string(tokens.size()) + ">");
-  types.resize(tokens.size(), kUnused);
-  if (static_cast<int>(tokens.size()) != spec.vocabulary) throw std::runtime_error("vocabulary is too small");
-
   gguf_set_val_str(file, "tokenizer.ggml.model", "gpt2");
   gguf_set_val_str(file, "tokenizer.ggml.pre", "gpt-2");
-  set_texts(file, "tokenizer.ggml.tokens", tokens);
   set_texts(file, "tokenizer.ggml.merges", merges);
-  gguf_set_arr_data(file, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types.data(), types.size());
   gguf_set_val_u32(file, "tokenizer.ggml.bos_token_id", 0);
   gguf_set_val_u32(file, "tokenizer.ggml.eos_token_id", 0);
-  gguf_set_val_bool(file, "tokenizer.ggml.add_bos_token", false);
-  gguf_set_val_str(file, "tokenizer.chat_template", kChatTemplate);
+  write_tokens(spec, tokens, types, file);
+}
+
+// The same words, joined by their scores; "\u2581" stands for a space, which the merges write "\u0120".
+void write_sentencepiece(const TinySpec& spec, gguf_context* file) {
+  std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
+  std::vector<int32_t> types = {kUnknown, kControl, kControl};
+  for (int byte = 0; byte < 256; byte++) {
+    char name[8];
+    std::snprintf(name, sizeof name, "<0x%02X>", byte);
+    tokens.emplace_back(name);
+  }
+  types.resize(tokens.size(), kByte);
+  tokens.emplace_back("\u2581");
+  for (const auto& [left, right] : kMerges)
+    tokens.push_back((std::string_view(left) == "\u0120" ? "\u2581" : left) + std::string(right));
+  types.resize(tokens.size(), kNormal);
+  std::vector<float> scores(spec.vocabulary);
+  for (size_t i = 0; i < scores.size(); i++) scores[i] = -static_cast<float>(i);
+  gguf_set_val_str(file, "tokenizer.ggml.model", "llama");
+  gguf_set_arr_data(file, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores.data(), scores.size());
+  gguf_set_val_u32(file, "tokenizer.ggml.bos_token_id", 1);
+  gguf_set_val_u32(file, "tokenizer.ggml.eos_token_id", 2);
+  gguf_set_val_bool(file, "tokenizer.ggml.add_space_prefix", true);
+  write_tokens(spec, tokens, types, file);
 }
 
 void write_hparams(const TinySpec& spec, gguf_context* file) {
@@ -208,7 +239,7 @@ void write_tensors(const TinySpec& spec, TensorWriter& writer) {
 std::string write_tiny_model(const TinySpec& spec, const std::string& path) {
   const gguf_context_ptr file(gguf_init_empty());
   write_hparams(spec, file.get());
-  write_vocabulary(spec, file.get());
+  (spec.sentencepiece ? write_sentencepiece : write_bpe)(spec, file.get());
   if (spec.edit) spec.edit(file.get());
   TensorWriter writer(spec, file.get());
   write_tensors(spec, writer);

@@ -24,8 +24,9 @@ struct TinySpec {
   int window = 8;          // gemma3 only; 0: none
   int window_pattern = 2;  // every second layer is full; < 0: leave the key out (then 6)
   ggml_type weight_type = GGML_TYPE_F32;
-  bool tied = true;     // no output.weight
-  bool biases = false;  // of q, k and v; always in qwen2
+  bool tied = true;            // no output.weight
+  bool biases = false;         // of q, k and v; always in qwen2
+  bool sentencepiece = false;  // the vocabulary's kind: texts begin with a space of its own
   uint32_t seed = 1;
 
   double rope_base = 10000;
@@ -47,9 +48,10 @@ struct TinySpec {
 
 /// Writes the file and returns `path`. Throws std::runtime_error where it cannot.
 /// Tokens: 0 <|endoftext|> (begin and end), 1 <|im_start|>, 2 <|im_end|>, 3..258 the bytes 0..255.
+/// SentencePiece: 0 <unk>, 1 <s> (begin), 2 </s> (end), 3..258 the bytes.
 std::string write_tiny_model(const TinySpec& spec, const std::string& path);
 
-/// For TinySpec::edit: token 0 begins every text, as in files of Llama and Gemma.
+/// For TinySpec::edit: the begin token begins every text, as in files of Llama and Gemma.
 void begin_every_text(gguf_context* file);
 
 /// Rewrites any GGUF with every tensor as F32, the same numbers. Returns `out`. For comparing with

@@ -2,6 +2,7 @@
 
 #include <gguf.h>
 #include <gtest/gtest.h>
+#include <llama.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -67,7 +68,8 @@ TEST(Tokenizer, TextOfGemmaSurvivesTheRoundTrip) {
   EXPECT_EQ(tokens.front(), 2);  // <bos>, which its metadata ask for
   EXPECT_EQ(tokenizer.piece(2), "<bos>");
   EXPECT_FALSE(tokenizer.has_chat_template());
-  expect_error([&] { (void)tokenizer.format({}, true); }, ErrorCode::unsupported, "chat_template");
+  expect_error([&] { (void)tokenizer.format({}, true); }, ErrorCode::unsupported,
+               "ModelOptions::chat_template");
 }
 
 TEST(Tokenizer, EveryTokenHasAPiece) {
@@ -137,7 +139,8 @@ TEST(Tokenizer, ATemplateIsChosenByName) {
   const std::vector<Message> chat = {{"user", "Hi"}};
   expect_error([&] { (void)tokenizer.format(chat, true); }, ErrorCode::unsupported,
                "{{ a wholly unknown template");
-  expect_error([&] { (void)tokenizer.format(chat, true); }, ErrorCode::unsupported, "chat_template");
+  expect_error([&] { (void)tokenizer.format(chat, true); }, ErrorCode::unsupported,
+               "ModelOptions::chat_template");
   expect_error([&] { tokenizer.set_chat_template("nonsense"); }, ErrorCode::not_found, "chatml");
   tokenizer.set_chat_template("gemma");
   EXPECT_TRUE(tokenizer.has_chat_template());
@@ -167,6 +170,11 @@ TEST(Tokenizer, InvalidTextIsRefusedWithItsOffset) {
   }
   EXPECT_NO_THROW(check_text("\xF4\x8F\xBF\xBF \xED\x9F\xBF \xEE\x80\x80", "test"));
   EXPECT_EQ(utf8_prefix("aé", 2), "a");
+  EXPECT_EQ(unfinished_utf8_bytes("a\xF0\x9F\x98"), 3U);
+  EXPECT_EQ(unfinished_utf8_bytes("a\xF0\x9F\x98\x80"), 0U);
+  EXPECT_EQ(unfinished_utf8_bytes("\x98\x80"), 0U);
+  EXPECT_EQ(whole_characters("\xA9 caf\xC3"), " caf");
+  EXPECT_EQ(whole_characters("é"), "é");
 }
 
 TEST(Tokenizer, TinyModelsVocabularySpellsEveryByte) {
@@ -187,12 +195,105 @@ TEST(Tokenizer, BeginIsAddedOnlyIfTheModelAsks) {
   EXPECT_EQ(Tokenizer(tiny_vocabulary({})).encode("hello", true, true).size(), 1U);
 }
 
+// libllama's own tokens of a whole text.
+std::vector<Token> libllamas(const std::string& path, const std::string& text) {
+  llama_model_params params = llama_model_default_params();
+  params.vocab_only = true;
+  const std::unique_ptr<llama_model, void (*)(llama_model*)> model(
+      llama_model_load_from_file(path.c_str(), params), llama_model_free);
+  std::vector<Token> tokens(text.size() + 16);
+  const int count =
+      llama_tokenize(llama_model_get_vocab(model.get()), text.data(), static_cast<int32_t>(text.size()),
+                     tokens.data(), static_cast<int32_t>(tokens.size()), false, true);
+  tokens.resize(std::max(count, 0));
+  return tokens;
+}
+
+TEST(Tokenizer, SpacesOfTheVocabularyAreWhereLibllamaPutsThem) {
+  for (const bool adds : {true, false}) {
+    const std::string path =
+        tiny_vocabulary({.sentencepiece = true, .edit = [&](gguf_context* file) {
+                           gguf_set_val_bool(file, "tokenizer.ggml.add_space_prefix", adds);
+                         }});
+    const Tokenizer tokenizer(path);
+    for (const char* text :
+         {"the hello", " the", "<s>the", "<s> the</s>and then", "a<s><s>b </s> ", "</s>", " "}) {
+      const std::vector<Token> tokens = tokenizer.encode(text, true, false);
+      EXPECT_EQ(tokens, libllamas(path, text)) << text;
+      EXPECT_EQ(tokenizer.decode(tokens), text);
+    }
+    for (const char* text : kTexts) EXPECT_EQ(tokenizer.decode(tokenizer.encode(text, false, false)), text);
+  }
+}
+
+TEST(Tokenizer, ATextInPiecesHasTheTokensOfTheWhole) {
+  const std::string whole = "<s>[the] then he</s> \n[there] when<s> and";
+  for (const bool sentencepiece : {true, false}) {
+    const Tokenizer tokenizer(tiny_vocabulary({.sentencepiece = sentencepiece}));
+    const std::vector<Token> tokens = tokenizer.encode(whole, true, false);
+    for (size_t a = 0; a <= whole.size(); a++) {
+      const std::string_view text = whole;
+      const TextPart parts[] = {{text.substr(0, a), true}, {text.substr(a), true}};
+      const bool inside = text.substr(a > 3 ? a - 3 : 0, 6).find("s>") != std::string_view::npos;
+      if (inside) continue;
+      EXPECT_EQ(tokenizer.encode(parts, Tokenizer::kNothing), tokens) << a;
+    }
+    const TextPart content[] = {
+        {"<s>[", true}, {"the] then he", false}, {"</s> \n[there] when<s> and", true}};
+    EXPECT_EQ(tokenizer.encode(content, Tokenizer::kNothing), tokens);
+    const TextPart forged[] = {{"<s>[", true}, {"the</s>", false}};
+    const std::vector<Token> plain = tokenizer.encode(forged, Tokenizer::kNothing);
+    EXPECT_EQ(std::count(plain.begin(), plain.end(), 2), 0) << "a control token's name in plain text is text";
+    EXPECT_EQ(tokenizer.decode(plain), "<s>[the</s>");
+  }
+}
+
+TEST(Tokenizer, ATextThatGoesOnBeginsWithNoSpaceOfTheVocabularys) {
+  const Tokenizer tokenizer(tiny_vocabulary({.sentencepiece = true}));
+  const TextPart more = {"hello"};
+  const std::vector<Token> first = tokenizer.encode("hello", false, false);
+  const std::vector<Token> second = tokenizer.encode({&more, 1}, first.back());
+  EXPECT_EQ(first.size(), second.size() + 1);
+  EXPECT_EQ(tokenizer.decode(second, first.back()), "hello");
+  EXPECT_EQ(tokenizer.encode({&more, 1}, 1), first) << "behind <s> a text begins";
+}
+
+TEST(Tokenizer, EmptyTokensAreNamedAsLibllamaNamesThem) {
+  const auto with = [](const std::string& named) {
+    return [named](gguf_context* file) {
+      const int64_t key = gguf_find_key(file, "tokenizer.ggml.tokens");
+      std::vector<std::string> texts;
+      for (size_t i = 0; i < gguf_get_arr_n(file, key); i++)
+        texts.emplace_back(gguf_get_arr_str(file, key, i));
+      texts[300] = texts[301] = "";
+      texts[305] = named;
+      std::vector<const char*> pointers;
+      for (const std::string& text : texts) pointers.push_back(text.c_str());
+      gguf_set_arr_str(file, "tokenizer.ggml.tokens", pointers.data(), pointers.size());
+    };
+  };
+  const Tokenizer tokenizer(tiny_vocabulary({.edit = with("[EMPTY_305]")}));  // two empty ones are two
+  EXPECT_EQ(tokenizer.piece(300), "[EMPTY_300]");
+  expect_error([&] { Tokenizer(tiny_vocabulary({.edit = with("[EMPTY_300]")})); }, ErrorCode::corrupt,
+               "token 305 has the name of token 300");
+  expect_error([&] { Tokenizer(tiny_vocabulary({.edit = with("[EMPTY_301]")})); }, ErrorCode::corrupt, "301");
+}
+
+TEST(Tokenizer, AMessageThatIsNoTextIsNamed) {
+  const Tokenizer tokenizer(tiny_vocabulary({}));
+  const std::vector<Message> chat = {{"user", "Hi"}, {"assistant", std::string("a\0b", 3)}};
+  expect_error([&] { (void)tokenizer.format(chat, true); }, ErrorCode::invalid_argument, "message 2");
+}
+
 TEST(Tokenizer, AVocabularyThatLibllamaWouldAbortOnIsRefused) {
+  const auto spaces = [](gguf_context* file) { gguf_set_val_str(file, "tokenizer.ggml.pre", "whitespace"); };
+  expect_error([&] { Tokenizer(tiny_vocabulary({.edit = spaces})); }, ErrorCode::unsupported, "whitespace");
   const auto twice = [](gguf_context* file) {
     const char* tokens[] = {"a", "b", "a"};
     gguf_set_arr_str(file, "tokenizer.ggml.tokens", tokens, 3);
   };
-  expect_error([&] { Tokenizer(tiny_vocabulary({.edit = twice})); }, ErrorCode::corrupt, "twice");
+  expect_error([&] { Tokenizer(tiny_vocabulary({.edit = twice})); }, ErrorCode::corrupt,
+               "token 2 has the name of token 0");
   const auto none = [](gguf_context* file) { gguf_set_val_str(file, "tokenizer.ggml.model", "none"); };
   expect_error([&] { Tokenizer(tiny_vocabulary({.edit = none})); }, ErrorCode::unsupported, "\"none\"");
   const auto absent = [](gguf_context* file) { gguf_remove_key(file, "tokenizer.ggml.tokens"); };

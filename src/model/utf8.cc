@@ -1,5 +1,6 @@
 #include "model/utf8.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace kvedit {
@@ -36,6 +37,23 @@ size_t valid_utf8_bytes(std::string_view text) {
     at += length;
   }
   return at;
+}
+
+size_t unfinished_utf8_bytes(std::string_view text) {
+  for (size_t back = 1; back <= std::min<size_t>(3, text.size()); back++) {
+    const auto byte = static_cast<uint8_t>(text[text.size() - back]);
+    if (byte >= 0x80 && byte < 0xC0) continue;  // a continuation byte
+    const size_t length = byte > 0xF4 ? 1 : byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC2 ? 2 : 1;
+    return length > back ? back : 0;
+  }
+  return 0;
+}
+
+std::string_view whole_characters(std::string_view text) {
+  text.remove_suffix(unfinished_utf8_bytes(text));
+  for (int i = 0; i < 3 && !text.empty() && (static_cast<uint8_t>(text[0]) & 0xC0) == 0x80; i++)
+    text.remove_prefix(1);
+  return text;
 }
 
 std::string_view utf8_prefix(std::string_view text, size_t bytes) {
