@@ -23,15 +23,19 @@ ChatFormat chat_format(const Model& model) {
 PromptTokens tokens_of(const Model& model, const ChatFormat& format, std::string_view context,
                        std::string_view question, std::string_view opening) {
   const Tokenizer& tokenizer = dynamic_cast<const ModelImpl&>(model).tokenizer();
-  const auto tokens = [&](std::string_view text, bool special, bool begin) {
-    return text.empty() && !begin ? std::vector<Token>() : tokenizer.encode(text, special, begin);
-  };
   PromptTokens prompt;
-  if (!format.before.empty()) prompt.context = tokens(format.before, true, true);
-  append(prompt.context, tokens(context, false, format.before.empty()));
-  prompt.question = tokens(question, false, false);
-  append(prompt.question, tokens(format.after, true, false));
-  prompt.opening = tokens(opening, false, false);
+  Token behind = Tokenizer::kNothing;
+  const auto add = [&](std::vector<Token>& tokens, std::string_view text, bool special) {
+    const TextPart part = {text, special};
+    append(tokens, tokenizer.encode({&part, 1}, behind));
+    if (!tokens.empty()) behind = tokens.back();
+  };
+  if (tokenizer.begin_token()) prompt.context.push_back(*tokenizer.begin_token());
+  add(prompt.context, format.before, true);
+  add(prompt.context, context, false);
+  add(prompt.question, question, false);
+  add(prompt.question, format.after, true);
+  add(prompt.opening, opening, false);
   return prompt;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <random>
 
+#include "model/utf8.h"
 #include "session_testing.h"
 
 namespace kvedit {
@@ -20,8 +21,9 @@ struct Kind {
 };
 std::ostream& operator<<(std::ostream& out, const Kind& kind) { return out << kind.name; }
 
-TinySpec small(const std::string& architecture, bool begin = false) {
+TinySpec small(const std::string& architecture, bool begin = false, bool sentencepiece = false) {
   TinySpec spec;
+  spec.sentencepiece = sentencepiece;
   spec.architecture = architecture;
   spec.d_model = 32;
   spec.heads = architecture == "qwen2" ? 2 : 4;
@@ -80,7 +82,7 @@ class HistoryTest : public testing::TestWithParam<Kind> {
   void change(std::vector<Message>& talk) {
     for (int n = 1 + pick(2); n > 0; n--) {
       const int at = talk.empty() ? 0 : pick(static_cast<int>(talk.size()));
-      switch (pick(5)) {
+      switch (pick(6)) {
         case 0:
           talk.insert(talk.begin() + at, message());
           break;
@@ -92,6 +94,12 @@ class HistoryTest : public testing::TestWithParam<Kind> {
           break;
         case 3:
           if (talk.size() > 1) std::swap(talk[at], talk[pick(static_cast<int>(talk.size()))]);
+          break;
+        case 4:  // cut off
+          if (!talk.empty()) {
+            std::string& text = talk[at].content;
+            text = utf8_prefix(text, pick(static_cast<int>(text.size()) + 1));
+          }
           break;
         default:
           talk.push_back(message());
@@ -245,7 +253,9 @@ std::string HistoryTest::step(Session& s) {
     return "verify";
   }
   if (kind < 93) {
-    s.generate({.max_tokens = 1 + pick(8), .temperature = 1, .seed = static_cast<uint32_t>(random_())});
+    const Generation made = s.generate(
+        {.max_tokens = 1 + pick(8), .temperature = 1, .seed = static_cast<uint32_t>(random_())});
+    if (chance(50)) talk_.push_back({"assistant", made.text});
     return "generate";
   }
   if (kind < 97) {
@@ -297,6 +307,8 @@ std::vector<Kind> kinds() {
   return {{"llama", small("llama"), "chatml"},
           {"llama_begin", small("llama", true), "llama2"},
           {"llama_mistral", small("llama", true), "mistral-v1"},
+          {"sentencepiece", small("llama", true, true), "llama2"},
+          {"sentencepiece_opening", small("llama", false, true), "zephyr"},
           {"qwen2", small("qwen2"), "chatml"},
           {"qwen3", small("qwen3"), "vicuna"},
           {"gemma3_full", small("gemma3", true), "gemma"},

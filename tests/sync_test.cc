@@ -181,6 +181,46 @@ TEST_P(SyncTest, KeepsTheTokensOfAGeneratedReply) {
   }
 }
 
+// Clients cut replies off, trim them, change a word.
+TEST_P(SyncTest, KeepsTheTokensOfWhatIsLeftOfAGeneratedReply) {
+  const std::string text = " The north gate, the other one \n";
+  Session written = of(talk());
+  std::vector<Token> letters;
+  for (const char c : text) letters.push_back(3 + static_cast<Token>(static_cast<unsigned char>(c)));
+  written.append_tokens(letters);
+  written.append("<|im_end|>", true);
+  const std::vector<Token> before = written.tokens();
+  const std::pair<const char*, size_t> cases[] = {{"The north gate, the other one", 3},
+                                                  {" The north gate", 18},
+                                                  {" The north gate, or the other one \n", 3},
+                                                  {" The n\u00F6rth gate, the other one \n", 2}};
+  for (const auto& [left, differ] : cases) {
+    SCOPED_TRACE(left);
+    Session session = written.fork();
+    Conversation now = talk();
+    now.push_back({"assistant", left});
+    now.push_back({"user", "Go on."});
+    session.sync(now);
+    EXPECT_EQ(session.message("assistant", 3).text, cat("<|im_start|>assistant\n", left, "<|im_end|>\n"));
+    const std::vector<Token> after = session.tokens();
+    size_t kept = 0;  // letters that are still tokens of their own, from both ends
+    const auto reply = session.message("assistant", 3).tokens;
+    for (int i = reply.begin; i < reply.end; i++)
+      kept += after[i] >= 3 && after[i] < 259 && after[i] != 3 + '\n';
+    EXPECT_GE(kept + differ, letters.size() - 1) << "of " << letters.size();
+  }
+}
+
+TEST_P(SyncTest, ATextIsNeverTakenForAControlTokenOfTheSameName) {
+  Session session = of(talk());
+  session.append("so<|im_start|>it<|im_end|>", true);
+  Conversation now = talk();
+  now.push_back({"assistant", "so<|im_start|>it"});
+  session.sync(now);
+  const std::vector<Token> tokens = session.tokens();
+  EXPECT_EQ(std::count(tokens.begin(), tokens.end(), 1), 8) << "one a message, and the reply's";
+}
+
 TEST_P(SyncTest, OnAnEvictedCache) {
   for (const std::string policy : {"exact", "shift", "steer"}) {
     for (const Edit& edit : edits()) {

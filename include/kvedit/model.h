@@ -92,7 +92,8 @@ class Model {
   virtual PoolStats pool() const = 0;
   virtual void reset_high_water() = 0;
 
-  /// Text to tokens; special: control tokens are recognised in the text.
+  /// A whole text to tokens, and back; special: control tokens are recognised in the text. SentencePiece
+  /// vocabularies may begin a text with a space of their own: text that goes on is read by Session::append.
   virtual std::vector<Token> tokenize(std::string_view text, bool special = false) const = 0;
   virtual std::string detokenize(std::span<const Token> tokens) const = 0;
   /// A conversation in the model's chat format; reply: with the opening of the assistant's turn. Throws

@@ -159,30 +159,26 @@ Formatted formatted_from(const Tokenizer& tokenizer, std::span<const Message> me
 }
 
 // What is missing of `closing` at the end of the transcript. Only a control token begins a closing that is
-// there: text that reads like one is text.
+// there: text that reads like one is text. Some templates close with text in front of it (" </s>"), which a
+// reply that the model has ended lacks.
 std::vector<Token> missing(const Tokenizer& tokenizer, const Transcript& t, std::string_view closing) {
-  std::vector<Token> tokens = tokenizer.encode(closing, true, false);
-  if (tokens.empty() || !(tokenizer.is_control(tokens[0]) || tokenizer.is_end(tokens[0]))) return tokens;
-  const size_t written = t.tokens.size() - t.messages.back().begin;
-  for (size_t there = std::min(tokens.size(), written); there > 0; there--) {
-    if (std::equal(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(there),
-                   t.tokens.end() - static_cast<std::ptrdiff_t>(there))) {
-      tokens.erase(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(there));
-      break;
-    }
+  const TextPart part = {closing, true};
+  const std::vector<Token> tokens = tokenizer.encode({&part, 1}, t.tokens.back());
+  const auto end = std::find_if(tokens.begin(), tokens.end(), [&](Token token) {
+    return tokenizer.is_control(token) || tokenizer.is_end(token);
+  });
+  const std::ptrdiff_t written = t.size() - t.messages.back().begin;
+  for (auto there = std::min(tokens.end() - end, written); there > 0; there--) {
+    if (std::equal(end, end + there, t.tokens.end() - there)) return {end + there, tokens.end()};
   }
   return tokens;
 }
 
 }  // namespace
 
-std::vector<Token> MessageText::encode(const Tokenizer& tokenizer) const {
-  std::vector<Token> tokens = tokenizer.encode(before, true, false);
-  for (const std::string* part : {&content, &after}) {
-    const std::vector<Token> more = tokenizer.encode(*part, part == &after, false);
-    tokens.insert(tokens.end(), more.begin(), more.end());
-  }
-  return tokens;
+std::vector<Token> MessageText::encode(const Tokenizer& tokenizer, Token behind) const {
+  const std::array<TextPart, 3> parts = {{{before, true}, {content, false}, {after, true}}};
+  return tokenizer.encode(parts, behind);
 }
 
 void check_roles(std::span<const Message> messages) {

@@ -18,8 +18,8 @@ struct MessageText {
   std::string after;
   bool reply = false;  // the opening of the assistant's turn alone; it may be empty
 
-  std::string text() const { return before + content + after; }
-  std::vector<Token> encode(const Tokenizer& tokenizer) const;
+  /// Tokens of it behind another one.
+  std::vector<Token> encode(const Tokenizer& tokenizer, Token behind) const;
 };
 
 /// A conversation cut into what the template makes of each message. What it can only say together with the

@@ -114,7 +114,7 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
   report.bytes_before = content.cache.bytes();
   for (const Span& s : report.spans) {
     const auto erased = std::span<const Token>(content.transcript.tokens).subspan(s.begin, s.size());
-    report.text.push_back(state_->model->tokenizer().decode(erased));
+    report.text.push_back(state_->model->tokenizer().decode(erased, content.behind(s.begin)));
     report.tokens_erased += s.size();
     report.text_bytes_erased += report.text.back().size();
   }

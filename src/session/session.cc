@@ -90,6 +90,15 @@ void Session::State::append(Content& c, std::span<const Token> tokens, const Pro
   }
 }
 
+AppendReport Session::State::append_reported(std::span<const Token> tokens, const Progress& progress) {
+  const Stopwatch watch;
+  if (tokens.empty()) fail(ErrorCode::invalid_argument, "session", "there is nothing to append: 0 tokens");
+  adopt_upgrade();
+  const int before = content.transcript.size();
+  append(tokens, progress);
+  return {{before, content.transcript.size()}, watch.ms()};
+}
+
 // Forwards the pending token, if it is not in the cache yet, and all new ones but the last, which is
 // pending then.
 void Session::State::append_block(Content& c, std::span<const Token> tokens, const Progress& progress) {
@@ -146,19 +155,19 @@ void Session::State::append_block(Content& c, std::span<const Token> tokens, con
 
 AppendReport Session::append_tokens(std::span<const Token> tokens, const Progress& progress) {
   const InUse use(state_->busy);
-  const Stopwatch watch;
-  if (tokens.empty()) fail(ErrorCode::invalid_argument, "session", "there is nothing to append: 0 tokens");
-  state_->adopt_upgrade();
-  const int before = state_->content.transcript.size();
-  state_->append(tokens, progress);
-  return {{before, state_->content.transcript.size()}, watch.ms()};
+  return state_->append_reported(tokens, progress);
 }
 
 AppendReport Session::append(std::string_view text, bool special, const Progress& progress) {
-  const bool first = tokens().empty();
+  const InUse use(state_->busy);
   if (text.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to append: the text is empty");
-  return append_tokens(state_->model->tokenizer().encode(text, special, first), progress);
+  const Tokenizer& tokenizer = state_->model->tokenizer();
+  const int size = state_->content.transcript.size();
+  const TextPart part = {text, special};
+  const std::vector<Token> tokens = size == 0 ? tokenizer.encode(text, special, true)
+                                              : tokenizer.encode({&part, 1}, state_->content.behind(size));
+  return state_->append_reported(tokens, progress);
 }
 
 AppendReport Session::append_messages(std::span<const Message> messages, bool reply,
@@ -210,7 +219,8 @@ void Session::State::append(const Continuation& more, const Progress& progress) 
     const int begin = before + static_cast<int>(tokens.size());
     if (!marks.empty() && marks.back().begin == begin) marks.pop_back();  // nothing came of it
     marks.push_back({message.role, begin, message.reply});
-    const std::vector<Token> of_message = message.encode(tokenizer);
+    const Token behind = tokens.empty() ? state_->content.behind(before) : tokens.back();
+    const std::vector<Token> of_message = message.encode(tokenizer, behind);
     tokens.insert(tokens.end(), of_message.begin(), of_message.end());
   }
   if (!more.next.messages.empty() || more.goes_on) append(tokens, progress);

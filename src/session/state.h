@@ -26,6 +26,8 @@ struct Content {
   std::vector<std::vector<Token>> erased = {};  // texts whose traces may still be in the cache
 
   Content fork() const { return {cache.fork(), transcript, evicted, policy, budget, seed, erased}; }
+  /// The token in front of a transcript index.
+  Token behind(int index) const { return index > 0 ? transcript.tokens[index - 1] : Tokenizer::kNothing; }
   Position next_position() const { return transcript.size() > 0 ? transcript.positions.back() + 1 : 0; }
 };
 
@@ -89,6 +91,7 @@ struct Session::State {
   void require_windows(const Content& edited, std::string_view where) const;
   /// Room for n more tokens in the model's context.
   void check_context(const Content& c, size_t n) const;
+  AppendReport append_reported(std::span<const Token> tokens, const Progress& progress);
   void append(std::span<const Token> tokens, const Progress& progress);
   void append(const Continuation& more, const Progress& progress);
   /// The same to a content that is not the session's yet; under a cap in blocks, each evicted behind.

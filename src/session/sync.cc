@@ -1,56 +1,14 @@
 // Sync: the transcript becomes the conversation that a client holds now. Its tokens are compared with the
 // cached ones; what differs is edited, what is new is read.
 #include <algorithm>
-#include <map>
 
 #include "compute/windows.h"
-#include "session/conversation.h"
 #include "session/diff.h"
 #include "session/state.h"
+#include "session/wanted.h"
 
 namespace kvedit {
 namespace {
-
-struct Wanted {
-  std::vector<Token> tokens;
-  std::vector<MessageMark> messages;
-  std::vector<Message> waiting;
-};
-
-// Tokens of the conversation, message by message. A message whose text is cached keeps the tokens it has
-// there: generated text is not always tokenised as it would be read.
-Wanted wanted(const Tokenizer& tokenizer, const Transcript& t, std::span<const Message> messages,
-              bool reply) {
-  std::map<std::string, std::span<const Token>> cached;
-  for (size_t i = 0; i < t.messages.size(); i++) {
-    const Span span = t.message(i);
-    const auto tokens = std::span<const Token>(t.tokens).subspan(span.begin, span.size());
-    cached[tokenizer.decode(tokens)] = tokens;
-  }
-  Wanted result;
-  const Formatted all = formatted(tokenizer, messages, reply);
-  result.waiting = all.waiting;
-  if (all.messages.empty()) return result;
-  if (tokenizer.begin_token()) result.tokens.push_back(*tokenizer.begin_token());  // of no message
-  for (const MessageText& message : all.messages) {
-    const auto begin = static_cast<int>(result.tokens.size());
-    // One without text may make no tokens of its own (Gemma's system message): nothing of it is there.
-    if (!result.messages.empty() && result.messages.back().begin == begin) result.messages.pop_back();
-    result.messages.push_back({message.role, begin, message.reply});
-    // A reply may lack some of what closes it.
-    std::vector<Token> tokens;
-    for (size_t missing = 0; missing <= message.after.size() && tokens.empty(); missing++) {
-      const std::string text = message.text();
-      const auto known = cached.find(text.substr(0, text.size() - missing));
-      if (known == cached.end()) continue;
-      tokens = tokenizer.encode(std::string_view(text).substr(text.size() - missing), true, false);
-      tokens.insert(tokens.begin(), known->second.begin(), known->second.end());
-    }
-    if (tokens.empty()) tokens = message.encode(tokenizer);
-    result.tokens.insert(result.tokens.end(), tokens.begin(), tokens.end());
-  }
-  return result;
-}
 
 void check_context(Position last, const Hparams& h) {
   if (last >= h.context_length) {
