@@ -14,8 +14,8 @@ std::vector<float> look_ahead(const Content& content, Engine& engine, std::span<
 }
 
 std::vector<float> Session::logits_after(std::span<const Token> tokens) const {
-  const Settled use(*state_);
-  const Content& content = state_->content;
+  const InUse use(state_->busy);
+  const Content content = state_->settled_fork();
   if (content.transcript.size() == 0)
     fail(ErrorCode::invalid_argument, "session", "an empty session has no next token: append first");
   state_->check_context(content, tokens.size());

@@ -75,8 +75,8 @@ void check_transcript(const Transcript& t, bool evicted, const Cache& cache, con
 }  // namespace
 
 void Session::save(const std::string& path) const {
-  const Settled use(*state_);
-  const Content& c = state_->content;
+  const InUse use(state_->busy);
+  const Content c = state_->settled_fork();
   const Hparams& h = state_->model->network().hparams();
   SnapshotWriter file(path);
   ByteWriter model;

@@ -28,8 +28,8 @@ const Cache& cache_in(const Session& session) {
 }
 
 Session Session::fork() const {
-  const Settled use(*state_);
-  return Session(std::make_unique<State>(*state_, state_->content.fork()));
+  const InUse use(state_->busy);
+  return Session(std::make_unique<State>(*state_, state_->settled_fork()));
 }
 
 void Session::State::check_limit(const Content& edited) const {
@@ -66,6 +66,19 @@ void Session::State::settle() {
   if (ahead.empty()) return;
   content.cache.rollback(std::span<const Position>(content.transcript.positions).last(1));
   ahead.clear();
+}
+
+Content Session::State::settled_fork() {
+  if (ahead.empty()) return content.fork();
+  try {
+    Content copy = content.fork();
+    const Position last = content.transcript.positions.back();
+    copy.cache.remove({last, last + 1});
+    return copy;
+  } catch (const Error&) {  // no page is left for the copy's last entries
+    settle();
+    return content.fork();
+  }
 }
 
 void Session::State::append(std::span<const Token> tokens, const Progress& progress) {
@@ -250,8 +263,9 @@ std::vector<float> Session::logits() {
   return state_->ahead;
 }
 
+// The entry of the pending token that logits() has made ahead is not counted: an edit drops it.
 SessionStats Session::stats() const {
-  const Settled use(*state_);
+  const InUse use(state_->busy);
   const Content& c = state_->content;
   const Hparams& h = state_->model->network().hparams();
   SessionStats stats;
@@ -276,6 +290,13 @@ SessionStats Session::stats() const {
   stats.evicted = c.evicted;
   stats.policy = c.policy;
   stats.pool = state_->model->pool();
+  if (!state_->ahead.empty()) {
+    stats.entries -= static_cast<size_t>(h.layers) * h.kv_heads;
+    for (int i = 0; i < h.layers * h.kv_heads; i++) {
+      if (c.cache.lane(i / h.kv_heads, i % h.kv_heads).pages().back()->count == 1)
+        stats.bytes -= c.cache.pool()->page_bytes();
+    }
+  }
   return stats;
 }
 
@@ -291,6 +312,9 @@ std::vector<Position> Session::positions() const {
   return state_->content.transcript.positions;
 }
 
-std::string Session::text() const { return state_->model->tokenizer().decode(tokens()); }
+std::string Session::text() const {
+  const InUse use(state_->busy);
+  return state_->model->tokenizer().decode(state_->content.transcript.tokens);
+}
 
 }  // namespace kvedit

@@ -72,6 +72,8 @@ struct Session::State {
 
   /// The last token is pending again: its entry goes, its logits are forgotten. Does not fail.
   void settle();
+  /// A fork whose last token is pending, for calls that change nothing: the logits made ahead stay.
+  Content settled_fork();
 
   /// Swaps the edited content in. Does not fail.
   void replace(Content edited);

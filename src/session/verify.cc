@@ -176,8 +176,8 @@ VerifyReport Session::State::verify(const Content& now, const VerifyOptions& ver
 }
 
 VerifyReport Session::verify(const VerifyOptions& options) const {
-  const Settled use(*state_);
-  return state_->verify(state_->content, options);
+  const InUse use(state_->busy);
+  return state_->verify(state_->settled_fork(), options);
 }
 
 }  // namespace kvedit
