@@ -68,12 +68,14 @@ struct GenerateOptions {
   int penalty_window = 64;       // tokens the penalty looks back
   uint32_t seed = 0;
   std::vector<std::string> stop;  // generation ends before the first of these
-  /// Receives text as it is made, whole UTF-8 characters; return false to cancel.
+  /// Receives text as it is made, valid UTF-8 in whole characters; return false to cancel.
   std::function<bool(std::string_view text)> on_text;
 };
 
 struct Generation {
-  std::string text;  // without the stop string
+  /// Without the stop string. Bytes that are no text are U+FFFD; a character that the next tokens may finish
+  /// belongs to the next call's text.
+  std::string text;
   std::vector<Token> tokens;
   StopReason stop = StopReason::max_tokens;
   std::string error;  // of StopReason::error: the Error's message

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "model/utf8.h"
 #include "session/sampler.h"
 #include "session/state.h"
 
@@ -10,25 +11,15 @@ namespace {
 
 constexpr double kSlack = 0.125;  // of the cap: one eviction every so many tokens
 
-// Bytes at the end of `text` that begin a UTF-8 character but do not finish it.
-size_t unfinished(std::string_view text) {
-  for (size_t back = 1; back <= std::min<size_t>(3, text.size()); back++) {
-    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
-    if ((byte & 0xC0U) == 0x80U) continue;  // a continuation byte
-    const size_t length = byte >= 0xF0U ? 4 : byte >= 0xE0U ? 3 : byte >= 0xC0U ? 2 : 1;
-    return length > back ? back : 0;
-  }
-  return 0;
-}
-
 // Hands text on as it comes, but holds back what may turn out to be a stop string or half a character.
 class Output {
  public:
-  explicit Output(const GenerateOptions& options) : options_(options) {}
+  /// begun: bytes of a character in front, which the first token may finish.
+  Output(const GenerateOptions& options, std::string begun) : options_(options), raw_(std::move(begun)) {}
 
   /// Returns false when the receiver cancels.
   bool add(std::string_view piece) {
-    text_ += piece;
+    take_characters(piece);
     for (const std::string& stop : options_.stop) {
       const size_t from = sent_ - std::min(sent_, stop.size());
       const size_t at = stop.empty() ? std::string::npos : text_.find(stop, from);
@@ -41,15 +32,30 @@ class Output {
     return send(text_.size() - held());
   }
   bool stopped() const { return end_ != std::string::npos; }
-  /// The end: what was held back goes out too.
+  /// The end: what was held back for a stop string goes out too.
   std::string finish() {
     send(text_.size());
     return std::move(text_);
   }
 
  private:
+  // Moves whole characters from raw_ to text_. A byte that begins none becomes U+FFFD, and so does NUL, which
+  // no text may have.
+  void take_characters(std::string_view piece) {
+    raw_ += piece;
+    std::string_view rest = raw_;
+    while (true) {
+      const size_t valid = valid_utf8_bytes(rest.substr(0, rest.find('\0')));
+      text_ += rest.substr(0, valid);
+      rest.remove_prefix(valid);
+      if (rest.size() == unfinished_utf8_bytes(rest)) break;
+      text_ += "\uFFFD";
+      rest.remove_prefix(1);
+    }
+    raw_ = std::string(rest);
+  }
   size_t held() const {
-    size_t held = unfinished(text_);
+    size_t held = 0;
     for (const std::string& stop : options_.stop) {
       for (size_t n = std::min(stop.size(), text_.size()); n > held; n--) {
         if (text_.compare(text_.size() - n, n, stop, 0, n) == 0) held = n;
@@ -67,10 +73,17 @@ class Output {
 
   const GenerateOptions& options_;
   bool cancelled_ = false;
+  std::string raw_;  // an unfinished character
   std::string text_;
   size_t sent_ = 0;
   size_t end_ = std::string::npos;  // where a stop string began
 };
+
+// What the text's last tokens begin of a character and do not finish.
+std::string unfinished_character(const Tokenizer& tokenizer, std::span<const Token> tokens) {
+  const std::string end = tokenizer.decode(tokens.last(std::min<size_t>(tokens.size(), 3)));
+  return end.substr(end.size() - unfinished_utf8_bytes(end));
+}
 
 }  // namespace
 
@@ -94,7 +107,7 @@ Generation Session::generate(const GenerateOptions& options) {
   }
   const Tokenizer& tokenizer = state_->model->tokenizer();
   Sampler sampler(options, tokenizer.size(), state_->model->network().hparams().context_length, t.tokens);
-  Output output(options);
+  Output output(options, unfinished_character(tokenizer, t.tokens));
   Generation made;
   const ModelImpl::Lease engine(*state_->model);
   const Position limit = state_->model->network().hparams().context_length;
@@ -146,7 +159,9 @@ Generation Session::generate(const GenerateOptions& options) {
       made.stop = StopReason::end_token;
       break;
     }
-    const bool go_on = output.add(tokenizer.is_control(token) ? std::string() : tokenizer.piece(token));
+    const Token behind = content.behind(t.size() - 1);
+    const bool go_on =
+        output.add(tokenizer.is_control(token) ? std::string() : tokenizer.piece(token, behind));
     if (output.stopped()) {
       made.stop = StopReason::stop_string;
       break;

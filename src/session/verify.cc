@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "model/utf8.h"
 #include "session/mentions.h"
 #include "session/state.h"
 
@@ -128,13 +129,15 @@ VerifyReport Session::State::verify(const Content& now, const VerifyOptions& ver
   const Tokenizer& tokenizer = model->tokenizer();
   if (now.transcript.size() == 0) fail(ErrorCode::invalid_argument, "verify", "the session is empty");
   std::vector<std::vector<Token>> probes, erased = now.erased;
-  for (const std::string& text : verify_options.probes)
-    probes.push_back(tokenizer.encode(text, false, false));
+  const auto going_on = [&](std::string_view text) {
+    const TextPart part = {text};
+    return tokenizer.encode({&part, 1}, now.transcript.tokens.back());
+  };
+  for (const std::string& text : verify_options.probes) probes.push_back(going_on(text));
   if (probes.empty()) {
-    for (const std::string_view text : kProbes) probes.push_back(tokenizer.encode(text, false, false));
+    for (const std::string_view text : kProbes) probes.push_back(going_on(text));
   }
-  for (const std::string& text : verify_options.erased)
-    erased.push_back(tokenizer.encode(text, false, false));
+  for (const std::string& text : verify_options.erased) erased.push_back(going_on(whole_characters(text)));
 
   VerifyReport report;
   Content exact = now.fork();
