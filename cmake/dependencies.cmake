@@ -29,5 +29,5 @@ if(KVEDIT_TRAIN)
   find_package(Torch REQUIRED)
 endif()
 
-# Unicode, for the scores of the evaluation.
+# Unicode, for finding text loosely and for the scores of the evaluation.
 pkg_check_modules(icu REQUIRED IMPORTED_TARGET icu-uc>=70)

@@ -4,6 +4,7 @@
 #include <llama.h>
 #include <sys/stat.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <locale>

@@ -23,6 +23,7 @@ struct Found {
   Span tokens;           // the tokens that cover it
   bool widened = false;  // the text begins or ends inside a token; the span covers whole tokens
   std::string text;      // of the tokens
+  std::string differs;   // from the text that was asked for: "case, white space"; empty: in nothing
 };
 
 /// A word of an erased text that tells something (a number, a name, a rare word), and where the remaining
@@ -34,7 +35,8 @@ struct Mention {
 
 struct VerifyOptions {
   std::vector<std::string> probes;  // texts to continue with; empty: an automatic set
-  std::vector<std::string> erased;  // what was erased; beside what the session still remembers
+  /// What was erased, beside what the session still remembers; a character cut at either end does not count.
+  std::vector<std::string> erased;
   Progress progress;                // of the tokens to forward; return false to cancel
 };
 

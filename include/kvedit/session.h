@@ -111,6 +111,11 @@ struct SessionStats {
   PoolStats pool;
 };
 
+struct FindOptions {
+  /// Case, white space, forms of quotation marks and dashes, and Unicode's forms of one text do not matter.
+  bool loose = false;
+};
+
 class Session {
  public:
   explicit Session(std::shared_ptr<Model> model, const SessionOptions& options = {});
@@ -143,10 +148,14 @@ class Session {
   /// Continues the transcript; what is generated is appended to it (the end token too).
   Generation generate(const GenerateOptions& options = {});
 
-  /// Every occurrence of `text` in the transcript, by the tokens' byte ranges.
-  std::vector<Found> find(std::string_view text) const;
-  /// The one occurrence, or the nth (from 1). Throws Error(not_found), Error(ambiguous) saying where.
-  Found find_one(std::string_view text, int nth = 0) const;
+  /// Every occurrence of `text` in the transcript, by the tokens' byte ranges, in order.
+  std::vector<Found> find(std::string_view text, const FindOptions& options = {}) const;
+  /// The one occurrence, or the nth (from 1). Throws Error(not_found) saying what is nearest,
+  /// Error(ambiguous) saying where.
+  Found find_one(std::string_view text, int nth = 0, const FindOptions& options = {}) const;
+  /// Of a text that may not be there the place most like it, and how it differs; nothing where less than two
+  /// thirds of it are alike.
+  std::optional<Found> find_nearest(std::string_view text) const;
 
   /// The messages that append_messages, generate and sync have made.
   std::vector<MessageSpan> messages() const;

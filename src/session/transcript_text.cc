@@ -4,6 +4,9 @@
 #include <cctype>
 #include <unordered_map>
 
+#include "base/check.h"
+#include "session/loose_text.h"
+
 namespace kvedit {
 namespace {
 
@@ -40,9 +43,11 @@ std::vector<Span> quotes(const Tokenizer& tokenizer, std::span<const Token> toke
 
 TranscriptText::TranscriptText(const Tokenizer& tokenizer, std::span<const Token> tokens) {
   ends_.reserve(tokens.size());
+  Token behind = Tokenizer::kNothing;
   for (const Token token : tokens) {
-    bytes_ += tokenizer.piece(token);
+    bytes_ += tokenizer.piece(token, behind);
     ends_.push_back(bytes_.size());
+    behind = token;
   }
 }
 
@@ -56,14 +61,36 @@ Found TranscriptText::at(size_t begin, size_t end) const {
 
 Found TranscriptText::tokens(Span span) const {
   const size_t first = span.begin > 0 ? ends_[span.begin - 1] : 0;
-  return {span, false, bytes_.substr(first, ends_[span.end - 1] - first)};
+  return {span, false, bytes_.substr(first, ends_[span.end - 1] - first), ""};
 }
 
-std::vector<Found> TranscriptText::find(std::string_view text) const {
+std::vector<Found> TranscriptText::find(std::string_view text, bool loose) const {
   std::vector<Found> found;
+  if (loose) {
+    for (const auto& [begin, end] :
+         LooseText(bytes_, kEveryDifference).find(LooseText(text, kEveryDifference))) {
+      found.push_back(at(begin, end));
+      found.back().differs = differences(trimmed(text), bytes_.substr(begin, end - begin));
+    }
+    return found;
+  }
   for (size_t i = bytes_.find(text); i != std::string::npos; i = bytes_.find(text, i + 1)) {
     found.push_back(at(i, i + text.size()));
   }
+  return found;
+}
+
+std::optional<Found> TranscriptText::nearest(std::string_view text) const {
+  for (const bool loose : {false, true}) {
+    const std::vector<Found> found = find(text, loose);
+    if (!found.empty()) return found[0];
+  }
+  const LooseText wanted(trimmed(text), kEveryDifference);
+  if (bytes_.empty() || wanted.characters().empty()) return std::nullopt;
+  const LooseText::Nearest near = LooseText(bytes_, kEveryDifference).nearest(wanted);
+  if (3 * near.edits > near.characters) return std::nullopt;
+  Found found = at(near.place.begin, near.place.end);
+  found.differs = cat(near.edits, " of ", near.characters, " characters");
   return found;
 }
 
@@ -72,7 +99,7 @@ std::vector<Found> repeats(const Tokenizer& tokenizer, std::span<const Token> to
   const TranscriptText text(tokenizer, tokens);
   const std::string whole = tokenizer.decode(erased);
   std::vector<Found> found;
-  if (!trimmed(whole).empty()) found = text.find(trimmed(whole));
+  if (!trimmed(whole).empty()) found = text.find(whole, true);
   for (const Span quote : quotes(tokenizer, tokens, erased)) {
     const bool inside = std::any_of(found.begin(), found.end(), [&](const Found& f) {
       return quote.begin < f.tokens.end && f.tokens.begin < quote.end;

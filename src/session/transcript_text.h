@@ -1,6 +1,7 @@
 // The transcript as bytes, and the way back from bytes to tokens.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,7 +18,9 @@ class TranscriptText {
   /// The tokens that cover bytes [begin, end).
   Found at(size_t begin, size_t end) const;
   /// Every place of `text`, which is not empty.
-  std::vector<Found> find(std::string_view text) const;
+  std::vector<Found> find(std::string_view text, bool loose = false) const;
+  /// The place most like it, if two thirds of it are alike.
+  std::optional<Found> nearest(std::string_view text) const;
   Found tokens(Span span) const;
 
  private:
@@ -25,8 +28,8 @@ class TranscriptText {
   std::vector<size_t> ends_;  // of each token, in bytes
 };
 
-/// Where `tokens` still say what `erased` said: all of its text, white space around it apart, or a run of
-/// eight and more of its tokens.
+/// Where `tokens` still say what `erased` said: all of its text, found loosely, or a run of eight and more of
+/// its tokens.
 std::vector<Found> repeats(const Tokenizer& tokenizer, std::span<const Token> tokens,
                            std::span<const Token> erased);
 
