@@ -19,7 +19,6 @@
 namespace kvedit::cli {
 namespace {
 
-constexpr int kMaxJsonDepth = 16;
 constexpr int kWarning = 4, kInfo = 6, kDebug = 7;  // levels of log lines
 
 const std::map<std::string, LinearKernel> linear_kernels = {
@@ -167,34 +166,6 @@ void write_file(const char* command, const std::string& path, const std::string&
 
 void refuse(const char* command, const std::string& why) {
   throw Error(ErrorCode::invalid_argument, command, why);
-}
-
-std::vector<Message> read_messages(const std::string& path) {
-  const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::invalid_argument, "cli", path + ": " + why);
-  };
-  bool deep = false;
-  const auto shallow = [&](int depth, Json::parse_event_t, Json&) {
-    deep |= depth > kMaxJsonDepth;
-    return !deep;  // what is deeper is not kept
-  };
-  Json json = Json::parse(read_file(path), shallow, false);
-  if (deep) refuse("this is nested more than " + std::to_string(kMaxJsonDepth) + " deep");
-  if (json.is_discarded()) refuse("this is not JSON");
-  if (json.is_object() && json.contains("messages")) json = Json(json["messages"]);
-  if (!json.is_array() || json.empty()) refuse("there is no array of messages");
-  std::vector<Message> messages;
-  for (const Json& message : json) {
-    const auto text = [&](const char* key) {
-      if (!message.is_object() || !message.contains(key) || !message[key].is_string()) {
-        refuse("message " + std::to_string(messages.size()) + " has no text \"" + key + "\"");
-      }
-      return message[key].get<std::string>();
-    };
-    std::string role = text("role");
-    messages.push_back({std::move(role), text("content")});
-  }
-  return messages;
 }
 
 bool file_exists(const std::string& path) {
