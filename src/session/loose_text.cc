@@ -54,8 +54,13 @@ LooseText::LooseText(std::string_view text, unsigned differences) {
   characters_.reserve(text.size());
   from_.reserve(text.size());
   const icu::Normalizer2* const boundaries = normalizer(true);
+  const auto byte = [&](size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0; };
   for (size_t at = 0; at < text.size();) {
     const size_t begin = at;
+    if (byte(at) > ' ' && byte(at) < 0x7F && byte(at) != '`' && byte(at + 1) < 0x80) {  // most text
+      add_normalised(text.substr(at++, 1), {begin, begin + 1}, differences);
+      continue;
+    }
     const char32_t c = next_character(text, at);
     const char32_t mark = plain_mark(c);
     if (is_white(c)) {

@@ -10,15 +10,15 @@
 namespace kvedit {
 namespace {
 
-// A text as tokens spell it: its bytes, and special tokens, each by its number, which no text equals.
+// A text as tokens spell it: its bytes, and control tokens, each by its number, which no text equals.
 using Symbols = std::vector<Token>;
-constexpr int kBytes = 256;  // special tokens come behind
+constexpr int kBytes = 256;  // control tokens come behind
 
 Symbols spelled(const Tokenizer& tokenizer, std::span<const Token> tokens, Token behind,
                 std::vector<size_t>* ends = nullptr) {
   Symbols all;
   for (const Token token : tokens) {
-    if (tokenizer.is_special(token)) {
+    if (tokenizer.is_control(token)) {
       all.push_back(kBytes + token);
     } else {
       for (const char c : tokenizer.piece(token, behind)) all.push_back(static_cast<unsigned char>(c));
