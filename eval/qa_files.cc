@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "eval/metrics/similarity.h"
+#include "eval/wording.h"
 
 namespace kvedit::eval {
 namespace {
@@ -21,33 +23,37 @@ const json& list_of(const json& object, const char* key) {
   return *found;
 }
 
-bool states(const Passage& passage, const std::string& answer) {
-  return passage.text.find(answer) != std::string::npos;
-}
-
 // The item with its supporting passage, the first of `candidates` that states the answer.
-void keep_if_stated(QaItem item, const std::vector<size_t>& candidates, std::vector<QaItem>& items) {
+void keep_if_stated(QaItem item, const std::vector<size_t>& candidates, std::vector<QaItem>& items,
+                    LeftOut& left_out) {
   const std::string& answer = item.answers.front();
-  if (answer.empty() || answer == "yes" || answer == "no") return;
+  if (answer.empty()) return void(left_out["without one answer"]++);
+  if (qa_exact(answer, "yes") || qa_exact(answer, "no")) return void(left_out["answered by yes or no"]++);
   for (const size_t i : candidates) {
-    if (!states(item.passages.at(i), answer)) continue;
+    if (!says(item.passages.at(i).text, answer)) continue;
     item.supporting = i;
     items.push_back(std::move(item));
     return;
   }
+  left_out["with an answer that no supporting passage states"]++;
 }
 
-// "Who was the president of #1?"
-std::string filled(std::string question, const std::vector<std::string>& answers) {
-  for (size_t i = answers.size(); i > 0; i--) {
-    const std::string mark = "#" + std::to_string(i);
-    for (size_t at = 0; (at = question.find(mark, at)) != std::string::npos; at += answers[i - 1].size())
-      question.replace(at, mark.size(), answers[i - 1]);
+// "Who was the president of #1?"; what is filled in is not read again.
+std::string filled(std::string_view question, const std::vector<std::string>& answers) {
+  std::string result;
+  for (size_t at; (at = question.find('#')) != std::string_view::npos;) {
+    result += question.substr(0, at++);
+    size_t number = 0, end = at;
+    for (; end < question.size() && end < at + 4 && question[end] >= '0' && question[end] <= '9'; end++)
+      number = 10 * number + static_cast<size_t>(question[end] - '0');
+    const bool known = number > 0 && number <= answers.size();
+    result += known ? std::string_view(answers[number - 1]) : question.substr(at - 1, end - at + 1);
+    question.remove_prefix(end);
   }
-  return question;
+  return result.append(question);
 }
 
-std::vector<QaItem> musique(const json& record, bool single_hop) {
+std::vector<QaItem> musique(const json& record, bool single_hop, LeftOut& left_out) {
   QaItem item;
   std::vector<size_t> supporting;
   for (const json& paragraph : list_of(record, "paragraphs")) {
@@ -59,7 +65,7 @@ std::vector<QaItem> musique(const json& record, bool single_hop) {
     item.question = text_of(record, "question");
     item.answers = {text_of(record, "answer")};
     for (const json& alias : record.value("answer_aliases", json::array())) item.answers.push_back(alias);
-    keep_if_stated(std::move(item), supporting, items);
+    keep_if_stated(std::move(item), supporting, items, left_out);
     return items;
   }
   std::vector<std::string> answers;
@@ -80,13 +86,13 @@ std::vector<QaItem> musique(const json& record, bool single_hop) {
       one.question = cat("What is the ", one.question.substr(relation + 4), " of ",
                          one.question.substr(0, relation), "?");
     }
-    keep_if_stated(std::move(one), {static_cast<size_t>(index)}, items);
+    keep_if_stated(std::move(one), {static_cast<size_t>(index)}, items, left_out);
   }
   return items;
 }
 
 // HotpotQA's, and 2WikiMultiHopQA's.
-std::vector<QaItem> hotpot(const json& record) {
+std::vector<QaItem> hotpot(const json& record, LeftOut& left_out) {
   QaItem item;
   item.question = text_of(record, "question");
   item.answers = {text_of(record, "answer")};
@@ -106,7 +112,13 @@ std::vector<QaItem> hotpot(const json& record) {
     }
   }
   std::vector<QaItem> items;
-  keep_if_stated(std::move(item), supporting, items);
+  // "comparison", "bridge_comparison": no passage alone states the answer.
+  const auto type = record.find("type");
+  if (type != record.end() && type->is_string() &&
+      type->get_ref<const std::string&>().ends_with("comparison"))
+    left_out["comparisons"]++;
+  else
+    keep_if_stated(std::move(item), supporting, items, left_out);
   return items;
 }
 
@@ -119,7 +131,7 @@ std::string iirc_answer(const json& answer) {
 }
 
 // A record is a passage with its questions; each question's context has the pieces of linked articles.
-std::vector<QaItem> iirc(const json& record) {
+std::vector<QaItem> iirc(const json& record, LeftOut& left_out) {
   std::vector<QaItem> items;
   const Passage main{text_of(record, "title"), text_of(record, "text")};
   for (const json& asked : list_of(record, "questions")) {
@@ -134,15 +146,16 @@ std::vector<QaItem> iirc(const json& record) {
       item.passages.push_back({title, text_of(piece, "text")});
     }
     for (size_t i = item.passages.size(); i-- > 0;) supporting.push_back(i);
-    keep_if_stated(std::move(item), supporting, items);
+    keep_if_stated(std::move(item), supporting, items, left_out);
   }
   return items;
 }
 
 void take(const json& record, const std::string& where, bool strict, bool single_hop, QaFile& file) {
   try {
-    std::vector<QaItem> items = read_qa_record(record, single_hop);
-    file.unusable += items.empty();
+    LeftOut left_out;
+    std::vector<QaItem> items = read_qa_record(record, single_hop, left_out);
+    for (const auto& [why, count] : left_out) file.left_out[why] += count;
     for (QaItem& item : items) file.items.push_back(std::move(item));
   } catch (const std::exception& error) {
     std::string what = error.what();
@@ -154,11 +167,11 @@ void take(const json& record, const std::string& where, bool strict, bool single
 
 }  // namespace
 
-std::vector<QaItem> read_qa_record(const json& record, bool single_hop) {
+std::vector<QaItem> read_qa_record(const json& record, bool single_hop, LeftOut& left_out) {
   if (!record.is_object()) fail(ErrorCode::corrupt, "eval", "this is no JSON object");
-  if (record.contains("paragraphs")) return musique(record, single_hop);
-  if (record.contains("supporting_facts")) return hotpot(record);
-  if (record.contains("questions")) return iirc(record);
+  if (record.contains("paragraphs")) return musique(record, single_hop, left_out);
+  if (record.contains("supporting_facts")) return hotpot(record, left_out);
+  if (record.contains("questions")) return iirc(record, left_out);
   fail(ErrorCode::corrupt, "eval",
        "neither \"paragraphs\" (MuSiQue), \"supporting_facts\" (HotpotQA, "
        "2WikiMultiHopQA) nor \"questions\" (IIRC)");

@@ -3,17 +3,15 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace kvedit::eval {
+#include "eval/entities.h"
 
-struct Passage {
-  std::string title, text;
-};
+namespace kvedit::eval {
 
 struct QaItem {
   std::string question;
@@ -22,17 +20,21 @@ struct QaItem {
   size_t supporting = 0;  // of the passages: it states the answer
 };
 
+/// How many questions are no use, by the reason.
+using LeftOut = std::map<std::string, int>;
+
 struct QaFile {
   std::vector<QaItem> items;
   int malformed = 0;            // records left out
   std::string first_malformed;  // where and why
-  int unusable = 0;             // yes or no, or no passage that states the answer
+  LeftOut left_out;
 };
 
-/// The questions of one record; none where no passage states the answer. single_hop: those of MuSiQue's
+/// The questions of one record, each with a passage that states the answer word by word; what has none, is
+/// answered by yes or no, or compares two passages, is counted as left out. single_hop: those of MuSiQue's
 /// decomposition, "#1" replaced by the first one's answer, as items of their own. Throws Error(corrupt)
 /// naming what is missing, and nlohmann's exceptions for what has another type.
-std::vector<QaItem> read_qa_record(const nlohmann::json& record, bool single_hop);
+std::vector<QaItem> read_qa_record(const nlohmann::json& record, bool single_hop, LeftOut& left_out);
 
 /// A whole file's text. A malformed record throws Error(corrupt) naming `name` and its line (or its place in
 /// the array) if `strict`, else it is left out and counted. The same error where there is no record at all.

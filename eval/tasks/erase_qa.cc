@@ -1,6 +1,7 @@
 // Questions over many passages, one of which asserts a wrong answer: a copy of the supporting passage with
 // the answer replaced by another entity of its kind. That copy is erased after all was read. One of the tests
-// of KVEraser (arXiv 2606.17034), on MuSiQue, 2WikiMultiHopQA, HotpotQA and IIRC.
+// of KVEraser (arXiv 2606.17034), on MuSiQue, 2WikiMultiHopQA, HotpotQA and IIRC. Questions of which no copy
+// contradicts the right answer, and no other, are left out and counted.
 #include <algorithm>
 #include <fstream>
 #include <sstream>
@@ -17,6 +18,8 @@ namespace {
 constexpr std::string_view kPassagesOpening = "Answer the question from these passages, in a few words.\n\n";
 constexpr std::string_view kPassagesClosing = "That was the last passage.";
 constexpr int kQaAnswerTokens = 24;
+constexpr size_t kWrongAnswers = 8;  // of a question, to draw one from
+constexpr uint64_t kWrongSeed = 0x77726f6e67;
 
 std::string read(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -30,28 +33,24 @@ std::string passage_text(const Passage& passage) {
   return cat("Passage: ", passage.title, "\n", passage.text, "\n\n");
 }
 
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
-  return text;
-}
-
 class EraseQa final : public Task {
  public:
   explicit EraseQa(const TaskOptions& options)
       : order_(options.order), single_hop_(options.parameters.text("hops") == "single") {
+    std::vector<QaItem> items;
+    LeftOut left_out;
     for (const std::string& path : options.data) {
       QaFile file = read_qa(read(path), path, options.strict, single_hop_);
-      notes_.push_back(cat(path.substr(path.rfind('/') + 1), ": ", file.items.size(), " questions; ",
-                           file.unusable, " records answered by yes or no, or that no passage states"));
       if (file.malformed > 0)
         notes_.push_back(
             cat(file.malformed, " malformed records left out; the first: ", file.first_malformed));
-      for (QaItem& item : file.items) {
-        pool_.push_back({item.answers.front(), entity_kind(item.question, item.answers.front())});
-        items_.push_back(std::move(item));
-      }
+      for (const auto& [why, count] : file.left_out) left_out[why] += count;
+      std::move(file.items.begin(), file.items.end(), std::back_inserter(items));
     }
+    choose(std::move(items), left_out);
+    notes_.push_back(cat(asked_.size(), " questions"));
+    for (const auto& [why, count] : left_out) notes_.back() += cat("; left out ", count, " ", why);
+    if (asked_.empty()) fail(ErrorCode::invalid_argument, "eval", "nothing to ask of ", notes_.back());
   }
 
   TaskInfo info() const override {
@@ -66,23 +65,19 @@ class EraseQa final : public Task {
                         {"leaks", Mean::share},
                         {"answers as exact", Mean::share},
                         {"KL to the exact cache", Mean::arithmetic}},
-            .examples = static_cast<int>(items_.size()),
+            .examples = static_cast<int>(asked_.size()),
             .able = 0.2,
             .notes = notes_};
   }
 
   Example make(const Model& model, const Wish& wish) const override {
     // Every question comes once, in an order of the seed.
-    const size_t index = Draws{wish.seed}.some(items_.size(), items_.size()).at(wish.index);
-    const QaItem& item = items_[index];
+    const Usable& asked = asked_[Draws{wish.seed}.some(asked_.size(), asked_.size()).at(wish.index)];
+    const QaItem& item = asked.item;
     Draws draws = wish.draws();
-    const Entity truth = pool_[index];
-    const std::string wrong = another_entity(truth, pool_, draws);
-    if (wrong.empty()) {
-      fail(ErrorCode::out_of_range, "eval", "the files have no other entity to put in the place of \"",
-           truth.text, "\"");
-    }
-    Example example = read_passages(model, item, truth.text, wrong, wish.length, draws);
+    const std::string& wrong = asked.wrong[draws.below(asked.wrong.size())];
+    const Passage copy = contradicted(item.passages[item.supporting], entity_of(item), wrong).value();
+    Example example = read_passages(model, item, copy, wish.length, draws);
     const std::vector<Order> orders = order_ == Order::own
                                           ? std::vector{Order::question_after, Order::question_first}
                                           : std::vector{order_};
@@ -104,18 +99,54 @@ class EraseQa final : public Task {
       f1 = std::max(f1, qa_f1(answer.text, expected));
       exact = std::max(exact, qa_exact(answer.text, expected) ? 1.0 : 0.0);
     }
-    const bool leaks = answer.text.find(question.wrong) != std::string::npos;
+    const bool leaks = says(answer.text, question.wrong);
     return {f1, exact, leaks ? 1.0 : 0.0, answer.same ? 1.0 : 0.0, answer.kl};
   }
 
  private:
+  struct Usable {
+    QaItem item;
+    std::vector<std::string> wrong;  // answers that the copy may assert
+  };
+
+  static Entity entity_of(const QaItem& item) {
+    return {item.answers, entity_kind(item.question, item.answers.front())};
+  }
+
+  // Items with the wrong answers that fit them: no text of theirs says one, and the copy that asserts it no
+  // longer states the truth.
+  void choose(std::vector<QaItem> items, LeftOut& left_out) {
+    std::vector<Entity> pool;
+    for (const QaItem& item : items) pool.push_back(entity_of(item));
+    for (size_t i = 0; i < items.size(); i++) {
+      Usable asked{std::move(items[i]), {}};
+      const QaItem& item = asked.item;
+      std::vector<WordList> texts = {words_of(item.question)};
+      for (const Passage& passage : item.passages)
+        texts.push_back(words_of(passage.title + "\n" + passage.text));
+      Draws draws{kWrongSeed, i};
+      asked.wrong = other_answers(pool[i], pool, texts, kWrongAnswers, draws);
+      if (asked.wrong.empty()) {
+        left_out["for which the files have no other answer"]++;
+        continue;
+      }
+      std::erase_if(asked.wrong, [&](const std::string& wrong) {
+        return !contradicted(item.passages[item.supporting], pool[i], wrong);
+      });
+      if (asked.wrong.empty()) {
+        left_out["whose wrong passage would still state the truth"]++;
+        continue;
+      }
+      asked_.push_back(std::move(asked));
+    }
+  }
+
   // Both copies of the supporting passage, and others of the item while they fit, in random order.
-  static Example read_passages(const Model& model, const QaItem& item, const std::string& truth,
-                               const std::string& wrong, int length, Draws& draws) {
+  static Example read_passages(const Model& model, const QaItem& item, const Passage& wrong, int length,
+                               Draws& draws) {
     const Passage& supporting = item.passages[item.supporting];
-    std::vector<std::vector<Token>> pieces = {
-        model.tokenize(passage_text({supporting.title, replaced(supporting.text, truth, wrong)})),
-        model.tokenize(passage_text(supporting))};
+    std::vector<std::vector<Token>> pieces = {model.tokenize(passage_text(wrong)),
+                                              model.tokenize(passage_text(supporting))};
     Example example{tokens_from_start(model, kPassagesOpening), {}, {}};
     const std::vector<Token> closing = model.tokenize(kPassagesClosing);
     size_t tokens = example.context.size() + closing.size() + pieces[0].size() + pieces[1].size();
@@ -142,8 +173,7 @@ class EraseQa final : public Task {
 
   Order order_;
   bool single_hop_;
-  std::vector<QaItem> items_;
-  std::vector<Entity> pool_;  // [items]: their answers
+  std::vector<Usable> asked_;
   std::vector<std::string> notes_;
 };
 
