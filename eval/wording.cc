@@ -60,7 +60,8 @@ std::string plain_of(std::string_view text) {
 
 bool starts_at(const WordList& text, size_t at, const WordList& phrase) {
   return at + phrase.size() <= text.size() &&
-         std::equal(phrase.begin(), phrase.end(), text.begin() + static_cast<std::ptrdiff_t>(at), same_word);
+         std::equal(phrase.begin(), phrase.end(), text.begin() + static_cast<std::ptrdiff_t>(at),
+                    [](const Word& wanted, const Word& word) { return same_word(word, wanted); });
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "eval/fit.h"
 #include "eval/needles.h"
 #include "eval/task.h"
+#include "eval/wording.h"
 
 namespace kvedit::eval {
 namespace {
@@ -123,11 +124,9 @@ class EraseNiah final : public Task {
 
   std::vector<double> score(const Question& question, const Answer& answer) const override {
     if (!question.continuation.empty()) return {no_score(), no_score(), no_score(), answer.kl};
-    const auto says = [&](const std::string& value) {
-      return answer.text.find(value) == std::string::npos ? 0.0 : 1.0;
-    };
-    return {question.expected.empty() ? no_score() : says(question.expected.front()),
-            question.wrong.empty() ? no_score() : says(question.wrong), answer.same ? 1.0 : 0.0, answer.kl};
+    const auto said = [&](const std::string& value) { return says(answer.text, value) ? 1.0 : 0.0; };
+    return {question.expected.empty() ? no_score() : said(question.expected.front()),
+            question.wrong.empty() ? no_score() : said(question.wrong), answer.same ? 1.0 : 0.0, answer.kl};
   }
 
  private:

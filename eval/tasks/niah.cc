@@ -11,6 +11,7 @@
 #include "eval/fit.h"
 #include "eval/needles.h"
 #include "eval/task.h"
+#include "eval/wording.h"
 
 namespace kvedit::eval {
 namespace {
@@ -76,7 +77,7 @@ class Niah final : public Task {
   }
 
   std::vector<double> score(const Question& question, const Answer& answer) const override {
-    return {answer.text.find(question.expected.front()) == std::string::npos ? 0.0 : 1.0};
+    return {says(answer.text, question.expected.front()) ? 1.0 : 0.0};
   }
 
  private:
