@@ -25,10 +25,12 @@ void write_header(std::ostream& text, const Report& report, bool last_column) {
   text << "\n";
 }
 
+bool is_few(const ReportRow& row) { return row.examples < static_cast<int>(kFewExamples); }
+
 void write_begin(std::ostream& text, const Report& report, const ReportRow& row) {
   text << "| " << (report.task.sized ? std::to_string(row.length) : "own") << " | ";
   if (has_kinds(report)) text << row.kind << " | ";
-  text << row.cell.text() << " | " << row.examples << " |";
+  text << row.cell.text() << " | " << row.examples << (is_few(row) ? "\\*" : "") << " |";
 }
 
 void write_scores(std::ostream& text, const Report& report) {
@@ -43,6 +45,26 @@ void write_scores(std::ostream& text, const Report& report) {
   }
 }
 
+// Of distances, which have tails.
+void write_tails(std::ostream& text, const Report& report) {
+  for (size_t m = 0; m < report.task.metrics.size(); m++) {
+    if (report.task.metrics[m].mean != Mean::arithmetic) continue;
+    const bool kinds = has_kinds(report);
+    text << "\n"
+         << report.task.metrics[m].name << ", over examples.\n\n| tokens |" << (kinds ? " questions |" : "")
+         << " cell | examples | mean | median | 95 % below | worst |\n|---:|" << (kinds ? "---|" : "")
+         << "---|---:|---:|---:|---:|---:|\n";
+    for (const ReportRow& row : report.rows) {
+      if (!row.tails[m]) continue;
+      write_begin(text, report, row);
+      char numbers[96];
+      std::snprintf(numbers, sizeof numbers, " %.4f | %.4f | %.4f | %.4f |\n", row.scores[m]->mean,
+                    row.tails[m]->median, row.tails[m]->most, row.tails[m]->worst);
+      text << numbers;
+    }
+  }
+}
+
 bool compared(const ReportRow& row) {
   return std::any_of(row.difference.begin(), row.difference.end(),
                      [](const auto& d) { return d.has_value(); });
@@ -54,9 +76,10 @@ void write_differences(std::ostream& text, const Report& report) {
   for (const Cell& cell : report.references)
     text << (&cell == &report.references.front() ? "`" : ", where something is erased to `") << cell.text()
          << "`";
-  text << ", paired by example (perplexity: quotient); in parentheses the quotient of the means. Bold where "
-          "the "
-          "interval excludes no difference.\n";
+  text << ", paired by example (perplexity: quotient). Bold where p < 0.05 in a sign-flip test of at least "
+       << kFewExamples
+       << " pairs. In parentheses the quotient of the means; floor: the reference is no further off than "
+          "`recompute`, by rounding alone, so that none is given.\n";
   write_header(text, report, false);
   for (const ReportRow& row : report.rows) {
     if (!compared(row)) continue;
@@ -67,8 +90,9 @@ void write_differences(std::ostream& text, const Report& report) {
         continue;
       }
       const Mean mean = report.task.metrics[m].mean;
-      const char* const bold = claimed(*row.difference[m], mean) ? "**" : "";
+      const char* const bold = claimed(*row.difference[m]) ? "**" : "";
       text << " " << bold << to_text(*row.difference[m], mean) << bold;
+      if (row.floor[m]) text << " (floor)";
       if (row.quotient[m]) text << " (" << to_text(*row.quotient[m], Mean::geometric) << ")";
       text << " |";
     }
@@ -97,11 +121,15 @@ std::string to_markdown(const Report& report) {
   std::ostringstream text;
   text << "# " << report.task.name << ": " << report.task.description
        << "\n\nProtocol: " << report.task.protocol
-       << ". In brackets: 95 % intervals, bootstrap over examples.\n\n";
+       << ". In brackets: 95 % intervals of the mean over examples.";
+  if (std::any_of(report.rows.begin(), report.rows.end(), is_few))
+    text << " \\*: fewer than " << kFewExamples << " examples, too few for an interval to be relied on.";
+  text << "\n\n";
   for (const auto& [name, value] : report.setting.items())
     text << "- " << name << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << "\n";
   for (const std::string& note : report.task.notes) text << "- " << note << "\n";
   write_scores(text, report);
+  write_tails(text, report);
   write_unable(text, report);
   write_differences(text, report);
   return text.str();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "base/check.h"
 
@@ -67,7 +68,7 @@ class Table {
 
   bool able(int length, const std::string& kind, const Cell& cell) const {
     const Cell exact = cell.erases() ? Cell{.method = "recompute"} : kFull;
-    if (std::find(grid_.cells.begin(), grid_.cells.end(), exact) == grid_.cells.end()) return true;
+    if (!in_grid(exact)) return true;
     const Values values = this->values(length, kind, exact, 0);
     double sum = 0;
     for (const auto& [example, value] : values) sum += value;
@@ -76,32 +77,56 @@ class Table {
 
   ReportRow row(int length, const std::string& kind, const Cell& cell,
                 const std::vector<Cell>& references) const {
+    const size_t metrics = task_.metrics.size();
     ReportRow row{length, kind, cell};
     row.able = able(length, kind, cell);
+    row.scores.resize(metrics);
+    row.tails.resize(metrics);
+    row.difference.resize(metrics);
+    row.quotient.resize(metrics);
+    row.floor.resize(metrics);
     for (int i = 0; i < grid_.examples; i++)
       row.mebibytes += static_cast<double>(results_.get(length, i, cell).bytes) / 0x1p20 / grid_.examples;
     const auto reference = std::find_if(references.begin(), references.end(),
                                         [&](const Cell& r) { return r.erases() == cell.erases(); });
     const bool comparing = reference != references.end() && *reference != cell;
-    for (size_t m = 0; m < task_.metrics.size(); m++) {
+    for (size_t m = 0; m < metrics; m++) {
       const Mean mean = task_.metrics[m].mean;
-      const Values mine = values(length, kind, cell, m);
+      const std::vector<double> mine = list(values(length, kind, cell, m));
       row.examples = std::max(row.examples, static_cast<int>(mine.size()));
-      row.scores.emplace_back();
-      row.difference.emplace_back();
-      row.quotient.emplace_back();
       if (mine.empty()) continue;
-      row.scores[m] = interval(list(mine), mean);
-      if (!comparing || (!row.able && mean == Mean::share)) continue;
-      const Values other = values(length, kind, *reference, m);
-      row.difference[m] = difference(list(mine), list(other), mean);
-      const Interval quotient = eval::quotient(list(mine), list(other));
-      if (mean == Mean::arithmetic && std::isfinite(quotient.high)) row.quotient[m] = quotient;
+      row.scores[m] = interval(mine, mean);
+      if (mean == Mean::arithmetic) row.tails[m] = tail(mine);
+      if (comparing && (row.able || mean != Mean::share)) compare(row, m, mine, *reference);
     }
     return row;
   }
 
  private:
+  bool in_grid(const Cell& cell) const {
+    return std::find(grid_.cells.begin(), grid_.cells.end(), cell) != grid_.cells.end();
+  }
+
+  void compare(ReportRow& row, size_t m, const std::vector<double>& mine, const Cell& reference) const {
+    const Mean mean = task_.metrics[m].mean;
+    const std::vector<double> other = list(values(row.length, row.kind, reference, m));
+    row.difference[m] = difference(mine, other, mean);
+    if (mean != Mean::arithmetic) return;
+    row.floor[m] = at_floor(row, m, reference, other);
+    if (!row.floor[m]) row.quotient[m] = quotient(mine, other);
+  }
+
+  // Whether the reference's mean is one that rounding alone, of the exact method, can make.
+  bool at_floor(const ReportRow& row, size_t m, const Cell& reference,
+                const std::vector<double>& other) const {
+    Cell exact = reference;
+    exact.method = "recompute";
+    exact.adapter.clear();
+    if (!reference.erases() || reference == exact || !in_grid(exact)) return false;
+    const double mean = std::accumulate(other.begin(), other.end(), 0.0) / static_cast<double>(other.size());
+    return mean <= interval(list(values(row.length, row.kind, exact, m)), Mean::arithmetic).high;
+  }
+
   static std::vector<double> list(const Values& values) {
     std::vector<double> list;
     for (const auto& [example, value] : values) list.push_back(value);
@@ -113,13 +138,46 @@ class Table {
   const Grid& grid_;
 };
 
-Json to_json(const std::vector<Metric>& metrics, const std::vector<std::optional<Interval>>& values) {
+Json interval_json(const Interval& i) { return {{"mean", i.mean}, {"low", i.low}, {"high", i.high}}; }
+
+// {metric: of(its index)}, of those that have one.
+template <typename Of>
+Json by_metric(const std::vector<Metric>& metrics, const Of& of) {
   Json json = Json::object();
   for (size_t m = 0; m < metrics.size(); m++) {
-    if (values[m])
-      json[metrics[m].name] = {{"mean", values[m]->mean}, {"low", values[m]->low}, {"high", values[m]->high}};
+    if (Json one = of(m); !one.is_null()) json[metrics[m].name] = std::move(one);
   }
   return json;
+}
+
+Json scores_json(const std::vector<Metric>& metrics, const ReportRow& row) {
+  return by_metric(metrics, [&](size_t m) {
+    if (!row.scores[m]) return Json();
+    Json json = interval_json(*row.scores[m]);
+    if (row.tails[m]) {
+      json["median"] = row.tails[m]->median;
+      json["most_of_95"] = row.tails[m]->most;
+      json["worst"] = row.tails[m]->worst;
+    }
+    return json;
+  });
+}
+
+Json difference_json(const std::vector<Metric>& metrics, const ReportRow& row) {
+  return by_metric(metrics, [&](size_t m) {
+    if (!row.difference[m]) return Json();
+    Json json = interval_json(*row.difference[m]);
+    json["p"] = row.difference[m]->p;
+    json["claimed"] = claimed(*row.difference[m]);
+    return json;
+  });
+}
+
+Json quotient_json(const std::vector<Metric>& metrics, const ReportRow& row) {
+  return by_metric(metrics, [&](size_t m) {
+    if (row.floor[m]) return Json("floor");
+    return row.quotient[m] ? interval_json(*row.quotient[m]) : Json();
+  });
 }
 
 }  // namespace
@@ -149,9 +207,9 @@ Json to_json(const Report& report) {
                     {"adapter", row.cell.adapter},
                     {"examples", row.examples},
                     {"able", row.able},
-                    {"scores", to_json(report.task.metrics, row.scores)},
-                    {"difference", to_json(report.task.metrics, row.difference)},
-                    {"quotient", to_json(report.task.metrics, row.quotient)},
+                    {"scores", scores_json(report.task.metrics, row)},
+                    {"difference", difference_json(report.task.metrics, row)},
+                    {"quotient", quotient_json(report.task.metrics, row)},
                     {"mebibytes", row.mebibytes}});
   }
   return {{"task", report.task.name},  {"protocol", report.task.protocol}, {"notes", report.task.notes},

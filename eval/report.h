@@ -16,10 +16,12 @@ struct ReportRow {
   Cell cell;
   int examples = 0;  // that have such a question
   bool able = true;  // the exact cache reaches what the task asks for; else no share is compared
-  std::vector<std::optional<Interval>> scores;      // [metrics]
-  std::vector<std::optional<Interval>> difference;  // to its reference, paired by example
-  std::vector<std::optional<Interval>> quotient;    // of arithmetic means
-  double mebibytes = 0;                             // of the cache, mean
+  std::vector<std::optional<Interval>> scores;        // [metrics]
+  std::vector<std::optional<Tail>> tails;             // of arithmetic means
+  std::vector<std::optional<Difference>> difference;  // to its reference, paired by example
+  std::vector<std::optional<Interval>> quotient;      // of arithmetic means
+  std::vector<bool> floor;  // [metrics] the reference is no further off than `recompute`: no quotient
+  double mebibytes = 0;     // of the cache, mean
 };
 
 struct Report {
