@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/stopwatch.h"
 #include "eval/distribution.h"
+#include "session/model_impl.h"
 
 namespace kvedit::eval {
 namespace {
@@ -35,16 +36,48 @@ bool writes(const Question& question) {
   return question.continuation.empty() && (question.compared || question.candidates.empty());
 }
 
-Generation generate(Session& session, const Question& question) {
+// The likeliest token that neither ends an answer nor is a line break alone.
+Token likeliest_beginning(const Model& model, Session& session) {
+  const Tokenizer& tokenizer = dynamic_cast<const ModelImpl&>(model).tokenizer();
+  const Token line_break = model.tokenize("\n").back();
+  const std::vector<float> logits = session.logits();
+  Token best = -1;
+  for (Token token = 0; token < static_cast<Token>(logits.size()); token++) {
+    if (token == line_break || tokenizer.is_end(token)) continue;
+    if (best < 0 || logits[token] > logits[best]) best = token;
+  }
+  return best;
+}
+
+Generation generate(const Model& model, Session& session, const Question& question) {
   GenerateOptions options;
   options.max_tokens = question.answer_tokens;
   options.stop = question.stop;
+  std::vector<Token> first;
+  if (question.begins) {
+    first = {likeliest_beginning(model, session)};
+    session.append_tokens(first);
+    options.max_tokens--;
+  }
   Generation generation = session.generate(options);
   if (generation.stop == StopReason::error) throw Error(generation.error_code, "eval", generation.error);
+  if (!first.empty()) {
+    generation.tokens.insert(generation.tokens.begin(), first.begin(), first.end());
+    generation.text = answer_text(model, generation.tokens, question);
+  }
   return generation;
 }
 
 }  // namespace
+
+std::string answer_text(const Model& model, const std::vector<Token>& tokens, const Question& question) {
+  const std::string text = model.detokenize(tokens);
+  const size_t begun =
+      question.begins && !tokens.empty() ? model.detokenize(std::vector<Token>{tokens.front()}).size() : 0;
+  size_t end = text.size();
+  for (const std::string& stop : question.stop) end = std::min(end, text.find(stop, begun));
+  return text.substr(0, end);
+}
 
 Asked::Asked(const std::shared_ptr<Model>& model, Example example, uint64_t seed, const Progress& progress)
     : model_(model), example_(std::move(example)), seed_(seed) {
@@ -113,7 +146,7 @@ const Asked::Exact& Asked::exact(const Base& base, size_t index, bool erased, co
   }
   if (writes(question) && question.compared) {
     Session answering = session.fork();
-    Generation answer = generate(answering, question);
+    Generation answer = generate(*model_, answering, question);
     exact.text = std::move(answer.text);
     exact.forced = std::move(answer.tokens);
   }
@@ -169,7 +202,7 @@ Asking Asked::ask(const Cell& cell, const Adapters& adapters, const Progress& pr
       }
       const Stopwatch answering;
       answer.chosen = likeliest(session, question.candidates);
-      if (writes(question)) answer.text = generate(session, question).text;
+      if (writes(question)) answer.text = generate(*model_, session, question).text;
       asking.answer_ms += answering.ms();
       answer.same = answer.text == answer.exact_text && answer.chosen == answer.exact_chosen;
     }

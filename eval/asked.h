@@ -17,6 +17,10 @@ namespace kvedit::eval {
 /// The erasers of a grid by their path.
 using Adapters = std::map<std::string, std::shared_ptr<const Adapter>>;
 
+/// The text of an answer's tokens, as Session::generate makes it: without the stop string and what follows
+/// it. Of one that `begins`, a stop string in the first token is none.
+std::string answer_text(const Model& model, const std::vector<Token>& tokens, const Question& question);
+
 struct Asking {
   std::vector<Answer> answers;  // [questions]
   double edit_ms = 0;  // evicting and erasing, passes shared with other cells included; mean over the caches

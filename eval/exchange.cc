@@ -31,6 +31,7 @@ Json question_json(const Question& question, const std::string& prompt) {
           {"wrong", question.wrong},
           {"answer_tokens", question.answer_tokens},
           {"stop", question.stop},
+          {"begins", question.begins},
           {"compared", question.compared}};
 }
 
@@ -42,15 +43,6 @@ std::vector<Token> end_tokens(const Model& model) {
   return ends;
 }
 
-// As Session::generate makes its text: without the stop string and what follows it.
-std::string text_of(const Model& model, const std::vector<Token>& tokens,
-                    const std::vector<std::string>& stops) {
-  const std::string text = model.detokenize(tokens);
-  size_t end = text.size();
-  for (const std::string& stop : stops) end = std::min(end, text.find(stop));
-  return text.substr(0, end);
-}
-
 Answer answer_of(const Json& json, const Question& question, const Model& model) {
   if (question.compared || !question.candidates.empty()) {
     fail(ErrorCode::invalid_argument, "eval",
@@ -58,7 +50,7 @@ Answer answer_of(const Json& json, const Question& question, const Model& model)
   }
   Answer answer;
   if (question.continuation.empty()) {
-    answer.text = text_of(model, json.at("tokens").get<std::vector<Token>>(), question.stop);
+    answer.text = answer_text(model, json.at("tokens").get<std::vector<Token>>(), question);
   } else {
     json.at("kl").get_to(answer.kl);
     json.at("perplexity").get_to(answer.perplexity);

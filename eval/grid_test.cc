@@ -187,6 +187,65 @@ TEST_F(GridTest, ErasingIsComparedWithAFreshPrefill) {
   }
 }
 
+// As the official script has it for samsum: a line break ends an answer, unless it is all that there is.
+TEST_F(GridTest, AnAnswerIsNotEndedByItsFirstToken) {
+  Question question;
+  question.answer_tokens = 6;
+  const std::vector<Token> tokens = model_->tokenize("\nab\nc");
+  EXPECT_EQ(answer_text(*model_, tokens, question), "");
+  question.begins = true;
+  EXPECT_EQ(answer_text(*model_, tokens, question), "\nab");
+  // A context after which the likeliest token is a line break or an end.
+  const Token line_break = tokens.front();
+  std::vector<Token> context;
+  for (uint32_t seed = 0; context.empty() && seed < 3000; seed++) {
+    const std::vector<Token> tried = random_tokens(5, seed);
+    const std::vector<float> logits = fresh(model_, tried).logits();
+    const auto best = static_cast<Token>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    if (best == line_break || best == 0 || best == 2) context = tried;
+  }
+  ASSERT_FALSE(context.empty());
+  for (const bool begins : {false, true}) {
+    question.begins = begins;
+    Asked asked(model_, {context, {}, {question}}, 1, {});
+    EXPECT_EQ(asked.ask(kFull, {}, {}).answers[0].text.empty(), !begins);
+  }
+}
+
+// "near": `drop` is no further off than `recompute`. "far": it is, and one example much more.
+TEST_F(GridTest, WhatRoundingAloneMakesIsNoReference) {
+  TaskInfo info{.name = "made up", .metrics = {{"leaks", Mean::share}, {"KL", Mean::arithmetic}}};
+  const Cell exact{.method = "recompute"}, drop{.method = "drop"}, shift{.method = "shift"};
+  grid_ = {{exact, drop, shift}, {100}, 12, 1, {}};
+  Results results(path_, kSetting, {"leaks", "KL"}, false);
+  for (int i = 0; i < 12; i++) {
+    const double rounding = 0.01 + 0.001 * i;
+    results.add({100, i, exact, {{"near", "", "", "", {0, rounding}}, {"far", "", "", "", {0, rounding}}}});
+    results.add(
+        {100, i, drop, {{"near", "", "", "", {0, rounding}}, {"far", "", "", "", {0, i == 7 ? 9.0 : 0.3}}}});
+    results.add({100, i, shift, {{"near", "", "", "", {0, 0.02}}, {"far", "", "", "", {0, 0.1}}}});
+  }
+  const Report report = make_report(info, kSetting, results, grid_, {drop});
+  const auto row = [&](const std::string& kind, const Cell& cell) {
+    return *std::find_if(report.rows.begin(), report.rows.end(),
+                         [&](const ReportRow& r) { return r.kind == kind && r.cell == cell; });
+  };
+  EXPECT_TRUE(row("near", shift).floor[1]);
+  EXPECT_FALSE(row("near", shift).quotient[1]);
+  EXPECT_FALSE(row("far", shift).floor[1]);
+  EXPECT_TRUE(row("far", shift).quotient[1]);
+  EXPECT_FALSE(row("far", shift).quotient[0]) << "of shares that are both 0";
+  EXPECT_DOUBLE_EQ(row("far", drop).tails[1]->median, 0.3);
+  EXPECT_EQ(row("far", drop).tails[1]->worst, 9);
+  const Json json = to_json(report);
+  EXPECT_EQ(json.dump().find("null"), std::string::npos);
+  const std::string text = to_markdown(report);
+  EXPECT_NE(text.find("(floor) |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| 100 | far | drop | 12 | 1.0250 | 0.3000 | 9.0000 | 9.0000 |"), std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("12\\*"), std::string::npos) << text;
+}
+
 TEST_F(GridTest, AStaleQuestionIsReadBeforeTheEditAndAFreshOneAfter) {
   const std::vector<Token> context = random_tokens(100, 3), asked = random_tokens(9, 4);
   Example example{context, {{40, 60}}, {}};

@@ -74,6 +74,7 @@ struct Question {
   std::string wrong;                  // what only the erased text says
   int answer_tokens = 32;             // at most generated
   std::vector<std::string> stop = {"\n"};
+  bool begins = false;    // the answer's first token is neither an end nor a line break alone
   bool compared = false;  // with the exact cache, token by token of what that one answers
 };
 

@@ -107,11 +107,13 @@ class Cell:
         position += len(after)
         answer = []
         while len(answer) < question["answer_tokens"]:
+            if question["begins"] and not answer:
+                logits[-1][[*end_tokens, tokenizer("\n", add_special_tokens=False)["input_ids"][-1]]] = -torch.inf
             token = int(logits[-1].argmax())
             if token in end_tokens:
                 break
             answer.append(token)
-            text = tokenizer.decode(answer)
+            text = tokenizer.decode(answer[1:] if question["begins"] else answer)
             if any(stop in text for stop in question["stop"]):
                 break
             logits = self.forward(cache, [token], position)

@@ -72,7 +72,8 @@ class LongBench final : public Task {
     question.expected = record.answers;
     question.answer_tokens = set.answer_tokens;
     question.stop.clear();
-    if (set.name == "samsum") question.stop = {"\n"};
+    // The official script ends it at a line break, unless it is the first token.
+    if (set.name == "samsum") question.stop = {"\n"}, question.begins = true;
     example.questions.push_back(std::move(question));
     return example;
   }
