@@ -1,9 +1,11 @@
 // kvedit eval: tasks' examples through a grid of policies, budgets and erase methods.
 #include <CLI/CLI.hpp>
 #include <iostream>
+#include <sstream>
 
 #include "commands.h"
 #include "eval_run.h"
+#include "table.h"
 
 namespace kvedit::cli {
 namespace {
@@ -13,21 +15,63 @@ const char* const eval_footer =
     "results.json,\n"
     "table.md and plots. The exact cache is always measured too, as the reference. `eval all` runs every "
     "task\n"
-    "into a folder of its own. docs/eval.md has tasks, protocols and metrics.\n"
+    "into a folder of its own. Where something is erased, projections run in f32 unless --linear says "
+    "otherwise:\n"
+    "else rounding alone would be as far from the exact cache as a good method. docs/eval.md has protocols "
+    "and\n"
+    "metrics.\n"
     "Examples:\n"
+    "  kvedit eval --list\n"
     "  kvedit eval all --quick --out quick\n"
     "  kvedit eval text --policy snapkv --policy laprox --keep 25% --keep 10% --out text\n"
     "  kvedit eval niah:needles=4,depths=5 --policy all --keep 25% --examples 50 --lengths 2048 --out keys\n"
     "  kvedit eval text --method all --adapter eraser.gguf --out erased\n"
     "  kvedit eval text --policy kvedit --keep 5% --haystack books/ --out books --resume";
 
-std::string task_list() {
-  std::string list;
-  for (const eval::TaskEntry& task : eval::tasks()) {
-    list += (list.empty() ? "" : "; ") + task.name + ": " + task.description;
-    for (const PolicyParameter& p : task.parameters) list += "; :" + p.name + "=, " + p.description;
+std::string default_of(const PolicyParameter& p) {
+  if (p.free_text) return p.text;
+  if (!p.choices.empty()) return p.choices.at(static_cast<size_t>(p.value));
+  std::ostringstream text;
+  text << p.value;
+  return text.str();
+}
+
+void print_parameters(const eval::TaskEntry& task) {
+  for (const PolicyParameter& p : task.parameters) {
+    std::cout << (&p == &task.parameters.front() ? "\n" + task.name + "\n" : "") << "  " << p.name << ": "
+              << p.description;
+    for (const std::string& choice : p.choices)
+      std::cout << (&choice == &p.choices.front() ? " (" : ", ") << choice;
+    std::cout << (p.choices.empty() ? "" : ")") << "\n";
   }
-  return list + "; all: every one";
+}
+
+void list_tasks(bool json) {
+  Json list = Json::array();
+  Table table({"task", "parameters", "--data", "what it asks"});
+  for (const eval::TaskEntry& task : eval::tasks()) {
+    Json parameters = Json::array();
+    std::string text;
+    for (const PolicyParameter& p : task.parameters) {
+      text += (text.empty() ? ":" : ",") + p.name + "=" + default_of(p);
+      parameters.push_back({{"name", p.name}, {"default", default_of(p)}, {"description", p.description}});
+      if (!p.choices.empty()) parameters.back()["choices"] = p.choices;
+    }
+    const char* const data = task.data == eval::Data::none       ? "-"
+                             : task.data == eval::Data::optional ? "optional"
+                                                                 : "needed";
+    table.add({task.name, text, data, task.description});
+    list.push_back({{"name", task.name},
+                    {"parameters", parameters},
+                    {"data", data},
+                    {"erases", task.erases},
+                    {"evicts", task.evicts},
+                    {"lengths", task.lengths},
+                    {"description", task.description}});
+  }
+  if (json) return print_json(list);
+  table.print(std::cout);
+  for (const eval::TaskEntry& task : eval::tasks()) print_parameters(task);
 }
 
 }  // namespace
@@ -36,7 +80,10 @@ void add_eval(CLI::App& app) {
   CLI::App* const sub =
       app.add_subcommand("eval", "Measure what policies and erasing do to a model's answers");
   auto o = std::make_shared<EvalOptions>();
-  sub->add_option("task", o->task, task_list())->type_name("TASK")->required();
+  sub->add_option("task", o->task, "One of --list, with its parameters behind a colon, or all")
+      ->type_name("TASK");
+  auto list = std::make_shared<bool>(false);
+  sub->add_flag("--list", *list, "List the tasks and their parameters");
   sub->add_option("--policy", o->policies, "Repeatable; all: every one that needs no file")->type_name("P");
   sub->add_option("--keep", o->keeps, "Budget, repeatable: 10%, 512 or 64MiB")->type_name("K");
   sub->add_option("--method", o->methods, "Erase method, repeatable; none: nothing is erased; all")
@@ -77,7 +124,12 @@ void add_eval(CLI::App& app) {
       ->needs(out);
   add_common(*sub, o->common);
   sub->footer(eval_footer);
-  sub->callback([o] { run_eval(*o); });
+  sub->callback([o, list, sub] {
+    if (*list) return list_tasks(o->common.json);
+    if (o->task.empty()) refuse("eval", "name a TASK, or all; `kvedit eval --list` has them");
+    o->linear_given = sub->count("--linear") > 0;
+    run_eval(*o);
+  });
 }
 
 }  // namespace kvedit::cli

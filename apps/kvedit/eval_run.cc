@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <optional>
 
 #include "base/fingerprint.h"
 #include "edit.h"
@@ -95,6 +96,19 @@ eval::Order order_of(const EvalOptions& options) {
                                   : eval::Order::own;
 }
 
+// Files that policies name: "lkv:file=PATH,sinks=4".
+std::vector<std::string> named_files(const std::vector<std::string>& policies) {
+  constexpr std::string_view kFile = "file=";
+  std::vector<std::string> files;
+  for (const std::string& policy : policies) {
+    for (size_t at = 0; (at = policy.find(kFile, at)) != std::string::npos;) {
+      at += kFile.size();
+      files.push_back(policy.substr(at, std::min(policy.find_first_of(",;)", at), policy.size()) - at));
+    }
+  }
+  return files;
+}
+
 /// What the results depend on.
 eval::Json setting_of(const EvalOptions& options, const Model& loaded, const eval::Adapters& adapters,
                       const eval::TaskInfo& task, const eval::Haystack& haystack) {
@@ -110,6 +124,7 @@ eval::Json setting_of(const EvalOptions& options, const Model& loaded, const eva
   for (const auto& [name, adapter] : adapters)
     trained.push_back(adapter->info().name + " " + fingerprint_text(adapter->info().fingerprint));
   if (const std::string lkv = loaded.companion(".lkv.gguf"); !lkv.empty()) trained.push_back(hashed(lkv));
+  for (const std::string& file : named_files(options.policies)) trained.push_back(hashed(file));
   return {{"task", options.task},
           {"protocol", task.protocol},
           {"model", model.name},
@@ -220,7 +235,25 @@ std::vector<std::string> data_of(const EvalOptions& options, const std::string& 
   return files;
 }
 
-void run_all(const EvalOptions& options, const Ground& ground) {
+// f32: with faster kernels rounding alone, which `recompute` shows, hides what good methods leave.
+// The eraser that ships for the model becomes one of the options' adapters where they name none.
+Ground make_ground(EvalOptions& options, bool erases) {
+  CommonOptions common = options.common;
+  if (erases && !options.linear_given) common.load.linear = LinearKernel::f32;
+  Ground ground{load_model(common), nullptr, {}};
+  if (options.adapters.empty()) {
+    if (const std::string shipped = shipped_eraser(*ground.model, options.methods); !shipped.empty())
+      options.adapters.push_back(shipped);
+  }
+  if (options.task != "all" && options.dump.empty()) cells_of(options, eval::find_task(options.task));
+  ground.haystack = std::make_shared<const eval::Haystack>(eval::Haystack::load(options.haystack));
+  for (const std::string& path : options.adapters)
+    ground.adapters.emplace(path, ground.model->load_adapter(path));
+  return ground;
+}
+
+void run_all(EvalOptions options) {
+  std::optional<Ground> exact, fast;
   for (const eval::TaskEntry& entry : eval::tasks()) {
     EvalOptions one = narrowed(options, entry);
     one.task = entry.name;
@@ -232,7 +265,10 @@ void run_all(const EvalOptions& options, const Ground& ground) {
       continue;
     }
     if (one.policies.empty() && one.methods.empty()) continue;
-    run_task(one, ground);
+    std::optional<Ground>& ground = one.methods.empty() ? fast : exact;
+    if (!ground) ground = make_ground(options, !one.methods.empty());
+    one.adapters = options.adapters;
+    run_task(one, *ground);
   }
 }
 
@@ -261,16 +297,8 @@ void run_eval(const EvalOptions& given) {
     refuse("eval", "--dump-examples and --answers take one task, not all");
   if (options.dump.empty() && options.policies.empty() && options.methods.empty())
     refuse("eval", "no --policy and no --method, nor --quick");
-  Ground ground{load_model(options.common), nullptr, {}};
-  if (options.adapters.empty()) {
-    if (const std::string shipped = shipped_eraser(*ground.model, options.methods); !shipped.empty())
-      options.adapters.push_back(shipped);
-  }
-  if (!all && options.dump.empty()) cells_of(options, eval::find_task(options.task));
-  ground.haystack = std::make_shared<const eval::Haystack>(eval::Haystack::load(options.haystack));
-  for (const std::string& path : options.adapters)
-    ground.adapters.emplace(path, ground.model->load_adapter(path));
-  if (all) return run_all(options, ground);
+  if (all) return run_all(options);
+  const Ground ground = make_ground(options, !options.methods.empty());
   if (!options.dump.empty()) {
     const Opened opened = open_task(options, ground);
     return write_examples(options.dump, *ground.model, *opened.task, opened.grid, opened.setting);

@@ -11,6 +11,7 @@ namespace kvedit::cli {
 
 struct EvalOptions {
   CommonOptions common;
+  bool linear_given = false;  // else what erases runs in f32
   std::string task;
   std::vector<std::string> policies, keeps, methods, adapters;
   int examples = 0;          // 0: the default
