@@ -2,6 +2,8 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <fstream>
 #include <map>
 #include <sstream>
 
@@ -21,6 +23,27 @@ std::vector<std::string> words(const std::string& text) {
   std::istringstream stream(text);
   for (std::string word; std::getline(stream, word, ',');) all.push_back(word);
   return all;
+}
+
+std::string targets_of(const LoraTensors& lora) {
+  std::string all;
+  for (size_t i = 0; i < kLoraTargets.size(); i++) {
+    const bool has = std::any_of(lora.layers.begin(), lora.layers.end(),
+                                 [&](const auto& layer) { return layer[i].a.defined(); });
+    if (has) all += cat(all.empty() ? "" : ",", kLoraTargets[i].gguf);
+  }
+  return all;
+}
+
+// Of a run that goes on: those that it began with, whatever this machine would measure.
+Json earlier_baselines(const std::string& folder) {
+  std::ifstream log(folder + "/log.jsonl");
+  std::string line;
+  std::getline(log, line);
+  const Json first = Json::parse(line, nullptr, false);
+  if (!first.is_object() || !first.contains("baselines"))
+    fail(ErrorCode::not_found, "train", "no run to resume in \"", folder, "\"");
+  return first["baselines"];
 }
 
 // "stale/unique" counts as "stale".
@@ -62,6 +85,10 @@ class EraserTraining {
                 : trained_further(
                       lora_tensors(*Lora::load(config.from, *weights_.network), device_of(config.device)),
                       config.alpha);
+    if (!config.from.empty()) {  // what the settings say of it is what it is
+      config.rank = lora_.rank;
+      config.targets = targets_of(lora_);
+    }
     lora_.steering_states = config.steering_states;
   }
 
@@ -138,26 +165,27 @@ class EraserTraining {
   }
 
   void draw_held_out(const RunOptions& run) {
-    Means drop, shift, repair;
+    if (run.resume) baselines_ = earlier_baselines(run.folder);
+    std::map<std::string, Means> means;  // by method
     for (int i = 0; i < config_.held_out; i++) {
       const eval::Draws draws{static_cast<uint64_t>(config_.seed), kHeldOut >> 32U, kHeldOut,
                               static_cast<uint64_t>(i)};
       const Context context = i % 2 == 0 ? plain(*held_out_, draws) : task(*held_out_, draws);
       examples_.push_back(make_example(model_, weights_, context, config_.steering_states));
       examples_.back().teacher = examples_.back().teacher.to(torch::kFloat16);
-      const std::pair<const char*, Means*> methods[] = {
-          {"drop", &drop}, {"shift", &shift}, {"repair", &repair}};
-      for (const auto& [method, means] : methods) {
-        const std::vector<double> all = served_divergences(model_, context, method);
-        for (size_t k = 0; k < all.size(); k++) {
-          means->add(context.asks[k].kind, all[k]);
-          means->add(group_of(context.asks[k].kind), all[k]);
+      if (!run.resume) {
+        for (const char* method : {"drop", "shift", "repair"}) {
+          const std::vector<double> all = served_divergences(model_, context, method);
+          for (size_t k = 0; k < all.size(); k++) {
+            means[method].add(context.asks[k].kind, all[k]);
+            means[method].add(group_of(context.asks[k].kind), all[k]);
+          }
         }
       }
       if (run.say) run.say(cat("held-out context ", i + 1, "/", config_.held_out));
     }
-    baselines_ = {{"drop", drop.all()}, {"shift", shift.all()}, {"repair", repair.all()}};
-    drop_ = drop.all();
+    for (const auto& [method, of_method] : means) baselines_[method] = of_method.all();
+    baselines_.at("drop").get_to(drop_);
   }
 
   // The score: mean over neighbours, stale and fresh questions of KL / KL of drop.

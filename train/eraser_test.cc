@@ -234,6 +234,89 @@ TEST_F(EraserRunTest, ARunGoesOnOnlyWithItsOwnSettings) {
   EXPECT_EQ(code_of([&] { train_eraser(config_, {.folder = folder, .resume = true}); }), ErrorCode::corrupt);
 }
 
+TEST_F(EraserRunTest, WhatDiffersFromTheRunIsNamed) {
+  const std::string folder = temporary_path("named");
+  config_.steps_1 = config_.steps_2 = 1;
+  train_eraser(config_, {.folder = folder});
+  config_.warm_up = 7;
+  try {
+    train_eraser(config_, {.folder = folder, .resume = true});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("has settings/warm-up 10, not 7"), std::string::npos)
+        << error.what();
+  }
+}
+
+// Baselines that are measured again may differ in their last digits, on another CPU in more.
+TEST_F(EraserRunTest, ARunGoesOnWithTheBaselinesItBeganWith) {
+  const std::string folder = temporary_path("baselines");
+  std::atomic<bool> stop = true;
+  train_eraser(config_, {.folder = folder, .stop = &stop});
+  std::string log = contents(folder + "/log.jsonl");
+  const size_t at = log.find("\"drop\":{");
+  ASSERT_NE(at, std::string::npos);
+  log.replace(at, 8, "\"gone\":{");
+  std::ofstream(folder + "/log.jsonl", std::ios::binary) << log;
+  EXPECT_ANY_THROW(train_eraser(config_, {.folder = folder, .resume = true})) << "they are read from the log";
+}
+
+TEST_F(EraserRunTest, AnAdapterTrainedFurtherIsNotedAsItIs) {
+  const std::string first = temporary_path("first"), second = temporary_path("second");
+  config_.steps_1 = config_.steps_2 = 1;
+  config_.targets = "attn_k,attn_v";
+  train_eraser(config_, {.folder = first});
+  config_.from = first + "/last.eraser.gguf";
+  config_.rank = 16;
+  config_.targets.clear();
+  train_eraser(config_, {.folder = second});
+  std::ifstream log(second + "/log.jsonl");
+  std::string line;
+  std::getline(log, line);
+  const Json settings = Json::parse(line).at("settings");
+  EXPECT_EQ(settings.at("rank"), 4);
+  EXPECT_EQ(settings.at("targets"), "attn_k,attn_v");
+}
+
+TEST(PassagesTest, WhatIsHeldOutIsNeverTrainedOn) {
+  for (int count = 2; count < 40; count++) {
+    Passages passages;
+    for (int i = 0; i < count; i++) passages.all.push_back({"", cat("Passage ", i % 30, " of ", count)});
+    const Split parts = split(passages);
+    EXPECT_FALSE(parts.training.all.empty()) << count;
+    EXPECT_FALSE(parts.held_out.all.empty()) << count;
+    EXPECT_EQ(parts.training.all.size() + parts.held_out.all.size(), passages.all.size());
+    for (const Passage& a : parts.training.all) {
+      for (const Passage& b : parts.held_out.all) EXPECT_NE(a.text, b.text) << count;
+    }
+  }
+  const Passages same{{{"", "one text"}, {"", "one text"}}, 0};
+  EXPECT_EQ(code_of([&] { split(same); }), ErrorCode::invalid_argument);
+}
+
+TEST(FactsTest, AContradictionNeverAgrees) {
+  eval::Draws draws{4};
+  for (int i = 0; i < 3000; i++) {
+    const Fact fact = invent_fact(draws);
+    EXPECT_TRUE(eval::says(fact.statement, fact.value));
+    ASSERT_FALSE(eval::says(fact.contradiction, fact.value)) << fact.contradiction;
+  }
+  Passages passages;
+  for (int i = 0; i < 30; i++) {
+    passages.all.push_back(
+        {cat("Film ", i), cat("Film ", i, " is a ", 1960 + i % 3, " film directed by ",
+                              i % 2 == 0 ? "Otto Lang" : "Ida Berg", ". Langers saw it 19601 times.")});
+  }
+  const FactFinder finder(passages);
+  ASSERT_FALSE(finder.empty());
+  for (int i = 0; i < 300; i++) {
+    const Fact fact = finder.draw(draws);
+    ASSERT_FALSE(eval::says(fact.contradiction, fact.value)) << fact.value << ": " << fact.contradiction;
+    EXPECT_NE(fact.contradiction.find("Langers saw it 19601 times."), std::string::npos)
+        << fact.contradiction;
+  }
+}
+
 TEST_F(EraserRunTest, SettingsAreChecked) {
   config_.rank = 0;
   EXPECT_EQ(code_of([&] { train_eraser(config_, {.folder = temporary_path("never")}); }),

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "eval/entities.h"
 
 namespace kvedit::train {
 namespace {
@@ -73,17 +74,23 @@ struct Pattern {
   const char* after;
   const char* question;  // $ is the title
   const char* opening;
+  eval::EntityKind kind;
 };
+using eval::EntityKind;
 const Pattern kPatterns[] = {
-    {"\\( ?(?:born |b\\. )?", kDate, "", "When was $ born?", " $ was born on"},
-    {"died (?:on )?", kDate, "", "When did $ die?", " $ died on"},
-    {"was born (?:on [^.]{5,25} )?in ", kName, "", "Where was $ born?", " $ was born in"},
-    {"directed by ", kName, "", "Who directed $?", " $ was directed by"},
-    {"is an? ", "[0-9]{4}", " [^.]{0,60}(?:film|album|song|novel)", "From which year is $?", " $ is from"},
-    {"(?:son|daughter) of (?:the )?", kName, "", "Whose child was $?", " $ was the child of"},
-    {"written by ", kName, "", "Who wrote $?", " $ was written by"},
+    {"\\( ?(?:born |b\\. )?", kDate, "", "When was $ born?", " $ was born on", EntityKind::time},
+    {"died (?:on )?", kDate, "", "When did $ die?", " $ died on", EntityKind::time},
+    {"was born (?:on [^.]{5,25} )?in ", kName, "", "Where was $ born?", " $ was born in", EntityKind::place},
+    {"directed by ", kName, "", "Who directed $?", " $ was directed by", EntityKind::person},
+    {"is an? ", "[0-9]{4}", " [^.]{0,60}(?:film|album|song|novel)", "From which year is $?", " $ is from",
+     EntityKind::time},
+    {"(?:son|daughter) of (?:the )?", kName, "", "Whose child was $?", " $ was the child of",
+     EntityKind::person},
+    {"written by ", kName, "", "Who wrote $?", " $ was written by", EntityKind::person},
 };
-constexpr size_t kTextBytes = 700;  // of a passage that is repeated
+constexpr size_t kTextBytes = 700;     // of a passage that is repeated
+constexpr size_t kContradictions = 8;  // of a passage, to draw one from
+constexpr uint64_t kContradictionSeed = 0x666163;
 
 std::string filled(std::string text, const std::string& title) {
   return text.replace(text.find('$'), 1, title);
@@ -96,52 +103,71 @@ std::string beginning(const std::string& text) {
   return end == std::string::npos ? "" : text.substr(0, end + 1);
 }
 
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
-  return text;
+// A value that nobody takes for `value`.
+template <typename Make>
+std::string apart_from(const std::string& value, const Make& make, Draws& draws) {
+  for (;;) {
+    std::string other = make(draws);
+    if (eval::apart(value, other)) return other;
+  }
+}
+
+// "the owner of the salt mine is Anna Berger", and that it is somebody else
+template <typename Make>
+Fact invented(const std::string& subject, const Make& make, const std::string& word, Draws& draws) {
+  const std::string value = make(draws);
+  return stated(subject, value, apart_from(value, make, draws), word);
 }
 
 }  // namespace
 
 Fact invent_fact(Draws& draws) {
   const std::string thing = one_of(kThings, draws);
+  const auto colour = [](Draws& random) { return one_of(kColours, random); };
   switch (draws.below(4)) {
     case 0:
-      return stated("the " + one_of(kPersons, draws) + " of " + thing, person(draws), person(draws), "Who");
+      return invented("the " + one_of(kPersons, draws) + " of " + thing, person, "Who", draws);
     case 1:
-      return stated("the colour of " + thing, one_of(kColours, draws), one_of(kColours, draws), "What");
+      return invented("the colour of " + thing, colour, "What", draws);
     default:
-      return stated("the " + one_of(kNumbers, draws) + " of " + thing, number(draws), number(draws), "What");
+      return invented("the " + one_of(kNumbers, draws) + " of " + thing, number, "What", draws);
   }
 }
 
-FactFinder::FactFinder(const Passages& passages) : values_(std::size(kPatterns)) {
+FactFinder::FactFinder(const Passages& passages) {
   for (size_t i = 0; i < std::size(kPatterns); i++) {
     const Pattern& pattern = kPatterns[i];
     const std::regex regex(cat(pattern.before, "(", pattern.value, ")", pattern.after));
+    std::vector<Found> all;
+    std::vector<eval::Entity> values;
     for (const Passage& passage : passages.all) {
       if (passage.title.empty()) continue;
       const std::string text = beginning(passage.text);
       std::smatch match;
       if (!std::regex_search(text, match, regex)) continue;
-      const std::string title = passage.title.substr(0, passage.title.find(" ("));
-      found_.push_back({i, title, text, match[1]});
-      values_[i].push_back(match[1]);
+      all.push_back({i, passage.title.substr(0, passage.title.find(" (")), text, match[1], {}});
+      values.push_back({{match[1]}, pattern.kind});
+    }
+    for (size_t k = 0; k < all.size(); k++) {
+      Draws draws{kContradictionSeed, i, k};
+      for (const std::string& other :
+           eval::other_answers(values[k], values, {eval::words_of(all[k].text)}, kContradictions, draws)) {
+        if (auto copy = eval::contradicted({"", all[k].text}, values[k], other))
+          all[k].contradictions.push_back(std::move(copy->text));
+      }
+      if (!all[k].contradictions.empty()) found_.push_back(std::move(all[k]));
     }
   }
 }
 
 Fact FactFinder::draw(Draws& draws) const {
   const Found& found = found_[draws.below(found_.size())];
-  const std::vector<std::string>& values = values_[found.pattern];
-  const std::string& other = values[draws.below(values.size())];
   const Pattern& pattern = kPatterns[found.pattern];
   return {.statement = found.text,
           .question = filled(pattern.question, found.title),
           .opening = filled(pattern.opening, found.title),
           .value = found.value,
-          .contradiction = replaced(found.text, found.value, other)};
+          .contradiction = found.contradictions[draws.below(found.contradictions.size())]};
 }
 
 }  // namespace kvedit::train

@@ -14,14 +14,15 @@ struct Fact {
   std::string question;   // "What is the code of the archive?"
   std::string opening;    // of an answer, up to the value; may be empty
   std::string value;
-  std::string contradiction;  // the statement with another value
+  std::string contradiction;  // the statement with a value that nobody would take for it
 };
 
 /// "The access code of the boiler room is 48213.", of something made up.
 Fact invent_fact(eval::Draws& draws);
 
 /// What patterns find in passages that have titles: dates, places, names. The contradiction is a copy of the
-/// passage's beginning in which the value is another passage's.
+/// passage's beginning that asserts another passage's value, or a date made up, as erase-qa's does; what no
+/// copy contradicts is left out.
 class FactFinder {
  public:
   explicit FactFinder(const Passages& passages);
@@ -32,9 +33,9 @@ class FactFinder {
   struct Found {
     size_t pattern;
     std::string title, text, value;
+    std::vector<std::string> contradictions;  // copies of the text
   };
   std::vector<Found> found_;
-  std::vector<std::vector<std::string>> values_;  // [pattern]
 };
 
 }  // namespace kvedit::train

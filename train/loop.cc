@@ -25,6 +25,20 @@ void sync_and_rename(const std::string& from, const std::string& to) {
     fail(ErrorCode::io, "train", "cannot write \"", to, "\"");
 }
 
+// "settings.seed 1, not 2"
+std::string first_difference(const Json& was, const Json& is) {
+  const Json earlier = was.flatten(), now = is.flatten();
+  for (const Json* each : {&earlier, &now}) {
+    for (const auto& item : each->items()) {
+      const std::string& key = item.key();
+      const std::string a = earlier.contains(key) ? earlier.at(key).dump() : "nothing";
+      const std::string b = now.contains(key) ? now.at(key).dump() : "nothing";
+      if (a != b) return cat(key.substr(1), " ", a, ", not ", b);
+    }
+  }
+  return "another description";
+}
+
 class Run {
  public:
   Run(Trainee& trainee, const Pace& pace, const RunOptions& options)
@@ -147,8 +161,8 @@ class Run {
       archive.read("state", text);
       const Json state = Json::parse(text.toStringRef());
       if (state.at("description") != trainee_.description) {
-        fail(ErrorCode::invalid_argument, "train", "the run in \"", options_.folder,
-             "\" has other settings, data or another model; its log's first line has them");
+        fail(ErrorCode::invalid_argument, "train", "the run in \"", options_.folder, "\" has ",
+             first_difference(state.at("description"), trainee_.description));
       }
       for (size_t i = 0; i < trainee_.parameters.size(); i++) {
         torch::Tensor value;

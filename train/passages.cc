@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -75,14 +76,24 @@ Passages load_passages(const std::string& path) {
 }
 
 Split split(const Passages& passages, int nth) {
-  Split parts;
-  for (const Passage& passage : passages.all) {
-    Passages& part = hash_of(passage, 0) % nth == 0 ? parts.held_out : parts.training;
-    part.hash = hash_of(passage, part.hash);
-    part.all.push_back(passage);
+  std::vector<bool> held(passages.all.size());
+  for (size_t i = 0; i < held.size(); i++) held[i] = hash_of(passages.all[i], 0) % nth == 0;
+  // Where chance leaves a part empty, one text changes sides: none is in both.
+  const auto alike = [&] { return std::equal(held.begin() + 1, held.end(), held.begin()); };
+  if (alike()) {
+    std::vector<uint64_t> order;
+    for (const Passage& passage : passages.all) order.push_back(hash_of(passage, 1));
+    const uint64_t least = *std::min_element(order.begin(), order.end());
+    for (size_t i = 0; i < held.size(); i++) held[i] = held[i] != (order[i] == least);
+    if (alike())
+      fail(ErrorCode::invalid_argument, "train", "all ", held.size(),
+           " passages are one text: nothing to hold out");
   }
-  for (Passages* part : {&parts.training, &parts.held_out}) {
-    if (part->all.empty()) *part = passages;  // too few to be split
+  Split parts;
+  for (size_t i = 0; i < held.size(); i++) {
+    Passages& part = held[i] ? parts.held_out : parts.training;
+    part.hash = hash_of(passages.all[i], part.hash);
+    part.all.push_back(passages.all[i]);
   }
   return parts;
 }

@@ -24,7 +24,8 @@ struct Passages {
 /// invalid_argument where fewer than two passages are left.
 Passages load_passages(const std::string& path);
 
-/// Every `nth` passage by the hash of its text, so that what is held out does not depend on its place.
+/// Every `nth` passage by the hash of its text, so that what is held out does not depend on its place; at
+/// least one, and never all. Of at least two passages.
 struct Split {
   Passages training, held_out;
 };
