@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "base/check.h"
+#include "eval/wording.h"
 #include "session/model_impl.h"
 #include "session_testing.h"
 #include "train/example.h"
