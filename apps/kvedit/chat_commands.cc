@@ -47,7 +47,8 @@ Json found_json(const ChatState& chat, const Found& found) {
   return {{"begin", found.tokens.begin},
           {"end", found.tokens.end},
           {"place", place_name(chat.session.messages(), found.tokens)},
-          {"text", found.text}};
+          {"text", found.text},
+          {"differs", found.differs}};
 }
 
 // What /erase is asked for: the tokens of texts, of a message, or of a document.
@@ -56,21 +57,39 @@ struct Wanted {
   size_t others = 0;          // places that stay
 };
 
-Wanted find_wanted(const ChatState& chat, const std::string& text, bool all) {
-  if (text.starts_with("file:")) return {{chat.session.find_one(trim(read_file(text.substr(5))))}, 0};
-  const std::vector<Found> found = chat.session.find(text);
+// The last place; an error says what goes on from there.
+Found find_last(const ChatState& chat, const std::string& text, int nth, FindOptions how) {
+  try {
+    return chat.session.find_one(text, nth, how);
+  } catch (const Error& error) {
+    const bool alike = error.code() == ErrorCode::not_found && !how.loose &&
+                       !chat.session.find(text, {.loose = true}).empty();
+    if (!alike) throw;
+    throw extended(error, "; /erase --loose takes that one");
+  }
+}
+
+Wanted find_wanted(const ChatState& chat, const std::string& text, bool all, FindOptions how) {
+  if (text.starts_with("file:")) return {{chat.session.find_one(trim(read_file(text.substr(5))), 0, how)}, 0};
+  const std::vector<Found> found = chat.session.find(text, how);
   if (found.empty() && names_message(text))
     return {{{find_message(chat.session, text).tokens, false, text}}, 0};
   if (all && !found.empty()) return {apart(found), 0};
   const int last = found.size() > 1 ? static_cast<int>(found.size()) : 0;
-  return {{chat.session.find_one(text, last)}, found.empty() ? 0 : found.size() - 1};
+  return {{find_last(chat, text, last, how)}, found.empty() ? 0 : found.size() - 1};
 }
 
 Json erase(ChatState& chat, const std::string& arguments, std::ostream& out) {
   std::string text = arguments;
-  const bool all = text.starts_with("--all ");
-  if (all) text = trim(text.substr(6));
-  if (text.empty()) refuse("chat", "/erase [--all] TEXT [METHOD]");
+  const auto flag = [&text](const std::string& name) {
+    if (!text.starts_with(name + " ")) return false;
+    text = trim(text.substr(name.size()));
+    return true;
+  };
+  bool all = flag("--all");
+  const FindOptions how{.loose = flag("--loose")};
+  all |= flag("--all");
+  if (text.empty()) refuse("chat", "/erase [--all] [--loose] TEXT [METHOD]");
   EraseOptions options;
   const auto [head, last] = split_last(text);
   const auto methods = erase_methods();
@@ -78,12 +97,12 @@ Json erase(ChatState& chat, const std::string& arguments, std::ostream& out) {
   const bool method =
       std::any_of(methods.begin(), methods.end(), [&](const auto& m) { return m.name == base; });
   // The whole line first: a text may end in a word that is also a method's name.
-  if (method && chat.session.find(text).empty()) {
+  if (method && chat.session.find(text, how).empty()) {
     text = head;
     options.method = last;
   }
   if (text.size() > 1 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
-  const Wanted wanted = find_wanted(chat, text, all);
+  const Wanted wanted = find_wanted(chat, text, all, how);
   std::vector<Span> spans;
   for (const Found& found : wanted.places) spans.push_back(found.tokens);
   ProgressLine line("erasing, tokens");
@@ -295,23 +314,30 @@ Json stats(ChatState& chat, const std::string&, std::ostream& out) {
 
 Json find(ChatState& chat, const std::string& arguments, std::ostream& out) {
   if (arguments.empty()) refuse("chat", "/find TEXT");
-  const std::vector<Found> all = chat.session.find(arguments);
+  const std::vector<Found> all = chat.session.find(arguments, {.loose = true});
   const std::vector<MessageSpan> said = chat.session.messages();
   Json list = Json::array();
   for (const Found& found : all) {
-    out << place_name(said, found.tokens) << ": " << one_line(sentence_at(chat.session, found.tokens), 100)
-        << "\n";
+    out << place_name(said, found.tokens)
+        << (found.differs.empty() ? "" : " (other in " + found.differs + ")") << ": "
+        << one_line(sentence_at(chat.session, found.tokens), 100) << "\n";
     list.push_back(found_json(chat, found));
   }
-  if (all.empty()) out << "not found\n";
+  if (all.empty()) {
+    const std::optional<Found> near = chat.session.find_nearest(arguments);
+    out << "not found"
+        << (near ? "; the nearest, other in " + near->differs + ": " + one_line(near->text, 100) : "")
+        << "\n";
+  }
   return {{"found", std::move(list)}};
 }
 
 Command help;
 
 constexpr SlashCommand slash_commands[] = {
-    {"erase", "[--all] TEXT [METHOD]",
-     "erase the last place of TEXT (or all) from what was said, or a message, as user:2, or a document, as "
+    {"erase", "[--all] [--loose] TEXT [METHOD]",
+     "erase the last place of TEXT (or all; --loose: whatever its case and spaces) from what was said, or a "
+     "message, as user:2, or a document, as "
      "file:notes.txt (default: recompute)",
      erase},
     {"verify", "[TEXT]", "measure what erased texts left behind", verify},

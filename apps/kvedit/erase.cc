@@ -30,6 +30,7 @@ struct EraseCommand {
   std::vector<std::string> texts;
   std::vector<int> nth;
   bool all = false;
+  bool loose = false;
   std::vector<std::string> from, to;  // texts between which is erased
   std::vector<std::string> documents;
   std::vector<std::string> ranges;
@@ -103,10 +104,22 @@ void check(const EraseCommand& command) {
   chosen_policies(command.edit.policies);
 }
 
+/// The one place, or the nth; errors say which flag goes on from there.
+Found find_one(const Session& session, const std::string& text, int nth, FindOptions how) {
+  try {
+    return session.find_one(text, nth, how);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::ambiguous) throw extended(error, " with --nth, or --all for every place");
+    if (error.code() != ErrorCode::not_found || how.loose || session.find(text, {.loose = true}).empty())
+      throw;
+    throw extended(error, "; --loose takes that one");
+  }
+}
+
 /// From the first text up to the end of the next place of the second.
-Found between(const Session& session, const std::string& from, const std::string& to) {
-  const Found first = session.find_one(from);
-  for (const Found& last : session.find(to)) {
+Found between(const Session& session, const std::string& from, const std::string& to, FindOptions how) {
+  const Found first = session.find_one(from, 0, how);
+  for (const Found& last : session.find(to, how)) {
     if (last.tokens.begin >= first.tokens.end - 1)
       return {{first.tokens.begin, std::max(first.tokens.end, last.tokens.end)}, false, ""};
   }
@@ -116,8 +129,9 @@ Found between(const Session& session, const std::string& from, const std::string
 /// One place of each text, or all, and the others it stands at.
 void locate(const EraseCommand& command, const Session& session, std::vector<Found>& spans,
             std::vector<Found>& others) {
+  const FindOptions how{.loose = command.loose};
   for (size_t i = 0; i < command.texts.size(); ++i) {
-    const std::vector<Found> all = session.find(command.texts[i]);
+    const std::vector<Found> all = session.find(command.texts[i], how);
     if (command.all && !all.empty()) {
       for (Found& place : apart(all)) spans.push_back(std::move(place));
       continue;
@@ -125,16 +139,16 @@ void locate(const EraseCommand& command, const Session& session, std::vector<Fou
     int nth = 0;
     if (command.nth.size() == 1 && all.size() > 1) nth = command.nth[0];
     if (command.nth.size() > 1) nth = command.nth[i];
-    spans.push_back(session.find_one(command.texts[i], nth));
+    spans.push_back(find_one(session, command.texts[i], nth, how));
     for (const Found& found : all) {
       if (!(found.tokens == spans.back().tokens)) others.push_back(found);
     }
   }
   for (size_t i = 0; i < command.from.size(); i++)
-    spans.push_back(between(session, command.from[i], command.to[i]));
+    spans.push_back(between(session, command.from[i], command.to[i], how));
   for (const std::string& file : command.documents) {
     try {
-      spans.push_back(session.find_one(trim(document(file))));
+      spans.push_back(session.find_one(trim(document(file)), 0, how));
     } catch (const Error& error) {  // not the whole of it again
       if (error.code() != ErrorCode::not_found && error.code() != ErrorCode::ambiguous) throw;
       throw Error(error.code(), "erase",
@@ -332,6 +346,9 @@ void add_erase(CLI::App& app) {
       ->type_name("TEXT")
       ->allow_extra_args(false);
   sub->add_flag("--all", command->all, "Every place of each --span");
+  sub->add_flag(
+      "--loose", command->loose,
+      "Find texts also where case, white space, quotation marks or dashes, or Unicode's forms differ");
   sub->add_option("--from", command->from, "Erase from this text on, up to the end of --to; repeatable")
       ->type_name("TEXT")
       ->allow_extra_args(false);

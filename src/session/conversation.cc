@@ -196,16 +196,17 @@ Formatted formatted(const Tokenizer& tokenizer, std::span<const Message> message
 }
 
 Continuation continuation(const Tokenizer& tokenizer, const Transcript& transcript,
-                          std::span<const Message> messages, bool reply) {
+                          std::span<const Message> messages, bool reply, bool stays_open) {
   check_roles(messages);
   std::vector<Message> all;
   for (const MessageMark& mark : transcript.messages) all.push_back({mark.role, stand_in(all.size())});
   const size_t known = all.size();
   Continuation result;
   const bool open = known > 0 && transcript.messages.back().open;
+  std::string more;  // the text that goes on in the open turn
   if (open && transcript.waiting.empty() && !messages.empty() && messages[0].role == all.back().role) {
     result.goes_on = true;
-    result.more = tokenizer.encode("\n\n" + messages[0].content, false, false);
+    more = "\n\n" + messages[0].content;
     messages = messages.subspan(1);
   }
   all.insert(all.end(), transcript.waiting.begin(), transcript.waiting.end());
@@ -213,8 +214,11 @@ Continuation continuation(const Tokenizer& tokenizer, const Transcript& transcri
   std::string closing;
   result.next = formatted_from(tokenizer, all, known, reply, &closing);
   const bool follows = !result.next.messages.empty();
+  if (stays_open && !result.next.messages.empty()) result.next.messages.back().after.clear();
   if (result.goes_on) {
-    result.closing = tokenizer.encode(closing, true, false);
+    const bool stays = stays_open && result.next.messages.empty();
+    const std::array<TextPart, 2> parts = {{{more, false}, {stays ? "" : closing, true}}};
+    result.closing = tokenizer.encode(parts, transcript.tokens.back());
   } else if (follows && known > 0 && (open || transcript.messages.back().reply)) {
     result.closing = missing(tokenizer, transcript, closing);
   }

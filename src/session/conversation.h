@@ -39,15 +39,14 @@ void check_roles(std::span<const Message> messages);
 Formatted formatted(const Tokenizer& tokenizer, std::span<const Message> messages, bool reply);
 
 /// The same for messages that follow those of a transcript. Where its last turn is open and the first message
-/// has that role, `more` is its text, which goes on there; `closing` is what is missing of the end of that
-/// turn.
+/// has that role, it goes on there: its text is in front of `closing`, what is missing of the end of that
+/// turn. stays_open: the last of the messages is not closed.
 struct Continuation {
   bool goes_on = false;
-  std::vector<Token> more;
   std::vector<Token> closing;
   Formatted next;
 };
 Continuation continuation(const Tokenizer& tokenizer, const Transcript& transcript,
-                          std::span<const Message> messages, bool reply);
+                          std::span<const Message> messages, bool reply, bool stays_open = false);
 
 }  // namespace kvedit

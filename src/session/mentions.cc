@@ -1,13 +1,15 @@
 #include "session/mentions.h"
 
+#include <unicode/uchar.h>
+#include <unicode/utf8.h>
+
 #include <algorithm>
-#include <cctype>
+#include <array>
 #include <map>
 #include <set>
 #include <string>
 #include <string_view>
 
-#include "model/utf8.h"
 #include "session/transcript_text.h"
 
 namespace kvedit {
@@ -27,83 +29,33 @@ struct Word {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-struct Character {
-  uint32_t code = 0;
-  size_t bytes = 1;
-};
-
-// What is no whole character counts as one byte of no letter.
-Character character(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const size_t bytes = byte(0) < 0x80    ? 1
-                       : byte(0) >= 0xF0 ? 4
-                       : byte(0) >= 0xE0 ? 3
-                       : byte(0) >= 0xC0 ? 2
-                                         : 0;
-  if (bytes == 1) return {byte(0), 1};
-  if (bytes == 0 || valid_utf8_bytes(text.substr(0, bytes)) < bytes || text.size() < bytes) return {0, 1};
-  uint32_t code = byte(0) & (0x7FU >> bytes);
-  for (size_t i = 1; i < bytes; i++) code = code << 6U | (byte(i) & 0x3FU);
-  return {code, bytes};
-}
-
-// Spaces, punctuation and symbols above ASCII come in blocks.
-bool is_letter(uint32_t c) {
-  if (c < 0x80) return std::isalpha(static_cast<int>(c)) != 0;
-  if (c < 0xC0) return c == 0xAA || c == 0xB5 || c == 0xBA;
-  return c != 0xD7 && c != 0xF7 && !(c >= 0x2000 && c < 0x2C00) && !(c >= 0x3000 && c < 0x3040) &&
-         !(c >= 0xFF00 && c < 0xFF10) && c < 0xFFF0;
-}
-
-// Latin, Greek and Cyrillic capitals; other scripts have none, or stay as they are.
-uint32_t lower(uint32_t c) {
-  if (c < 0x80) return static_cast<uint32_t>(std::tolower(static_cast<int>(c)));
-  if ((c >= 0xC0 && c <= 0xDE && c != 0xD7) || (c >= 0x391 && c <= 0x3A9) || (c >= 0x410 && c <= 0x42F))
-    return c + 32;
-  if (c >= 0x400 && c <= 0x40F) return c + 80;
-  if (c >= 0x100 && c <= 0x137) return c | 1U;
-  if ((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17E)) return c + (c & 1U);
-  if (c >= 0x14A && c <= 0x177) return c | 1U;
-  return c;
-}
-
 std::vector<Word> words(std::string_view text) {
   std::vector<Word> all;
-  for (size_t at = 0; at < text.size();) {
-    const Character first = character(text.substr(at));
-    if (!is_digit(text[at]) && !is_letter(first.code)) {
-      at += first.bytes;
+  const auto size = static_cast<int32_t>(text.size());
+  const auto digit = [&](int32_t i) { return i >= 0 && i < size && is_digit(text[i]); };
+  bool inside = false;
+  for (int32_t at = 0; at < size;) {
+    const int32_t begin = at;
+    UChar32 c = 0;
+    U8_NEXT(text.data(), at, size, c);  // negative: no UTF-8, which is no letter
+    const bool letter = c >= 0 && (u_isalpha(c) || (inside && u_hasBinaryProperty(c, UCHAR_GRAPHEME_EXTEND)));
+    const bool between = inside && digit(begin - 1) && digit(at) &&
+                         std::string_view(".,:/'-").find(text[begin]) != std::string::npos;
+    if (!letter && !digit(begin) && !between) {
+      inside = false;
       continue;
     }
-    Word word{at, at, {}, 0, 0, lower(first.code) != first.code};
-    while (at < text.size()) {
-      const Character c = character(text.substr(at));
-      const bool between = at > word.begin && is_digit(text[at - 1]) && at + 1 < text.size() &&
-                           is_digit(text[at + 1]) &&
-                           std::string_view(".,:/'-").find(text[at]) != std::string::npos;
-      if (is_digit(text[at])) {
-        word.digits++;
-      } else if (is_letter(c.code)) {
-        word.letters++;
-      } else if (!between) {
-        break;
-      }
-      if (c.code < 0x80) {
-        const auto folded = static_cast<char>(lower(c.code));
-        if (!between || (folded != ',' && folded != '\'')) word.folded += folded;
-      } else {  // two bytes hold all that has a lower case here
-        const uint32_t folded = lower(c.code);
-        if (folded == c.code) {
-          word.folded += text.substr(at, c.bytes);
-        } else {
-          word.folded +=
-              {static_cast<char>(0xC0U | folded >> 6U), static_cast<char>(0x80U | (folded & 0x3FU))};
-        }
-      }
-      at += c.bytes;
-    }
-    word.end = at;
-    all.push_back(std::move(word));
+    if (!inside) all.push_back({static_cast<size_t>(begin), 0, {}, 0, 0, u_isupper(c) != 0});
+    inside = true;
+    Word& word = all.back();
+    word.end = static_cast<size_t>(at);
+    word.digits += digit(begin);
+    word.letters += letter;
+    if (between && (c == ',' || c == '\'')) continue;
+    std::array<uint8_t, U8_MAX_LENGTH> folded{};
+    int32_t bytes = 0;
+    U8_APPEND_UNSAFE(folded.data(), bytes, u_foldCase(c, U_FOLD_CASE_DEFAULT));
+    word.folded.append(folded.begin(), folded.begin() + bytes);
   }
   return all;
 }

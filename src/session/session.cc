@@ -204,15 +204,10 @@ AppendReport Session::append_open(const Message& message, const Progress& progre
   state_->adopt_upgrade();
   const Transcript& t = state_->content.transcript;
   const int before = t.size();
-  Continuation more = continuation(state_->model->tokenizer(), t, {&message, 1}, false);
+  const Continuation more = continuation(state_->model->tokenizer(), t, {&message, 1}, false, true);
   if (!more.next.waiting.empty()) {
     fail(ErrorCode::unsupported, "session", "a ", message.role,
          " message cannot stay open: the chat template says it together with the next one");
-  }
-  if (more.goes_on) {
-    more.closing.clear();
-  } else {
-    more.next.messages.back().after.clear();
   }
   state_->append(more, progress);
   state_->content.transcript.messages.back().open = true;
@@ -223,8 +218,7 @@ void Session::State::append(const Continuation& more, const Progress& progress) 
   Transcript& t = content.transcript;
   const Tokenizer& tokenizer = model->tokenizer();
   const int before = t.size();
-  std::vector<Token> tokens = more.more;
-  tokens.insert(tokens.end(), more.closing.begin(), more.closing.end());
+  std::vector<Token> tokens = more.closing;
   if (before == 0 && tokenizer.begin_token()) tokens.push_back(*tokenizer.begin_token());  // of no message
   std::vector<MessageMark> marks = t.messages;
   if (!marks.empty() && !tokens.empty()) marks.back().open = false;
@@ -232,7 +226,7 @@ void Session::State::append(const Continuation& more, const Progress& progress) 
     const int begin = before + static_cast<int>(tokens.size());
     if (!marks.empty() && marks.back().begin == begin) marks.pop_back();  // nothing came of it
     marks.push_back({message.role, begin, message.reply});
-    const Token behind = tokens.empty() ? state_->content.behind(before) : tokens.back();
+    const Token behind = tokens.empty() ? content.behind(before) : tokens.back();
     const std::vector<Token> of_message = message.encode(tokenizer, behind);
     tokens.insert(tokens.end(), of_message.begin(), of_message.end());
   }
