@@ -87,11 +87,14 @@ void Cache::write(int layer, int head, std::span<const Position> positions, std:
            " lies in a page that another cache shares; overwrite() makes it private");
     }
   }
+  bool cut = false;
   for (size_t i = 0; i < positions.size(); i++) {
     const EntryRef entry = lane.find(positions[i]);
     if (!entry) continue;
-    store_entry(shape, *entry.page, entry.index, &keys[i * shape.key_dim], &values[i * shape.value_dim]);
+    cut |=
+        store_entry(shape, *entry.page, entry.index, &keys[i * shape.key_dim], &values[i * shape.value_dim]);
   }
+  if (cut) pool_->warn_of_cut();
 }
 
 Lane& Cache::checked_lane(int layer, int head) {

@@ -353,7 +353,6 @@ class Machine {
     const PoolStats stats = pool_->stats();
     ASSERT_EQ(stats.pages_in_use, references.size());
     ASSERT_LE(stats.bytes_in_use, stats.high_water_bytes);
-    ASSERT_LE(stats.bytes_in_use, stats.resident_bytes);
     for (const Pair& pair : pairs_) {
       size_t shared = 0;
       for (int i = 0; i < kLanes; i++) {

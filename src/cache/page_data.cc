@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 
 namespace kvedit {
@@ -28,8 +29,22 @@ T* elements(std::byte* bytes, size_t offset = 0) {
 
 void to_f32(const ggml_fp16_t* from, float* to, int n) { ggml_cpu_fp16_to_fp32(from, to, n); }
 void to_f32(const float* from, float* to, int n) { std::copy_n(from, n, to); }
-void from_f32(const float* from, ggml_fp16_t* to, int n) { ggml_cpu_fp32_to_fp16(from, to, n); }
-void from_f32(const float* from, float* to, int n) { std::copy_n(from, n, to); }
+
+// Both return whether a number was cut.
+bool from_f32(const float* from, ggml_fp16_t* to, int n) {
+  constexpr float kLargest = 65504;
+  int beyond = 0;  // not bool: so the compiler makes vectors of it
+  for (int i = 0; i < n; i++) beyond |= static_cast<int>(std::fabs(from[i]) > kLargest);
+  ggml_cpu_fp32_to_fp16(from, to, n);
+  for (int i = 0; beyond != 0 && i < n; i++) {
+    if (std::fabs(from[i]) > kLargest) to[i] = ggml_fp32_to_fp16(std::copysign(kLargest, from[i]));
+  }
+  return beyond != 0;
+}
+bool from_f32(const float* from, float* to, int n) {
+  std::copy_n(from, n, to);
+  return false;
+}
 
 // x + iy turns by the angle; all 64 columns, whose number the compiler knows, so that it vectorises.
 void turn_rows(Row& x, Row& y, float cosine, float sine) {
@@ -75,10 +90,11 @@ void copy_slots(const PageShape& shape, const Page& from, std::span<const uint8_
   }
 }
 
-void turn_keys(const PageShape& shape, const Page& from, Page& to, int begin, int end, const Rope& rope,
+bool turn_keys(const PageShape& shape, const Page& from, Page& to, int begin, int end, const Rope& rope,
                std::span<const float> cosines, std::span<const float> sines) {
   const int n = end - begin;
   const int pairs = rope.dims() / 2;
+  bool cut = false;
   with_elements(shape, [&]<typename T>(T*) {
     Row x{}, y{};
     for (int pair = 0; pair < pairs; pair++) {
@@ -87,8 +103,8 @@ void turn_keys(const PageShape& shape, const Page& from, Page& to, int begin, in
       to_f32(elements<T>(from.keys, first), x.data(), n);
       to_f32(elements<T>(from.keys, second), y.data(), n);
       turn_rows(x, y, cosines[pair], sines[pair]);
-      from_f32(x.data(), elements<T>(to.keys, first), n);
-      from_f32(y.data(), elements<T>(to.keys, second), n);
+      cut |= from_f32(x.data(), elements<T>(to.keys, first), n);
+      cut |= from_f32(y.data(), elements<T>(to.keys, second), n);
     }
     if (&from == &to) return;
     for (int d = rope.dims(); d < shape.key_dim; d++) {
@@ -96,21 +112,25 @@ void turn_keys(const PageShape& shape, const Page& from, Page& to, int begin, in
       std::copy_n(elements<T>(from.keys, row), n, elements<T>(to.keys, row));
     }
   });
+  return cut;
 }
 
-void store_entry(const PageShape& shape, Page& page, int slot, const float* key, const float* value) {
+bool store_entry(const PageShape& shape, Page& page, int slot, const float* key, const float* value) {
+  bool cut = false;
   with_elements(shape, [&]<typename T>(T*) {
     std::array<T, kPageEntries> block;
     for (int d = 0; key && d < shape.key_dim; d += kPageEntries) {
       const int n = std::min(kPageEntries, shape.key_dim - d);
-      from_f32(key + d, block.data(), n);
+      cut |= from_f32(key + d, block.data(), n);
       T* out = elements<T>(page.keys, static_cast<size_t>(d) * kPageEntries + slot);
       for (int i = 0; i < n; i++) out[i * kPageEntries] = block[i];
     }
     if (value) {
-      from_f32(value, elements<T>(page.values, static_cast<size_t>(slot) * shape.value_dim), shape.value_dim);
+      T* out = elements<T>(page.values, static_cast<size_t>(slot) * shape.value_dim);
+      cut |= from_f32(value, out, shape.value_dim);
     }
   });
+  return cut;
 }
 
 void load_entry(const PageShape& shape, const Page& page, int slot, float* key, float* value) {

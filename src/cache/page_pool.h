@@ -34,6 +34,7 @@ struct PageShape {
 };
 
 class PagePool;
+struct PageSlab;  // page_pool.cc
 
 /// A page in use. Only a page with one reference may be written.
 struct Page {
@@ -45,7 +46,8 @@ struct Page {
   PagePool* pool = nullptr;
 
   // The pool's own, under its mutex.
-  Page* next_free = nullptr;
+  PageSlab* slab = nullptr;
+  int next_free = -1;  // in its slab
   bool in_use = false;
   bool resident = false;  // in use, or free and not yet handed back
 };
@@ -86,8 +88,11 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   PageRef copy(const Page& page);
   /// Throws Error(no_memory) if `pages` more pages could not be had.
   void check_available(size_t pages) const;
-  /// Hands the memory of free pages back to the operating system.
+  /// Hands the memory of free pages back to the operating system. It looks at the slabs, of 4 MB, in which
+  /// pages were freed since, and at no others.
   void trim();
+  /// A number was cut to what f16 holds: told by a warning, once a pool.
+  void warn_of_cut();
 
   PoolStats stats() const;
   void reset_high_water();
@@ -102,6 +107,7 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   struct Storage;
   PageShape shape_;
   size_t stride_ = 0;  // bytes from one page's payload to the next
+  std::atomic<bool> warned_of_cut_{false};
   mutable std::mutex mutex_;
   std::unique_ptr<Storage> storage_;
 };

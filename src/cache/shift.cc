@@ -56,15 +56,16 @@ Position moved(Position held, Position from, int delta) {
   return std::max(0, std::min(held, from + std::min(delta, 0)));
 }
 
-// A shared page's turned twin: keys are read once and written turned, not copied first.
-void turn_into(const PageShape& shape, const Page& from, Page& to, int begin, int delta, const Rope& rope,
+// A shared page's turned twin: keys are read once and written turned, not copied first. As turn_keys().
+bool turn_into(const PageShape& shape, const Page& from, Page& to, int begin, int delta, const Rope& rope,
                const Turn& turn) noexcept {
   copy_range(shape, from, 0, begin, to, 0);
-  turn_keys(shape, from, to, begin, from.count, rope, turn.cosines, turn.sines);
+  const bool cut = turn_keys(shape, from, to, begin, from.count, rope, turn.cosines, turn.sines);
   const size_t value = shape.value_dim * shape.element_bytes();
   std::memcpy(to.values + begin * value, from.values + begin * value, (from.count - begin) * value);
   move_positions(from, to, begin, delta);
   to.count = from.count;
+  return cut;
 }
 
 }  // namespace
@@ -100,21 +101,23 @@ void Cache::shift(Position from, int delta) {
 
   const PageShape& shape = pool_->shape();  // nothing below fails
   size_t next = 0;
+  bool cut = false;
   for (int layer = 0, i = 0; layer < layers_; layer++) {
     const Rope& rope = (*ropes_)[layer];
     const Turn& turn = turns[layer];
     for (; static_cast<size_t>(i) < layer_end[layer]; i++) {
       Page& page = **moves[i].page;
       if (moves[i].page->unique()) {
-        turn_keys(shape, page, page, moves[i].begin, page.count, rope, turn.cosines, turn.sines);
+        cut |= turn_keys(shape, page, page, moves[i].begin, page.count, rope, turn.cosines, turn.sines);
         move_positions(page, page, moves[i].begin, delta);
       } else {
-        turn_into(shape, page, *fresh[next], moves[i].begin, delta, rope, turn);
+        cut |= turn_into(shape, page, *fresh[next], moves[i].begin, delta, rope, turn);
         *moves[i].page = std::move(fresh[next++]);
       }
     }
   }
   held_from_ = moved(held_from_, from, delta);
+  if (cut) pool_->warn_of_cut();
 }
 
 }  // namespace kvedit
