@@ -34,6 +34,7 @@ class GgufFile {
   const std::vector<TensorEntry>& tensors() const { return tensors_; }
   const TensorEntry* find(const std::string& name) const;  // null where absent
   std::span<const std::byte> bytes() const { return file_.bytes(); }
+  void check() const { file_.check(); }
   size_t data_offset() const { return data_offset_; }  // metadata and table end here
 
  private:

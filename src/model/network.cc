@@ -53,6 +53,8 @@ class MappedNetwork final : public Network {
     fingerprint_ = fingerprint_of(file_);
   }
 
+  void check_file() const override { file_.check(); }
+
  private:
   GgufFile file_;
   ggml_context_ptr context_;

@@ -67,6 +67,9 @@ class Network {
   /// unsupported for another architecture or weight type (named).
   static std::shared_ptr<const Network> load(const std::string& path);
   virtual ~Network() = default;
+  /// Throws Error(io) if its file has been cut since it was mapped: reading the weights would end the
+  /// process.
+  virtual void check_file() const {}
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 
