@@ -4,11 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <numeric>
 #include <random>
 
 #include "base/check.h"
 #include "compute/attention.h"
+#include "model/gguf_file.h"
 #include "tiny_model.h"
 
 namespace kvedit {
@@ -55,6 +59,78 @@ class EngineTest : public testing::TestWithParam<std::string> {
   std::unique_ptr<Engine> engine_;
   std::vector<Position> positions_;
 };
+
+TEST_P(EngineTest, AModelFileThatWasCutIsAnErrorNotTheEnd) {
+  const std::string path = write_tiny_model({.architecture = GetParam()}, temporary_path("cut_in_use.gguf"));
+  network_ = Network::load(path);
+  Engine engine(network_, 2, LinearKernel::f32, 64);
+  std::filesystem::resize_file(path, 100);
+  Cache made = cache(10);
+  const std::vector<Token> all = tokens(10, 1);
+  const kvedit::Run run{&made, all, std::span(positions_).first(10), Logits::last, nullptr};
+  try {
+    engine.forward({&run, 1});
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::io);
+    EXPECT_NE(std::string(error.what()).find("was cut to 100"), std::string::npos) << error.what();
+  }
+}
+
+// Multiplies a tensor of f32 in a file.
+void scale_tensor(const std::string& path, const std::string& name, float factor) {
+  std::vector<float> values;
+  size_t at = 0;
+  {
+    const GgufFile file(path);
+    const TensorEntry* entry = file.find(name);
+    if (!entry) return;  // this architecture has none
+    at = entry->data - file.bytes().data();
+    values.resize(entry->size / sizeof(float));
+    std::memcpy(values.data(), entry->data, entry->size);
+  }
+  for (float& v : values) v *= factor;
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(at));
+  file.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * 4));
+}
+
+TEST_P(EngineTest, KeysAndValuesBeyondF16AreCutAndItIsSaid) {
+  TinySpec spec;
+  spec.architecture = GetParam();
+  const std::string path = write_tiny_model(spec, temporary_path("cut.gguf"));
+  for (const char* name : {"attn_k.weight", "attn_k_norm.weight", "attn_v.weight"}) {
+    scale_tensor(path, std::string("blk.0.") + name, 1e6F);
+  }
+  network_ = Network::load(path);
+  const Hparams& h = network_->hparams();
+  engine_ = std::make_unique<Engine>(network_, 2, LinearKernel::f32, 64);
+  std::vector<std::string> warnings;
+  set_log_sink([&](int level, std::string_view line) {
+    if (level <= 4) warnings.emplace_back(line);
+  });
+  for (const ElementType type : {ElementType::f32, ElementType::f16}) {
+    pool_ = PagePool::create({h.key_dim, h.value_dim, type});
+    Cache made = cache(80);
+    const std::vector<Token> all = tokens(80, 1);
+    const kvedit::Run run{&made, all, std::span(positions_).first(80), Logits::last, nullptr};
+    const std::vector<float> logits = engine_->forward({&run, 1})[0];
+    EXPECT_TRUE(std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); }));
+    std::vector<float> keys(size_t{80} * h.key_dim), values(size_t{80} * h.value_dim);
+    made.lane(0, 0).read(0, 80, keys, values);
+    for (const auto& of_entries : {keys, values}) {
+      float largest = 0;
+      for (const float x : of_entries) largest = std::max(largest, std::fabs(x));
+      if (type == ElementType::f32) {
+        EXPECT_GT(largest, 65520);
+      } else {
+        EXPECT_EQ(largest, 65504);
+      }
+    }
+    EXPECT_EQ(warnings.size(), type == ElementType::f16 ? 1U : 0U);
+  }
+  set_log_sink({});
+}
 
 TEST_P(EngineTest, RunsOfABatchDoNotSeeEachOther) {
   const std::vector<Token> a = tokens(100, 1);

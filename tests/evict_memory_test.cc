@@ -1,57 +1,9 @@
 // What evicting takes beside the cache, counted by this program's operator new: at most 2 % of the cache (or
 // what a pass captures, where a short context's is more: that does not grow with the context) and the scratch
 // of one lane. Pages are counted by the pool; graph buffers are those that reading the text had.
-#include <malloc.h>
-
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+#include "allocations.h"
 #include "evict/policy.h"
 #include "session_testing.h"
-
-namespace {
-
-std::atomic<size_t> live = 0;  // bytes
-std::atomic<size_t> most = 0;
-
-[[maybe_unused]] void* counted(void* block) {
-  if (!block) throw std::bad_alloc();
-  const size_t now = live += malloc_usable_size(block);
-  for (size_t before = most; before < now && !most.compare_exchange_weak(before, now);) {
-  }
-  return block;
-}
-
-[[maybe_unused]] void release(void* block) {
-  if (block) live -= malloc_usable_size(block);
-  std::free(block);
-}
-
-}  // namespace
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define KVEDIT_SANITIZED
-#elif defined(__has_feature)  // clang's way to say it
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define KVEDIT_SANITIZED
-#endif
-#endif
-
-#ifdef KVEDIT_SANITIZED
-constexpr bool kCounts = false;  // the sanitizer's own operators stay
-#else
-constexpr bool kCounts = true;
-void* operator new(size_t size) { return counted(std::malloc(size)); }
-void* operator new(size_t size, std::align_val_t align) {
-  const auto unit = static_cast<size_t>(align);
-  return counted(std::aligned_alloc(unit, (size + unit - 1) / unit * unit));
-}
-void operator delete(void* block) noexcept { release(block); }
-void operator delete(void* block, size_t) noexcept { release(block); }
-void operator delete(void* block, std::align_val_t) noexcept { release(block); }
-void operator delete(void* block, size_t, std::align_val_t) noexcept { release(block); }
-#endif
 
 namespace kvedit {
 namespace {
@@ -82,7 +34,8 @@ std::vector<std::string> all_texts(const Model& model) {
 }
 
 TEST(EvictMemoryTest, APolicyNeedsLittleBesideTheCache) {
-  if (!kCounts) GTEST_SKIP() << "sanitizers count for themselves";
+  if (!allocations::kCounted) GTEST_SKIP() << "sanitizers count for themselves";
+  using allocations::live, allocations::most;
   TinySpec spec;
   spec.layers = 16;
   spec.heads = 8;

@@ -4,7 +4,8 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <vector>
+
+#include "compute/attention_scratch.h"
 
 #define HWY_WANT_AVX3_DL  // AVX-512 with VNNI
 #undef HWY_TARGET_INCLUDE
@@ -321,10 +322,9 @@ void widen(const hwy::float16_t* from, float* to, size_t n) {
 
 // Calls use(page, keys, values, next page) for each page, in f32 when many rows will read it.
 template <class Use>
-void for_pages(const AttentionTask& task, bool want_values, Use&& use) {
+void for_pages(const AttentionTask& task, bool want_values, float* wide, Use&& use) {
   const int rows = static_cast<int>(task.positions.size()) * task.group;
   const size_t key_elements = static_cast<size_t>(task.key_dim) * kPageEntries;
-  thread_local std::vector<float> wide;
   for (size_t i = 0; i < task.pages.size(); i++) {
     const PageRef& page = task.pages[i];
     const Page& next = *task.pages[std::min(i + 1, task.pages.size() - 1)];
@@ -336,27 +336,13 @@ void for_pages(const AttentionTask& task, bool want_values, Use&& use) {
           reinterpret_cast<const hwy::float16_t*>(page->values), next);
     } else {
       const size_t value_elements = static_cast<size_t>(task.value_dim) * page->count;
-      wide.resize(key_elements + static_cast<size_t>(task.value_dim) * kPageEntries + kVectorElements);
-      widen(reinterpret_cast<const hwy::float16_t*>(page->keys), wide.data(), key_elements);
+      widen(reinterpret_cast<const hwy::float16_t*>(page->keys), wide, key_elements);
       if (want_values) {
-        widen(reinterpret_cast<const hwy::float16_t*>(page->values), wide.data() + key_elements,
-              value_elements);
+        widen(reinterpret_cast<const hwy::float16_t*>(page->values), wide + key_elements, value_elements);
       }
-      use(*page, static_cast<const float*>(wide.data()),
-          static_cast<const float*>(wide.data()) + key_elements, next);
+      use(*page, static_cast<const float*>(wide), static_cast<const float*>(wide) + key_elements, next);
     }
   }
-}
-
-struct alignas(64) Line {
-  std::byte bytes[64];
-};
-
-// Room for n numbers, aligned as registers are.
-template <class T>
-T* room(std::vector<Line>& lines, size_t n) {
-  lines.resize((n * sizeof(T) + sizeof(Line) - 1) / sizeof(Line));
-  return reinterpret_cast<T*>(lines.data());
 }
 
 // Whether enough rows share a page for its rounding to pay.
@@ -366,12 +352,8 @@ bool in_pairs(const AttentionTask& task, int rows) {
 
 // A task's queries [rows][key_dim] in units of a row's own.
 struct PairedQueries {
-  PairedQueries(const AttentionTask& task, int rows) {
-    thread_local std::vector<Line> lines;
-    thread_local std::vector<float> of_rows;
-    values = room<int16_t>(lines, static_cast<size_t>(rows) * task.key_dim);
-    of_rows.resize(rows);
-    units = of_rows.data();
+  PairedQueries(const AttentionTask& task, int rows, const AttentionScratch& scratch)
+      : values(scratch.queries), units(scratch.query_units) {
     for (int row = 0; row < rows; row++) {
       int16_t* to = values + static_cast<size_t>(row) * task.key_dim;
       units[row] = round_row(query_of(task, row), task.key_dim, to);
@@ -382,9 +364,7 @@ struct PairedQueries {
 };
 
 struct PairedKeys {
-  PairedKeys(const AttentionTask& task, const Page& page) {
-    thread_local std::vector<Line> lines;
-    values = room<int32_t>(lines, static_cast<size_t>(task.key_dim) / 2 * kPageEntries);
+  PairedKeys(const AttentionTask& task, const Page& page, int32_t* room) : values(room) {
     pair_columns(reinterpret_cast<const hwy::float16_t*>(page.keys), task.key_dim, kPageEntries, values,
                  units);
   }
@@ -393,9 +373,7 @@ struct PairedKeys {
 };
 
 struct PairedValues {
-  PairedValues(const AttentionTask& task, const Page& page) {
-    thread_local std::vector<Line> lines;
-    values = room<int32_t>(lines, static_cast<size_t>(task.value_dim) * kPageEntries / 2);
+  PairedValues(const AttentionTask& task, const Page& page, int32_t* room) : values(room) {
     pair_rows(reinterpret_cast<const hwy::float16_t*>(page.values), page.count, task.value_dim, kValueLargest,
               values, units);
     std::partial_sum(units, units + kPageEntries, largest_so_far,
@@ -424,11 +402,12 @@ HWY_INLINE void score_pairs(const AttentionTask& task, const Page& page, const P
 }
 
 // attend_task for f16 entries, in products of pairs.
-void attend_pairs(const AttentionTask& task, int rows, float* maxima, float* sums) {
-  const PairedQueries queries(task, rows);
+void attend_pairs(const AttentionTask& task, int rows, const AttentionScratch& scratch, float* maxima,
+                  float* sums) {
+  const PairedQueries queries(task, rows, scratch);
   for (const PageRef& page : task.pages) {
-    const PairedKeys keys(task, *page);
-    const PairedValues values(task, *page);
+    const PairedKeys keys(task, *page, scratch.keys);
+    const PairedValues values(task, *page, scratch.values);
     for_row_tiles(rows, [&](auto tile_rows, int row) {
       constexpr int R = decltype(tile_rows)::value;
       HWY_ALIGN float scores[R][kPageEntries];
@@ -452,25 +431,24 @@ void attend_pairs(const AttentionTask& task, int rows, float* maxima, float* sum
   }
 }
 
-void attend_task(const AttentionTask& task) {
+void attend_task(const AttentionTask& task, const AttentionScratch& scratch) {
   const int rows = static_cast<int>(task.positions.size()) * task.group;
-  thread_local std::vector<float> state;
-  state.assign(2 * static_cast<size_t>(rows), 0.0F);
-  float* maxima = task.maxima ? task.maxima : state.data();
-  float* sums = task.sums ? task.sums : state.data() + rows;
+  float* maxima = task.maxima ? task.maxima : scratch.maxima;
+  float* sums = task.sums ? task.sums : scratch.sums;
   std::fill_n(maxima, rows, kMinusInfinity);
   std::fill_n(sums, rows, 0.0F);
   const size_t width = static_cast<size_t>(task.group) * output_dim(task);
   for (size_t t = 0; t < task.positions.size(); t++)
     std::fill_n(task.output + t * task.output_stride, width, 0.0F);
   if (in_pairs(task, rows)) {
-    attend_pairs(task, rows, maxima, sums);
+    attend_pairs(task, rows, scratch, maxima, sums);
   } else {
-    for_pages(task, true, [&](const Page& page, const auto* keys, const auto* values, const Page& next) {
-      for_row_tiles(rows, [&](auto tile_rows, int row) {
-        attend_rows<decltype(tile_rows)::value>(task, page, keys, values, next, row, maxima, sums);
-      });
-    });
+    for_pages(task, true, scratch.wide,
+              [&](const Page& page, const auto* keys, const auto* values, const Page& next) {
+                for_row_tiles(rows, [&](auto tile_rows, int row) {
+                  attend_rows<decltype(tile_rows)::value>(task, page, keys, values, next, row, maxima, sums);
+                });
+              });
   }
   if (!task.normalise) return;
   for (int row = 0; row < rows; row++) {
@@ -495,8 +473,8 @@ HWY_INLINE void weigh(float* scores, Columns columns, float maximum, float sum) 
   }
 }
 
-void weigh_task(const AttentionTask& task, const float* maxima, const float* sums, float* weights,
-                size_t stride) {
+void weigh_task(const AttentionTask& task, const AttentionScratch& scratch, const float* maxima,
+                const float* sums, float* weights, size_t stride) {
   const int rows = static_cast<int>(task.positions.size()) * task.group;
   size_t first = 0;  // of this page's entries
   const auto weigh_page = [&](const Page& page, auto&& score) {
@@ -518,16 +496,16 @@ void weigh_task(const AttentionTask& task, const float* maxima, const float* sum
     first += page.count;
   };
   if (in_pairs(task, rows)) {
-    const PairedQueries queries(task, rows);
+    const PairedQueries queries(task, rows, scratch);
     for (const PageRef& page : task.pages) {
-      const PairedKeys keys(task, *page);
+      const PairedKeys keys(task, *page, scratch.keys);
       weigh_page(*page, [&](auto tile_rows, int row, auto* scores, Columns* columns) {
         score_pairs<decltype(tile_rows)::value>(task, *page, queries, keys, row, scores, columns);
       });
     }
     return;
   }
-  for_pages(task, false, [&](const Page& page, const auto* keys, const auto*, const Page&) {
+  for_pages(task, false, scratch.wide, [&](const Page& page, const auto* keys, const auto*, const Page&) {
     weigh_page(page, [&](auto tile_rows, int row, auto* scores, Columns* columns) {
       score_rows<decltype(tile_rows)::value>(task, page, keys, keys, row, scores, columns);
     });
@@ -546,16 +524,32 @@ HWY_EXPORT(attend_task);
 HWY_EXPORT(weigh_task);
 HWY_EXPORT(target_name);
 
+namespace {
+
+AttentionScratch scratch_of(const AttentionTask& task) {
+  const size_t rows = task.positions.size() * task.group;
+  Room room = task.scratch ? Room(task.scratch)
+                           : own_scratch(attention_scratch_bytes(rows, task.key_dim, task.value_dim));
+  return {room, rows, task.key_dim, task.value_dim};
+}
+
+}  // namespace
+
+size_t attention_scratch_bytes(size_t rows, int key_dim, int value_dim) {
+  Room room;
+  const AttentionScratch counted(room, rows, key_dim, value_dim);
+  return room.bytes();
+}
+
 // Kernels write whole vectors. Heads of another size (100, 120) get rows with room for that, and are copied.
 void attend(const AttentionTask& task) {
-  if (task.value_dim % kVectorElements == 0) return HWY_DYNAMIC_DISPATCH(attend_task)(task);
+  const AttentionScratch scratch = scratch_of(task);
+  if (task.value_dim % kVectorElements == 0) return HWY_DYNAMIC_DISPATCH(attend_task)(task, scratch);
   AttentionTask padded = task;
-  padded.output_dim = (task.value_dim + kVectorElements - 1) / kVectorElements * kVectorElements;
+  padded.output_dim = static_cast<int>(whole_vectors(task.value_dim));
   padded.output_stride = static_cast<size_t>(task.group) * padded.output_dim;
-  thread_local std::vector<float> rows;
-  rows.resize(task.positions.size() * padded.output_stride);
-  padded.output = rows.data();
-  HWY_DYNAMIC_DISPATCH(attend_task)(padded);
+  padded.output = scratch.padded;
+  HWY_DYNAMIC_DISPATCH(attend_task)(padded, scratch);
   for (size_t t = 0; t < task.positions.size(); t++) {
     for (int g = 0; g < task.group; g++) {
       const float* from =
@@ -568,7 +562,7 @@ void attend(const AttentionTask& task) {
 
 void attention_weights(const AttentionTask& task, const float* maxima, const float* sums, float* weights,
                        size_t stride) {
-  HWY_DYNAMIC_DISPATCH(weigh_task)(task, maxima, sums, weights, stride);
+  HWY_DYNAMIC_DISPATCH(weigh_task)(task, scratch_of(task), maxima, sums, weights, stride);
 }
 
 const char* attention_target() { return HWY_DYNAMIC_DISPATCH(target_name)(); }

@@ -27,14 +27,19 @@ struct AttentionTask {
   int window = 0;                  // 0: none
   float* output = nullptr;         // [tokens][output_stride]: [group][value_dim]
   size_t output_stride = 0;
-  int output_dim = 0;       // from one head's output to the next; 0: value_dim
-  float* maxima = nullptr;  // [tokens * group] largest logit of each row, or null
-  float* sums = nullptr;    // [tokens * group] sum of exp(logit - maximum), or null
-  bool normalise = true;    // divide by the sum; a part of a lane leaves that to merge_parts
-  bool integers = false;    // many rows on f16 entries may be multiplied in 16-bit integers
+  int output_dim = 0;            // from one head's output to the next; 0: value_dim
+  float* maxima = nullptr;       // [tokens * group] largest logit of each row, or null
+  float* sums = nullptr;         // [tokens * group] sum of exp(logit - maximum), or null
+  bool normalise = true;         // divide by the sum; a part of a lane leaves that to merge_parts
+  bool integers = false;         // many rows on f16 entries may be multiplied in 16-bit integers
+  std::byte* scratch = nullptr;  // attention_scratch_bytes(), aligned to 64; null: the thread's own
 };
 
-/// output = softmax(queries . keys) . values; zero where a row sees no entry.
+/// What a task of `rows` rows (tokens * group) works in.
+size_t attention_scratch_bytes(size_t rows, int key_dim, int value_dim);
+
+/// output = softmax(queries . keys) . values; zero where a row sees no entry. This and attention_weights()
+/// throw std::bad_alloc for a task without scratch, else nothing.
 void attend(const AttentionTask& task);
 
 /// The same by the definition, one entry at a time in double precision: the reference for tests.

@@ -279,7 +279,7 @@ void tile(const uint8_t* weights, size_t row_bytes, const DotInput& x, size_t to
   for (int r = 0; r < R; r++) {
     for (int t = 0; t < T; t++) sum[r][t] = hn::Zero(d);
   }
-  const Group* group = x.values.data() + token * x.groups;
+  const Group* group = x.values + token * x.groups;
   for (size_t g = 0; g < x.groups; g++, group++) {
     const size_t block = block_of(4 * g, x.blocks);
     const size_t repeated = 4 * g - block;
@@ -389,11 +389,10 @@ HWY_EXPORT(all_rows);
 HWY_EXPORT(quantise_input);
 HWY_EXPORT(dot_target_name);
 
-void DotInput::quantise(const float* x, size_t stride, int64_t count, int64_t n) {
-  tokens = count;
-  blocks = n / 32;
-  groups = (blocks + 3) / 4;
-  values.resize(tokens * groups);
+DotInput::DotInput(Room& room, int64_t count, int64_t n)
+    : tokens(count), blocks(n / 32), groups((blocks + 3) / 4), values(room.take<Group>(tokens * groups)) {}
+
+void DotInput::quantise(const float* x, size_t stride) {
   HWY_DYNAMIC_DISPATCH(quantise_input)(x, stride, *this);
 }
 

@@ -6,7 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+
+#include "compute/scratch.h"
 
 namespace kvedit {
 
@@ -16,8 +17,10 @@ enum class DotType { q4_0, q4_1, q5_0, q8_0 };
 /// Activations as the kernels read them, for all formats.
 class DotInput {
  public:
+  /// Room for `tokens` rows of n.
+  DotInput(Room& room, int64_t tokens, int64_t n);
   /// x [tokens] rows of n, `stride` floats apart; n as dot_takes() wants it.
-  void quantise(const float* x, size_t stride, int64_t tokens, int64_t n);
+  void quantise(const float* x, size_t stride);
 
   /// Four blocks of 32. A row of 4k+1..3 blocks ends in a group that repeats earlier ones with scale 0.
   struct alignas(64) Group {
@@ -26,10 +29,10 @@ class DotInput {
     float sums[4][4];         // [block][scale * the sum of its values, 0, 0, 0], times 2^112
   };
 
-  size_t tokens = 0;
-  size_t blocks = 0;          // of a token
-  size_t groups = 0;          // of a token
-  std::vector<Group> values;  // [token][group]
+  size_t tokens;
+  size_t blocks;  // of a token
+  size_t groups;  // of a token
+  Group* values;  // [token][group]
 };
 
 /// Whether the kernels take rows of n weights: whole blocks, and a group of them at least.

@@ -36,8 +36,9 @@ class DotTest : public testing::TestWithParam<DotFormat>, protected QuantisedCas
 
   // [tokens][kDotRows]
   std::vector<float> ours(int first, int tokens) {
-    DotInput input;
-    input.quantise(x(first), n_, tokens, n_);
+    Room room = own_scratch(size_t{64} << 10);
+    DotInput input(room, tokens, n_);
+    input.quantise(x(first), n_);
     std::vector<float> y(static_cast<size_t>(tokens) * kDotRows, NAN);
     dot_rows(GetParam().type, weights_.data(), row_bytes_, kDotRows, input, y.data(), kDotRows);
     return y;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <new>
 
 #include "base/check.h"
 #include "base/cpus.h"
@@ -23,6 +24,25 @@ bool cancelled(void* flag) {
 template <typename T>
 void free_at(std::vector<std::vector<T>>& all, size_t at) {
   if (at < all.size()) std::vector<T>().swap(all[at]);  // = {} would keep its memory
+}
+
+void make_room(Captures& captures, const Run& run, const Hparams& h) {
+  captures.tokens = std::min(captures.window, static_cast<int>(run.tokens.size()));
+  captures.queries.assign(h.layers,
+                          std::vector<float>(static_cast<size_t>(captures.tokens) * h.heads * h.key_dim));
+  captures.norms.assign(static_cast<size_t>(h.layers) * captures.tokens, 0.0F);
+  captures.similarities.assign(captures.norms.size(), 0.0F);
+  captures.counted = 0;
+  for (const Position position : run.positions) {
+    captures.counted += captures.query_statistics && position >= captures.first_counted;
+  }
+  const int counted_layers = captures.query_statistics ? h.layers : 0;
+  captures.query_means.assign(counted_layers, std::vector<double>(static_cast<size_t>(h.heads) * h.key_dim));
+  captures.query_moments.assign(counted_layers, std::vector<float>(h.heads * triangle(h.key_dim)));
+  captures.mass.clear();
+  for (int lane = 0; captures.attention_mass && lane < h.layers * h.kv_heads; lane++) {
+    captures.mass.emplace_back(run.cache->lane(lane / h.kv_heads, lane % h.kv_heads).size());
+  }
 }
 
 }  // namespace
@@ -47,6 +67,7 @@ struct Engine::State {
     return *graph;
   }
 
+  std::vector<std::vector<float>> forward(std::span<const Run> runs, const PassOptions& options);
   void compute(std::span<const Piece> pieces, const std::atomic<bool>* cancel,
                std::span<std::vector<float>> logits, std::span<const Run> runs);
   void capture_outputs(const Graph& graph);
@@ -69,10 +90,9 @@ Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel
   state_->linear = resolve(linear);
   state_->pass.integers = state_->linear != LinearKernel::f32;
   state_->block_tokens = std::max(1, block_tokens);
-  if (state_->threads > 1) {
-    ggml_threadpool_params params = ggml_threadpool_params_default(state_->threads);
-    state_->workers.reset(ggml_threadpool_new(&params));
-  }
+  // For one thread, too: without, ggml makes a pool for each pass.
+  ggml_threadpool_params params = ggml_threadpool_params_default(state_->threads);
+  state_->workers.reset(ggml_threadpool_new(&params));
 }
 
 Engine::~Engine() = default;
@@ -145,6 +165,7 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::atomic<boo
 
   ggml_cplan plan = ggml_graph_plan(graph.ggml(), threads, workers.get());
   if (work.size() < plan.work_size) work.resize(plan.work_size);
+  pass.scratch.reserve(threads, std::max(pass.scratch_bytes(), graph.linear().scratch_bytes()));
   plan.work_data = work.data();
   if (cancel) {
     plan.abort_callback = cancelled;
@@ -153,9 +174,13 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::atomic<boo
   graph.linear().reset();
   const ggml_status status = ggml_graph_compute(graph.ggml(), &plan);
   if (status == GGML_STATUS_ABORTED) fail(ErrorCode::cancelled, "compute", "the pass was cancelled");
-  if (status != GGML_STATUS_SUCCESS || graph.linear().failed()) {
+  if (status != GGML_STATUS_SUCCESS) {
     fail(ErrorCode::no_memory, "compute", "the pass failed: ", ggml_status_to_string(status));
   }
+  if (graph.linear().failed()) {
+    fail(ErrorCode::no_memory, "compute", "oneDNN found no memory for a product of ", pass.tokens, " tokens");
+  }
+  if (pass.any_cut.exchange(false)) runs[0].cache->pool()->warn_of_cut();
   if (norms) capture_outputs(graph);
   const auto* row = graph.logits ? static_cast<const float*>(graph.logits->data) : nullptr;
   const size_t vocabulary = network->hparams().vocabulary;
@@ -171,8 +196,17 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::atomic<boo
   }
 }
 
-std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const PassOptions& options) {
-  const Hparams& h = state_->network->hparams();
+std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const PassOptions& options) try {
+  return state_->forward(runs, options);
+} catch (const std::bad_alloc&) {
+  fail(ErrorCode::no_memory, "compute", "the system has no memory for a pass in blocks of ",
+       state_->block_tokens, " tokens");
+}
+
+std::vector<std::vector<float>> Engine::State::forward(std::span<const Run> runs,
+                                                       const PassOptions& options) {
+  const Hparams& h = network->hparams();
+  network->check_file();
   size_t total = 0;
   for (const Run& run : runs) {
     for (const Token token : run.tokens) {
@@ -181,30 +215,12 @@ std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const
              h.vocabulary);
       }
     }
-    if (run.adapter && run.adapter->network_fingerprint() != state_->network->fingerprint()) {
+    if (run.adapter && run.adapter->network_fingerprint() != network->fingerprint()) {
       fail(ErrorCode::invalid_argument, "compute", "the adapter ", run.adapter->info().path,
            " was loaded for another model");
     }
     total += run.tokens.size();
-    if (Captures* captures = run.captures) {
-      captures->tokens = std::min(captures->window, static_cast<int>(run.tokens.size()));
-      captures->queries.assign(
-          h.layers, std::vector<float>(static_cast<size_t>(captures->tokens) * h.heads * h.key_dim));
-      captures->norms.assign(static_cast<size_t>(h.layers) * captures->tokens, 0.0F);
-      captures->similarities.assign(captures->norms.size(), 0.0F);
-      captures->counted = 0;
-      for (const Position position : run.positions) {
-        captures->counted += captures->query_statistics && position >= captures->first_counted;
-      }
-      const int counted_layers = captures->query_statistics ? h.layers : 0;
-      captures->query_means.assign(counted_layers,
-                                   std::vector<double>(static_cast<size_t>(h.heads) * h.key_dim));
-      captures->query_moments.assign(counted_layers, std::vector<float>(h.heads * triangle(h.key_dim)));
-      captures->mass.clear();
-      for (int lane = 0; captures->attention_mass && lane < h.layers * h.kv_heads; lane++) {
-        captures->mass.emplace_back(run.cache->lane(lane / h.kv_heads, lane % h.kv_heads).size());
-      }
-    }
+    if (run.captures) make_room(*run.captures, run, h);
   }
   std::vector<std::vector<float>> logits(runs.size());
   std::vector<Piece> block;
@@ -212,7 +228,7 @@ std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const
   size_t done = 0;
   const auto flush = [&] {
     if (block.empty()) return;
-    state_->compute(block, options.cancel, logits, runs);
+    compute(block, options.cancel, logits, runs);
     done += in_block;
     block.clear();
     in_block = 0;
@@ -223,11 +239,11 @@ std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const
   for (const Run& run : runs) {
     const auto size = static_cast<int>(run.tokens.size());
     for (int first = 0; first < size;) {
-      const int count = std::min(size - first, state_->block_tokens - in_block);
+      const int count = std::min(size - first, block_tokens - in_block);
       block.push_back({&run, first, count, in_block});
       first += count;
       in_block += count;
-      if (in_block == state_->block_tokens) flush();
+      if (in_block == block_tokens) flush();
     }
   }
   flush();

@@ -2,11 +2,14 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <dnnl.hpp>
-#include <map>
+#include <list>
 #include <mutex>
 #include <tuple>
-#include <vector>
+#include <utility>
+
+#include "base/check.h"
 
 namespace kvedit {
 namespace {
@@ -36,16 +39,24 @@ struct Gemm::Primitive {
   dnnl::matmul matmul;
 };
 
-const Gemm& Gemm::get(GemmType type, int m, int n, int k, int y_stride) {
+std::shared_ptr<const Gemm> Gemm::get(GemmType type, int m, int n, int k, int y_stride) {
+  using Shape = std::tuple<GemmType, int, int, int, int>;
   static std::mutex mutex;
-  static std::map<std::tuple<GemmType, int, int, int, int>, std::unique_ptr<Gemm>> made;
-  std::scoped_lock lock(mutex);
-  auto& gemm = made[{type, m, n, k, y_stride}];
-  if (!gemm) gemm = std::make_unique<Gemm>(type, m, n, k, y_stride);
-  return *gemm;
+  static std::list<std::pair<Shape, std::shared_ptr<const Gemm>>> kept;  // the last one used first
+  const Shape shape(type, m, n, k, y_stride);
+  const std::scoped_lock lock(mutex);
+  const auto found =
+      std::find_if(kept.begin(), kept.end(), [&](const auto& entry) { return entry.first == shape; });
+  if (found != kept.end()) {
+    kept.splice(kept.begin(), kept, found);
+  } else {
+    kept.emplace_front(shape, std::make_shared<const Gemm>(type, m, n, k, y_stride));
+    if (kept.size() > kKept) kept.pop_back();
+  }
+  return kept.front().second;
 }
 
-Gemm::Gemm(GemmType type, int m, int n, int k, int y_stride) : primitive_(std::make_unique<Primitive>()) {
+Gemm::Gemm(GemmType type, int m, int n, int k, int y_stride) try : primitive_(std::make_unique<Primitive>()) {
   using dnnl::memory;
   const OneThread alone;
   const auto element = type == GemmType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
@@ -58,23 +69,27 @@ Gemm::Gemm(GemmType type, int m, int n, int k, int y_stride) : primitive_(std::m
   const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(p.x, p.w, p.y), attributes, cpu_engine());
   p.scratch = description.scratchpad_desc();
   p.matmul = dnnl::matmul(description);
+} catch (const dnnl::error& error) {
+  fail(error.status == dnnl_out_of_memory ? ErrorCode::no_memory : ErrorCode::unsupported, "compute",
+       "oneDNN makes no product of [", m, ", ", k, "] and [", k, ", ", n, "]: ", error.what());
 }
 
 Gemm::~Gemm() = default;
 
-bool Gemm::run(const void* x, const void* w, float* y) const noexcept {
+size_t Gemm::scratch_bytes() const { return primitive_->scratch.get_size(); }
+
+bool Gemm::run(const void* x, const void* w, float* y, Room scratch) const noexcept {
   try {
     const OneThread alone;
     thread_local dnnl::stream stream(cpu_engine());
-    thread_local std::vector<std::byte> scratch;
-    if (scratch.size() < primitive_->scratch.get_size()) scratch.resize(primitive_->scratch.get_size());
     const auto memory = [](const dnnl::memory::desc& desc, const void* data) {
       return dnnl::memory(desc, cpu_engine(), const_cast<void*>(data));
     };
-    primitive_->matmul.execute(stream, {{DNNL_ARG_SRC, memory(primitive_->x, x)},
-                                        {DNNL_ARG_WEIGHTS, memory(primitive_->w, w)},
-                                        {DNNL_ARG_DST, memory(primitive_->y, y)},
-                                        {DNNL_ARG_SCRATCHPAD, memory(primitive_->scratch, scratch.data())}});
+    primitive_->matmul.execute(
+        stream, {{DNNL_ARG_SRC, memory(primitive_->x, x)},
+                 {DNNL_ARG_WEIGHTS, memory(primitive_->w, w)},
+                 {DNNL_ARG_DST, memory(primitive_->y, y)},
+                 {DNNL_ARG_SCRATCHPAD, memory(primitive_->scratch, scratch.take<std::byte>(0))}});
     stream.wait();
     return true;
   } catch (...) {  // a ggml callback must not throw

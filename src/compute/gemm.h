@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <memory>
 
+#include "compute/scratch.h"
+
 namespace kvedit {
 
 enum class GemmType { f32, bf16 };
@@ -12,13 +14,16 @@ enum class GemmType { f32, bf16 };
 class Gemm {
  public:
   /// X [m][k] contiguous, W [n][k] contiguous, both of `type`; Y f32 [m][n] with rows y_stride apart.
-  /// Made once for each shape and kept for the life of the process. Thread-safe.
-  static const Gemm& get(GemmType type, int m, int n, int k, int y_stride);
+  /// The last kKept shapes asked for are kept, since making one costs a compilation. Thread-safe. Throws
+  /// Error(no_memory).
+  static std::shared_ptr<const Gemm> get(GemmType type, int m, int n, int k, int y_stride);
+  static constexpr size_t kKept = 64;
 
   Gemm(GemmType type, int m, int n, int k, int y_stride);
   ~Gemm();
+  size_t scratch_bytes() const;
   /// Thread-safe. Never throws: returns false where oneDNN reports an error.
-  bool run(const void* x, const void* w, float* y) const noexcept;
+  bool run(const void* x, const void* w, float* y, Room scratch) const noexcept;
 
  private:
   struct Primitive;

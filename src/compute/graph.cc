@@ -14,8 +14,8 @@ void write_op(ggml_tensor* dst, int ith, int nth, void* userdata) {
   node(userdata).pass->write(node(userdata).layer, dst->src[0], dst->src[1], dst->src[2], dst, ith, nth);
 }
 
-void attend_op(ggml_tensor* dst, int /*ith*/, int /*nth*/, void* userdata) {
-  node(userdata).pass->attend(node(userdata).layer, dst->src[0], dst);
+void attend_op(ggml_tensor* dst, int ith, int /*nth*/, void* userdata) {
+  node(userdata).pass->attend(node(userdata).layer, dst->src[0], dst, ith);
 }
 
 void merge_op(ggml_tensor* dst, int ith, int nth, void* userdata) {
@@ -42,7 +42,7 @@ void geglu_op(ggml_tensor* dst, int ith, int nth, void* /*userdata*/) {
 }  // namespace
 
 Graph::Graph(Pass& pass, const GraphShape& shape, LinearKernel kernel)
-    : pass_(pass), network_(*pass.network), shape_(shape), linear_(kernel) {
+    : pass_(pass), network_(*pass.network), shape_(shape), linear_(kernel, pass.scratch) {
   const size_t nodes = network_.hparams().layers * (40 + 35 * shape.adapted.size()) + 64;
   context_.reset(
       ggml_init({.mem_size = nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(nodes, false),

@@ -10,7 +10,6 @@
 #endif
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "compute/int8_gemm.cc"
-#include <hwy/aligned_allocator.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // after highway.h, before what it compiles
@@ -172,19 +171,16 @@ HWY_NOINLINE void tile(const Strip& strip, int64_t n, const std::byte* x, size_t
 }
 
 template <class F>
+Strip strip_in(Room& room, int64_t n) {
+  const size_t scales = kStripRows * (n / F::kPart) * F::kPlanes;
+  return {room.take<uint8_t>(static_cast<size_t>(kStripRows) * n * F::kPlanes), room.take<float>(scales),
+          room.take<float>(scales)};
+}
+
+template <class F>
 void product(const uint8_t* weights, size_t row_bytes, int64_t rows, int64_t n, const std::byte* x,
-             size_t x_stride, int64_t tokens, float* y, size_t y_stride) {
-  const size_t blocks = n / F::kPart * F::kPlanes;
-  const size_t value_bytes = static_cast<size_t>(kStripRows) * n * F::kPlanes;
-  const size_t scale_bytes = kStripRows * blocks * sizeof(float);
-  thread_local hwy::AlignedFreeUniquePtr<uint8_t[]> memory;
-  thread_local size_t size = 0;
-  if (size < value_bytes + 2 * scale_bytes) {
-    size = value_bytes + 2 * scale_bytes;
-    memory = hwy::AllocateAligned<uint8_t>(size);
-  }
-  const Strip strip{memory.get(), reinterpret_cast<float*>(memory.get() + value_bytes),
-                    reinterpret_cast<float*>(memory.get() + value_bytes + scale_bytes)};
+             size_t x_stride, int64_t tokens, float* y, size_t y_stride, Room room) {
+  const Strip strip = strip_in<F>(room, n);
   for (int64_t first = 0; first < rows; first += kStripRows) {
     const int count = static_cast<int>(std::min<int64_t>(kStripRows, rows - first));
     for (int row = 0; row < kStripRows; row++) {  // the last strip's surplus: its first row again
@@ -203,24 +199,38 @@ void product(const uint8_t* weights, size_t row_bytes, int64_t rows, int64_t n, 
   }
 }
 
-void gemm(Int8Format format, const uint8_t* weights, size_t row_bytes, int64_t rows, int64_t n,
-          const std::byte* x, size_t x_stride, int64_t tokens, float* y, size_t y_stride) {
+// Calls use(F()) for the format's F.
+template <class Use>
+void with_format(Int8Format format, Use&& use) {
   switch (format) {
     case Int8Format::q4_0:
-      return product<Q4_0>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+      return use(Q4_0());
     case Int8Format::q4_1:
-      return product<Q4_1>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+      return use(Q4_1());
     case Int8Format::q5_0:
-      return product<Q5_0>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+      return use(Q5_0());
     case Int8Format::q8_0:
-      return product<Q8_0>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+      return use(Q8_0());
     case Int8Format::q4_k:
-      return product<Q4_K>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+      return use(Q4_K());
     case Int8Format::q5_k:
-      return product<Q5_K>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+      return use(Q5_K());
     case Int8Format::q6_k:
-      return product<Q6_K>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+      return use(Q6_K());
   }
+}
+
+void gemm(Int8Format format, const uint8_t* weights, size_t row_bytes, int64_t rows, int64_t n,
+          const std::byte* x, size_t x_stride, int64_t tokens, float* y, size_t y_stride, Room room) {
+  with_format(format, [&](auto f) {
+    product<decltype(f)>(weights, row_bytes, rows, n, x, x_stride, tokens, y, y_stride, room);
+  });
+}
+
+size_t strip_bytes(Int8Format format, int64_t n) {
+  Room room;
+  with_format(format, [&](auto f) { strip_in<decltype(f)>(room, n); });
+  return room.bytes();
 }
 
 void quantise(const float* x, int64_t n, std::byte* to) {
@@ -263,15 +273,21 @@ HWY_AFTER_NAMESPACE();
 namespace kvedit {
 
 HWY_EXPORT(gemm);
+HWY_EXPORT(strip_bytes);
 HWY_EXPORT(quantise);
 HWY_EXPORT(int8_target_name);
 
 void int8_quantise(const float* x, int64_t n, std::byte* to) { HWY_DYNAMIC_DISPATCH(quantise)(x, n, to); }
 
 void int8_gemm(Int8Format format, const void* weights, size_t row_bytes, int64_t rows, int64_t n,
-               const std::byte* x, size_t x_stride, int64_t tokens, float* y, size_t y_stride) {
+               const std::byte* x, size_t x_stride, int64_t tokens, float* y, size_t y_stride, Room scratch) {
   HWY_DYNAMIC_DISPATCH(gemm)
-  (format, static_cast<const uint8_t*>(weights), row_bytes, rows, n, x, x_stride, tokens, y, y_stride);
+  (format, static_cast<const uint8_t*>(weights), row_bytes, rows, n, x, x_stride, tokens, y, y_stride,
+   scratch);
+}
+
+size_t int8_scratch_bytes(Int8Format format, int64_t n) {
+  return HWY_DYNAMIC_DISPATCH(strip_bytes)(format, n);
 }
 
 const char* int8_target() { return HWY_DYNAMIC_DISPATCH(int8_target_name)(); }

@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "compute/scratch.h"
+
 namespace kvedit {
 
 /// Weight formats with a kernel, under ggml's names.
@@ -20,10 +22,13 @@ constexpr size_t int8_row_bytes(int64_t n) { return static_cast<size_t>(n + n / 
 /// x [n] -> `to` [int8_row_bytes(n)], aligned to 4 bytes.
 void int8_quantise(const float* x, int64_t n, std::byte* to);
 
+/// Bytes that int8_gemm() works in.
+size_t int8_scratch_bytes(Int8Format format, int64_t n);
+
 /// y[t * y_stride + r] = weights[r] . x[t] for `rows` rows of n weights, `row_bytes` apart, and `tokens` rows
 /// of int8_quantise(), `x_stride` bytes apart. n: a multiple of the format's block (32, or 256 for K-quants).
 void int8_gemm(Int8Format format, const void* weights, size_t row_bytes, int64_t rows, int64_t n,
-               const std::byte* x, size_t x_stride, int64_t tokens, float* y, size_t y_stride);
+               const std::byte* x, size_t x_stride, int64_t tokens, float* y, size_t y_stride, Room scratch);
 
 /// The instruction set the kernels run with on this machine, e.g. "AVX2".
 const char* int8_target();

@@ -39,7 +39,7 @@ class Int8GemmTest : public testing::TestWithParam<GemmFormat>, protected Quanti
     }
     std::vector<float> y(static_cast<size_t>(tokens) * kGemmRows, NAN);
     int8_gemm(GetParam().format, weights_.data(), row_bytes_, kGemmRows, n_, input.data(), stride, tokens,
-              y.data(), kGemmRows);
+              y.data(), kGemmRows, own_scratch(int8_scratch_bytes(GetParam().format, n_)));
     return y;
   }
 

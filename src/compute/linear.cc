@@ -54,78 +54,49 @@ std::optional<Int8Format> int8_format(const ggml_tensor* w) {
   }
 }
 
-// x in the type that ggml's dot product with w wants.
-std::span<const std::byte> quantise_for_ggml(const ggml_tensor* x, const ggml_tensor* w) {
-  thread_local std::vector<std::byte> quantised;
-  const ggml_type type = ggml_get_type_traits_cpu(w->type)->vec_dot_type;
+// x in the type that ggml's dot product wants.
+void quantise_for_ggml(const ggml_tensor* x, ggml_type type, std::byte* to) {
   const size_t row_bytes = ggml_row_size(type, x->ne[0]);
-  quantised.resize(row_bytes * x->ne[1]);
   for (int64_t t = 0; t < x->ne[1]; t++) {
     const auto* row = reinterpret_cast<const float*>(static_cast<const char*>(x->data) + t * x->nb[1]);
-    ggml_get_type_traits_cpu(type)->from_float(row, quantised.data() + t * row_bytes, x->ne[0]);
+    ggml_get_type_traits_cpu(type)->from_float(row, to + t * row_bytes, x->ne[0]);
   }
-  return quantised;
 }
 
-// The concatenated rows of all weights are split evenly over the threads.
-void few_op(ggml_tensor* y, int ith, int nth, void* /*userdata*/) {
-  const ggml_tensor* x = y->src[0];
-  const int64_t in = x->ne[0];
-  const int64_t tokens = x->ne[1];
-  thread_local DotInput ours;
-  bool have_ours = false;  // the input of this node
-  std::span<const std::byte> theirs;
-  auto theirs_for = GGML_TYPE_COUNT;  // the dot type of `theirs`
-  const int64_t begin = y->ne[0] * ith / nth;
-  const int64_t end = y->ne[0] * (ith + 1) / nth;
-  int64_t out = 0;  // the first column of this weight's rows
-  for (int s = 1; s < GGML_MAX_SRC && y->src[s]; out += y->src[s++]->ne[1]) {
-    const ggml_tensor* w = y->src[s];
-    const int64_t first = std::max<int64_t>(begin - out, 0);
-    const int64_t last = std::min<int64_t>(end - out, w->ne[1]);
-    if (first >= last) continue;  // another thread's
-    const char* rows = static_cast<const char*>(w->data);
-    float* to = static_cast<float*>(y->data) + out;
-    const ggml_type_traits_cpu* traits = ggml_get_type_traits_cpu(w->type);
-    if (const auto type = dot_type(w)) {
-      if (!have_ours) ours.quantise(static_cast<const float*>(x->data), x->nb[1] / sizeof(float), tokens, in);
-      have_ours = true;
-      dot_rows(*type, rows + first * w->nb[1], w->nb[1], last - first, ours, to + first, y->ne[0]);
-    } else {
-      if (theirs_for != traits->vec_dot_type) theirs = quantise_for_ggml(x, w);
-      theirs_for = traits->vec_dot_type;
-      for (int64_t r = first; r < last; r++) {
-        for (int64_t t = 0; t < tokens; t++) {
-          traits->vec_dot(static_cast<int>(in), to + t * y->ne[0] + r, 0, rows + r * w->nb[1], 0,
-                          theirs.data() + t * (theirs.size() / tokens), 0, 1);
-        }
-      }
-    }
-  }
-}
+// What few_op works in: the input for our kernels, and for ggml's.
+struct FewScratch {
+  FewScratch(Room& room, int64_t tokens, int64_t in)
+      : ours(room, tokens, in), theirs(room.take<std::byte>(tokens * ggml_row_size(GGML_TYPE_F32, in))) {}
+  DotInput ours;
+  std::byte* theirs;  // no type of a row is larger than f32
+};
+
+// A panel as the dense product wants it.
+struct PanelScratch {
+  PanelScratch(Room& room, int64_t in)
+      : wide(room.take<float>(kPanelRows * in)), narrow(room.take<ggml_bf16_t>(kPanelRows * in)) {}
+  float* wide;
+  ggml_bf16_t* narrow;
+};
 
 // Rows [row, row + rows) of a weight in the type of the product; `w` itself where it has that type.
-const void* dequantise(const Linear::Op::Panel& panel, bool bf16) {
+const void* dequantise(const Linear::Op::Panel& panel, bool bf16, const PanelScratch& to) {
   const ggml_tensor* w = panel.weight;
   const int64_t in = w->ne[0];
   const char* rows = static_cast<const char*>(w->data) + panel.row * w->nb[1];
   if (w->type == (bf16 ? GGML_TYPE_BF16 : GGML_TYPE_F32)) return rows;
-  thread_local std::vector<float> wide;
-  thread_local std::vector<ggml_bf16_t> narrow;
-  wide.resize(static_cast<size_t>(kPanelRows) * in);
-  if (bf16) narrow.resize(static_cast<size_t>(kPanelRows) * in);
   const auto* traits = ggml_get_type_traits(w->type);
   for (int r = 0; r < panel.rows; r++) {
-    float* row = wide.data() + r * in;
+    float* row = to.wide + r * in;
     const void* source = rows + r * w->nb[1];
     if (w->type == GGML_TYPE_F32) {
       row = const_cast<float*>(static_cast<const float*>(source));
     } else {
       traits->to_float(source, row, in);
     }
-    if (bf16) ggml_cpu_fp32_to_bf16(row, narrow.data() + r * in, in);
+    if (bf16) ggml_cpu_fp32_to_bf16(row, to.narrow + r * in, in);
   }
-  return bf16 ? static_cast<const void*>(narrow.data()) : wide.data();
+  return bf16 ? static_cast<const void*>(to.narrow) : to.wide;
 }
 
 // x [in, tokens] f32 -> rows of int8_quantise().
@@ -138,23 +109,67 @@ void int8_input_op(ggml_tensor* to, int ith, int nth, void* /*userdata*/) {
 }
 
 // Y[tokens][panel.out..] of a panel whose input is `x`.
-bool multiply(const ggml_tensor* x, const Linear::Op::Panel& panel, ggml_tensor* y) {
+bool multiply(const ggml_tensor* x, const Linear::Op::Panel& panel, ggml_tensor* y, Room room) {
   float* to = static_cast<float*>(y->data) + panel.out;
-  if (panel.gemm) return panel.gemm->run(x->data, dequantise(panel, x->type == GGML_TYPE_BF16), to);
   const ggml_tensor* w = panel.weight;
+  if (panel.gemm) {
+    const PanelScratch scratch(room, w->ne[0]);
+    const void* rows = dequantise(panel, x->type == GGML_TYPE_BF16, scratch);
+    return panel.gemm->run(x->data, rows, to, Room(room.take<std::byte>(panel.gemm->scratch_bytes())));
+  }
   int8_gemm(*int8_format(w), static_cast<const char*>(w->data) + panel.row * w->nb[1], w->nb[1], panel.rows,
-            w->ne[0], static_cast<const std::byte*>(x->data), x->nb[1], x->ne[1], to, y->ne[0]);
+            w->ne[0], static_cast<const std::byte*>(x->data), x->nb[1], x->ne[1], to, y->ne[0], room);
   return true;
 }
 
 }  // namespace
 
-void dense_op(ggml_tensor* y, int /*ith*/, int /*nth*/, void* userdata) {
+// The concatenated rows of all weights are split evenly over the threads.
+void few_op(ggml_tensor* y, int ith, int nth, void* userdata) {
+  const ggml_tensor* x = y->src[0];
+  const int64_t in = x->ne[0];
+  const int64_t tokens = x->ne[1];
+  Room room = static_cast<Linear::Op*>(userdata)->linear->scratch_.of(ith);
+  FewScratch input(room, tokens, in);
+  bool have_ours = false;             // it is in input.ours
+  auto theirs_for = GGML_TYPE_COUNT;  // the type of input.theirs
+  const int64_t begin = y->ne[0] * ith / nth;
+  const int64_t end = y->ne[0] * (ith + 1) / nth;
+  int64_t out = 0;  // the first column of this weight's rows
+  for (int s = 1; s < GGML_MAX_SRC && y->src[s]; out += y->src[s++]->ne[1]) {
+    const ggml_tensor* w = y->src[s];
+    const int64_t first = std::max<int64_t>(begin - out, 0);
+    const int64_t last = std::min<int64_t>(end - out, w->ne[1]);
+    if (first >= last) continue;  // another thread's
+    const char* rows = static_cast<const char*>(w->data);
+    float* to = static_cast<float*>(y->data) + out;
+    const ggml_type_traits_cpu* traits = ggml_get_type_traits_cpu(w->type);
+    if (const auto type = dot_type(w)) {
+      if (!have_ours) input.ours.quantise(static_cast<const float*>(x->data), x->nb[1] / sizeof(float));
+      have_ours = true;
+      dot_rows(*type, rows + first * w->nb[1], w->nb[1], last - first, input.ours, to + first, y->ne[0]);
+    } else {
+      const ggml_type partner = traits->vec_dot_type;
+      if (theirs_for != partner) quantise_for_ggml(x, partner, input.theirs);
+      theirs_for = partner;
+      const size_t row_bytes = ggml_row_size(partner, in);
+      for (int64_t r = first; r < last; r++) {
+        for (int64_t t = 0; t < tokens; t++) {
+          traits->vec_dot(static_cast<int>(in), to + t * y->ne[0] + r, 0, rows + r * w->nb[1], 0,
+                          input.theirs + t * row_bytes, 0, 1);
+        }
+      }
+    }
+  }
+}
+
+void dense_op(ggml_tensor* y, int ith, int /*nth*/, void* userdata) {
   auto& op = *static_cast<Linear::Op*>(userdata);
   for (;;) {
     const auto index = static_cast<size_t>(op.next.fetch_add(1, std::memory_order_relaxed));
     if (index >= op.panels.size()) return;
-    if (!multiply(y->src[0], op.panels[index], y)) op.linear->failed_ = true;
+    const Room room = op.linear->scratch_.of(ith);
+    if (!multiply(y->src[0], op.panels[index], y, room)) op.linear->failed_ = true;
   }
 }
 
@@ -194,21 +209,41 @@ std::vector<ggml_tensor*> Linear::project(ggml_context* ctx, ggml_tensor* x,
   ggml_tensor* y =
       ggml_custom_4d(ctx, GGML_TYPE_F32, outs, tokens, 1, 1, sources.data(), static_cast<int>(sources.size()),
                      few ? few_op : dense_op, GGML_N_TASKS_MAX, &op);
+  if (few) {
+    Room room;
+    const FewScratch counted(room, tokens, x->ne[0]);
+    scratch_bytes_ = std::max(scratch_bytes_, room.bytes());
+  }
+  const auto type = int8 ? std::nullopt : std::optional(bf16 ? GemmType::bf16 : GemmType::f32);
   int out = 0;
   for (ggml_tensor* w : weights) {
-    const int rows = static_cast<int>(w->ne[1]);
-    for (int row = 0; !few && row < rows; row += kPanelRows) {
-      const int count = std::min(kPanelRows, rows - row);
-      const Gemm* gemm = int8 ? nullptr
-                              : &Gemm::get(bf16 ? GemmType::bf16 : GemmType::f32, static_cast<int>(tokens),
-                                           count, static_cast<int>(w->ne[0]), static_cast<int>(outs));
-      op.panels.push_back({w, row, count, out + row, gemm});
-    }
+    if (!few) add_panels(op, w, type, y, out);
     results.push_back(
-        weights.size() == 1 ? y : ggml_view_2d(ctx, y, rows, tokens, y->nb[1], out * sizeof(float)));
-    out += rows;
+        weights.size() == 1 ? y : ggml_view_2d(ctx, y, w->ne[1], tokens, y->nb[1], out * sizeof(float)));
+    out += static_cast<int>(w->ne[1]);
   }
   return results;
+}
+
+void Linear::add_panels(Op& op, const ggml_tensor* w, std::optional<GemmType> type, const ggml_tensor* y,
+                        int out) {
+  const int in = static_cast<int>(w->ne[0]);
+  const int rows = static_cast<int>(w->ne[1]);
+  std::shared_ptr<const Gemm> gemm;
+  for (int row = 0; row < rows; row += kPanelRows) {
+    const int count = std::min(kPanelRows, rows - row);
+    if (type && (row == 0 || count < kPanelRows)) {
+      gemm = Gemm::get(*type, static_cast<int>(y->ne[1]), count, in, static_cast<int>(y->ne[0]));
+    }
+    Room room;
+    if (gemm) {
+      const PanelScratch counted(room, in);
+      room.take<std::byte>(gemm->scratch_bytes());
+    }
+    const size_t bytes = gemm ? room.bytes() : int8_scratch_bytes(*int8_format(w), in);
+    scratch_bytes_ = std::max(scratch_bytes_, bytes);
+    op.panels.push_back({w, row, count, out + row, gemm});
+  }
 }
 
 void Linear::reset() {

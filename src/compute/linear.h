@@ -7,6 +7,8 @@
 
 #include <atomic>
 #include <deque>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,7 +27,8 @@ LinearKernel resolve(LinearKernel kernel);
 /// Adds projection nodes to a graph; owns what the nodes point to, so it lives as long as the graph.
 class Linear {
  public:
-  explicit Linear(LinearKernel kernel) : kernel_(resolve(kernel)) {}
+  /// `scratch` has scratch_bytes() for each thread whenever the graph runs.
+  Linear(LinearKernel kernel, const Scratch& scratch) : kernel_(resolve(kernel)), scratch_(scratch) {}
 
   /// x [in, tokens] f32; weights [in, out_i]. Returns y_i [out_i, tokens], views of one tensor.
   std::vector<ggml_tensor*> project(ggml_context* ctx, ggml_tensor* x, std::span<ggml_tensor* const> weights);
@@ -33,6 +36,7 @@ class Linear {
     return project(ctx, x, std::span(&weight, 1))[0];
   }
 
+  size_t scratch_bytes() const { return scratch_bytes_; }  // a thread, of the nodes added so far
   /// Before each computation of the graph.
   void reset();
   /// After it: whether a product failed (out of memory in oneDNN).
@@ -43,20 +47,26 @@ class Linear {
     Linear* linear = nullptr;
     struct Panel {
       const ggml_tensor* weight;
-      int row;           // first row of the weight
-      int rows;          // at most kPanelRows
-      int out;           // first column of Y
-      const Gemm* gemm;  // null: in integers
+      int row;                           // first row of the weight
+      int rows;                          // at most kPanelRows
+      int out;                           // first column of Y
+      std::shared_ptr<const Gemm> gemm;  // null: in integers
     };
     std::vector<Panel> panels;  // many tokens only
     std::atomic<int> next{0};
   };
 
  private:
+  friend void few_op(ggml_tensor*, int, int, void*);
+  friend void dense_op(ggml_tensor*, int, int, void*);
+  /// Cuts w's rows into panels of y's columns from `out` on: dense products of a type, or in integers.
+  void add_panels(Op& op, const ggml_tensor* w, std::optional<GemmType> type, const ggml_tensor* y, int out);
+
   LinearKernel kernel_;
+  const Scratch& scratch_;
+  size_t scratch_bytes_ = 0;
   std::deque<Op> ops_;
   std::atomic<bool> failed_{false};
-  friend void dense_op(ggml_tensor*, int, int, void*);
 };
 
 }  // namespace kvedit

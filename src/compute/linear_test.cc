@@ -50,10 +50,12 @@ TEST_P(LinearTest, AgreesWithTheProductOfDequantisedWeights) {
   auto* input = static_cast<float*>(x->data);
   for (int i = 0; i < kIn * c.tokens; i++) input[i] = gauss(random);
 
-  Linear linear(c.kernel);
+  Scratch scratch;
+  Linear linear(c.kernel, scratch);
   const std::vector<ggml_tensor*> results = linear.project(ctx.get(), x, weights);
   ggml_cgraph* graph = ggml_new_graph(ctx.get());
   for (ggml_tensor* y : results) ggml_build_forward_expand(graph, ggml_cont(ctx.get(), y));
+  scratch.reserve(2, linear.scratch_bytes());
   for (int pass = 0; pass < 2; pass++) {  // a graph is run many times
     linear.reset();
     ASSERT_EQ(ggml_graph_compute_with_ctx(ctx.get(), graph, 2), GGML_STATUS_SUCCESS);

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "cache/page_data.h"
 #include "compute/pass.h"
-#include "ggml-cpu.h"
 #include "ggml.h"
 
 namespace kvedit {
@@ -38,37 +38,30 @@ void rotate(float* head, const Rope& rope, const float* cosines, const float* si
   }
 }
 
-// values of one entry into a page: contiguous, or one column of [dim][64].
-void store(const float* from, int n, std::byte* page, int entry, int stride, ElementType type) {
-  const auto at = [&](int i) { return stride == 1 ? entry * n + i : i * stride + entry; };
-  if (type == ElementType::f32) {
-    auto* to = reinterpret_cast<float*>(page);
-    for (int i = 0; i < n; i++) to[at(i)] = from[i];
-    return;
-  }
-  auto* to = reinterpret_cast<ggml_fp16_t*>(page);
-  if (stride == 1) {
-    ggml_cpu_fp32_to_fp16(from, to + at(0), n);
-    return;
-  }
-  thread_local std::vector<ggml_fp16_t> narrow;
-  narrow.resize(n);
-  ggml_cpu_fp32_to_fp16(from, narrow.data(), n);
-  for (int i = 0; i < n; i++) to[at(i)] = narrow[i];
-}
+// What write() works in.
+struct WriteScratch {
+  WriteScratch(Room& room, const Hparams& h, int counted)
+      : key(room.take<float>(h.key_dim)),
+        queries(room.take<float>(static_cast<size_t>(counted) * h.key_dim)),
+        moved(room.take<double>(h.key_dim)),
+        sum(room.take<float>(h.key_dim)) {}
+  float* key;      // [key_dim]
+  float* queries;  // [counted tokens of a piece][key_dim]
+  double* moved;   // [key_dim] a block's mean - the mean so far
+  float* sum;      // [key_dim]
+};
 
 // Adds a block's queries [n][d] to the mean [d] and the moments about it, packed, of `before` queries. The
 // queries are centred in place. Within a block in f32, so that the compiler's vectors are twice as wide.
-void add_moments(std::span<float> queries, int d, size_t before, double* mean, float* moments) {
-  const size_t n = queries.size() / d;
+void add_moments(const WriteScratch& scratch, size_t n, int d, size_t before, double* mean, float* moments) {
   if (n == 0) return;
-  thread_local std::vector<double> moved;  // [d] the block's mean - the mean so far
-  thread_local std::vector<float> sum;     // [d]
-  moved.assign(d, 0.0);
+  float* queries = scratch.queries;
+  double* moved = scratch.moved;
+  float* sum = scratch.sum;
+  std::fill_n(moved, d, 0.0);
   for (size_t t = 0; t < n; t++) {
     for (int i = 0; i < d; i++) moved[i] += queries[t * d + i];
   }
-  sum.resize(d);
   for (int i = 0; i < d; i++) {
     moved[i] /= static_cast<double>(n);
     sum[i] = static_cast<float>(moved[i]);
@@ -79,8 +72,8 @@ void add_moments(std::span<float> queries, int d, size_t before, double* mean, f
   }
   const double share = static_cast<double>(n) / static_cast<double>(before + n);
   for (int i = 0; i < d; i++) {
-    sum.assign(d, 0.0F);
-    float* to = sum.data();
+    std::fill_n(sum, d, 0.0F);
+    float* to = sum;
     const int columns = i + 1;
     size_t t = 0;
     for (; t + 4 <= n; t += 4) {  // four at a time: the row is loaded and stored once for them
@@ -103,7 +96,28 @@ void add_moments(std::span<float> queries, int d, size_t before, double* mean, f
   for (int i = 0; i < d; i++) mean[i] += share * moved[i];
 }
 
+// What attend_item() works in.
+struct AttendScratch {
+  AttendScratch(Room& room, const Pass& pass)
+      : maxima(room.take<float>(pass.most_rows)),
+        sums(room.take<float>(pass.most_rows)),
+        mass(room.take<float>(pass.most_entries)),
+        attention(room.take<std::byte>(pass.attention_bytes)) {}
+  float* maxima;  // [rows of an item]
+  float* sums;
+  float* mass;  // [entries of a lane]
+  std::byte* attention;
+};
+
 }  // namespace
+
+size_t Pass::scratch_bytes() const {
+  Room write, attend, merge;
+  const WriteScratch of_write(write, network->hparams(), counted_in_a_piece);
+  const AttendScratch of_attend(attend, *this);
+  merge.take<AttentionPart>(most_parts);
+  return std::max({write.bytes(), attend.bytes(), merge.bytes()});
+}
 
 // Work is (token, head) pairs: query heads, then key heads, then value heads.
 void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const ggml_tensor* v,
@@ -112,10 +126,11 @@ void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const gg
   const LayerWeights& w = network->layers()[layer];
   const Rope& rope = (*h.ropes)[layer];
   const size_t pairs = rope.frequencies.size();
-  const ElementType type = pieces[0].run->cache->pool()->shape().type;
+  const PageShape& shape = pieces[0].run->cache->pool()->shape();
   const int heads = h.heads + 2 * h.kv_heads;
-  thread_local std::vector<float> scratch;
-  scratch.resize(h.key_dim);
+  Room room = scratch.of(thread);
+  const WriteScratch ours(room, h, counted_in_a_piece);
+  bool cut = false;
   const int64_t all = static_cast<int64_t>(tokens) * heads;
   for (int64_t work = all * thread / threads; work < all * (thread + 1) / threads; work++) {
     const int token = static_cast<int>(work / heads);
@@ -146,13 +161,15 @@ void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const gg
     const EntryRef entry = piece->run->cache->lane(layer, kv_head).find(position);
     if (!entry) continue;  // an overwrite never inserts
     if (is_key) {
-      normalise(row(k, token) + kv_head * h.key_dim, scratch.data(), h.key_dim, w.k_norm, h.norm_epsilon);
-      rotate(scratch.data(), rope, cosines.data() + angle, sines.data() + angle);
-      store(scratch.data(), h.key_dim, entry.page->keys, entry.index, kPageEntries, type);
+      normalise(row(k, token) + kv_head * h.key_dim, ours.key, h.key_dim, w.k_norm, h.norm_epsilon);
+      rotate(ours.key, rope, cosines.data() + angle, sines.data() + angle);
+      cut |= store_entry(shape, *entry.page, entry.index, ours.key, nullptr);
     } else {
-      store(row(v, token) + kv_head * h.value_dim, h.value_dim, entry.page->values, entry.index, 1, type);
+      const float* value = row(v, token) + kv_head * h.value_dim;
+      cut |= store_entry(shape, *entry.page, entry.index, nullptr, value);
     }
   }
+  if (cut) any_cut.store(true, std::memory_order_relaxed);
   add_query_statistics(layer, q, thread, threads);
 }
 
@@ -160,7 +177,8 @@ void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const gg
 void Pass::add_query_statistics(int layer, const ggml_tensor* q, int thread, int threads) const {
   const Hparams& h = network->hparams();
   const int d = h.key_dim;
-  thread_local std::vector<float> queries;  // [counted tokens of the piece][d]
+  Room room = scratch.of(thread);
+  const WriteScratch ours(room, h, counted_in_a_piece);
   for (const Piece& piece : pieces) {
     Captures* captures = piece.run->captures;
     if (!captures || !captures->query_statistics) continue;
@@ -168,31 +186,31 @@ void Pass::add_query_statistics(int layer, const ggml_tensor* q, int thread, int
     const auto before = static_cast<size_t>(
         earlier.end() - std::lower_bound(earlier.begin(), earlier.end(), captures->first_counted));
     for (int head = thread; head < h.heads; head += threads) {
-      queries.clear();
+      size_t n = 0;
       for (int t = 0; t < piece.count; t++) {
         if (piece.positions()[t] < captures->first_counted) continue;
-        queries.resize(queries.size() + d);
-        normalise(row(q, piece.row + t) + head * d, &queries[queries.size() - d], d,
+        normalise(row(q, piece.row + t) + head * d, ours.queries + n++ * d, d,
                   network->layers()[layer].q_norm, h.norm_epsilon);
       }
-      add_moments(queries, d, before, &captures->query_means[layer][static_cast<size_t>(head) * d],
+      add_moments(ours, n, d, before, &captures->query_means[layer][static_cast<size_t>(head) * d],
                   &captures->query_moments[layer][head * triangle(d)]);
     }
   }
 }
 
-void Pass::attend(int layer, const ggml_tensor* rotated, ggml_tensor* output) {
+void Pass::attend(int layer, const ggml_tensor* rotated, ggml_tensor* output, int thread) {
   LayerPass& plan = layers[layer];
   for (;;) {
     const auto index = static_cast<size_t>(plan.next.fetch_add(1, std::memory_order_relaxed));
     if (index >= plan.items.size()) return;
-    attend_item(layer, plan.items[index], rotated, output);
+    attend_item(layer, plan.items[index], rotated, output, scratch.of(thread));
   }
 }
 
-void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* rotated,
-                       ggml_tensor* output) {
+void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* rotated, ggml_tensor* output,
+                       Room room) {
   const Hparams& h = network->hparams();
+  const AttendScratch ours(room, *this);
   const int first_row = item.piece->row + item.first;
   AttentionTask task;
   task.queries = row(rotated, first_row) + static_cast<size_t>(item.head) * h.group() * h.key_dim;
@@ -205,6 +223,7 @@ void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* 
   task.pages = item.pages;
   task.window = h.window_of(layer);
   task.integers = integers;
+  task.scratch = ours.attention;
   if (item.part >= 0) {
     task.output = part_output.data() + item.part * part_rows * h.value_dim;
     task.output_stride = static_cast<size_t>(h.group()) * h.value_dim;
@@ -222,17 +241,16 @@ void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* 
     kvedit::attend(task);
     return;
   }
-  std::vector<float> maxima(static_cast<size_t>(item.count) * task.group);
-  std::vector<float> sums(maxima.size());
-  task.maxima = maxima.data();
-  task.sums = sums.data();
+  task.maxima = ours.maxima;
+  task.sums = ours.sums;
   kvedit::attend(task);
   const Lane& lane = item.piece->run->cache->lane(layer, item.head);
   size_t skipped = 0;  // entries before the reachable pages
   for (const PageRef* page = lane.pages().data(); page != item.pages.data(); page++)
     skipped += (*page)->count;
-  std::vector<float> mass(lane.size() - skipped);
-  attention_weights(task, maxima.data(), sums.data(), mass.data(), 0);
+  const std::span<float> mass(ours.mass, lane.size() - skipped);
+  std::fill(mass.begin(), mass.end(), 0.0F);
+  attention_weights(task, task.maxima, task.sums, mass.data(), 0);
   // Items are taken in order, so the one waited for is under way on another thread.
   std::atomic<int>& summed = layers[layer].summed[lane_of(item)];
   for (int done = summed.load(std::memory_order_acquire); done != item.turn;
@@ -248,7 +266,7 @@ void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* 
 void Pass::merge(int layer, ggml_tensor* output, int thread, int threads) const {
   const Hparams& h = network->hparams();
   const LayerPass& plan = layers[layer];
-  std::vector<AttentionPart> parts;
+  AttentionPart* parts = scratch.of(thread).take<AttentionPart>(most_parts);
   const int all = tokens * h.heads;
   for (int work = all * thread / threads; work < all * (thread + 1) / threads; work++) {
     const int token = work / h.heads;
@@ -257,12 +275,12 @@ void Pass::merge(int layer, ggml_tensor* output, int thread, int threads) const 
         std::find_if(pieces.begin(), pieces.end(), [&](const Piece& p) { return token < p.row + p.count; });
     const size_t lane = (piece - pieces.begin()) * h.kv_heads + head / h.group();
     const size_t item_row = static_cast<size_t>(token - piece->row) * h.group() + head % h.group();
-    parts.clear();
+    size_t n = 0;
     for (int i = plan.first_item[lane]; i < plan.first_item[lane + 1]; i++) {
       const size_t at = plan.items[i].part * part_rows + item_row;
-      parts.push_back({part_output.data() + at * h.value_dim, part_maxima[at], part_sums[at]});
+      parts[n++] = {part_output.data() + at * h.value_dim, part_maxima[at], part_sums[at]};
     }
-    merge_parts(parts, h.value_dim,
+    merge_parts({parts, n}, h.value_dim,
                 const_cast<float*>(row(output, token)) + static_cast<size_t>(head) * h.value_dim);
   }
 }

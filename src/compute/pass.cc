@@ -38,6 +38,31 @@ void Pass::plan(std::span<const Piece> new_pieces, int threads) {
     part_maxima.resize(parts * part_rows);
     part_sums.resize(parts * part_rows);
   }
+  plan_scratch();
+}
+
+void Pass::plan_scratch() {
+  const Hparams& h = network->hparams();
+  most_rows = most_entries = most_parts = 0;
+  for (const LayerPass& layer : layers) {
+    for (const AttentionItem& item : layer.items) {
+      most_rows = std::max(most_rows, static_cast<size_t>(item.count) * h.group());
+    }
+    for (size_t lane = 0; lane + 1 < layer.first_item.size(); lane++) {
+      most_parts = std::max<size_t>(most_parts, layer.first_item[lane + 1] - layer.first_item[lane]);
+    }
+  }
+  counted_in_a_piece = 0;
+  for (const Piece& piece : pieces) {
+    const Captures* captures = piece.run->captures;
+    if (!captures) continue;
+    if (captures->query_statistics) counted_in_a_piece = std::max(counted_in_a_piece, piece.count);
+    for (int lane = 0; captures->attention_mass && lane < h.layers * h.kv_heads; lane++) {
+      const int entries = piece.run->cache->lane(lane / h.kv_heads, lane % h.kv_heads).size();
+      most_entries = std::max<size_t>(most_entries, entries);
+    }
+  }
+  attention_bytes = attention_scratch_bytes(most_rows, h.key_dim, h.value_dim);
 }
 
 void Pass::plan_rotation() {

@@ -10,6 +10,7 @@
 
 #include "compute/attention.h"
 #include "compute/engine.h"
+#include "compute/scratch.h"
 
 struct ggml_tensor;
 
@@ -60,13 +61,24 @@ struct Pass {
   std::vector<float> sines;
   std::vector<int> rope_of_layer;  // [layer] -> distinct rope
 
+  std::atomic<bool> any_cut{false};  // out: the cache's type could not hold a key or value
+
+  // What the operators work in, scratch_bytes() a thread, and what that follows from.
+  Scratch scratch;
+  size_t most_rows = 0;        // of an item
+  size_t most_entries = 0;     // of a lane whose mass is summed
+  size_t most_parts = 0;       // of a lane
+  int counted_in_a_piece = 0;  // tokens of the largest piece whose queries are counted
+  size_t attention_bytes = 0;  // of an item
+  size_t scratch_bytes() const;
+
   /// Divides the block over `threads`.
   void plan(std::span<const Piece> new_pieces, int threads);
 
   /// The operators, called by every thread of the graph. `layer` indexes layers.
   void write(int layer, const ggml_tensor* q, const ggml_tensor* k, const ggml_tensor* v,
              ggml_tensor* rotated, int thread, int threads);
-  void attend(int layer, const ggml_tensor* rotated, ggml_tensor* output);
+  void attend(int layer, const ggml_tensor* rotated, ggml_tensor* output, int thread);
   void merge(int layer, ggml_tensor* output, int thread, int threads) const;
 
  private:
@@ -75,7 +87,9 @@ struct Pass {
   void plan_layer(int layer, int threads, int& parts);
   void plan_turns(LayerPass& plan) const;
   size_t lane_of(const AttentionItem& item) const;  // among those of all pieces
-  void attend_item(int layer, const AttentionItem& item, const ggml_tensor* rotated, ggml_tensor* output);
+  void plan_scratch();
+  void attend_item(int layer, const AttentionItem& item, const ggml_tensor* rotated, ggml_tensor* output,
+                   Room room);
 };
 
 }  // namespace kvedit

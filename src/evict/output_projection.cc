@@ -13,7 +13,8 @@ namespace kvedit {
 namespace {
 
 void run(const Gemm& gemm, const float* x, const float* w, float* y) {
-  if (!gemm.run(x, w, y)) fail(ErrorCode::no_memory, "evict", "a product with the output projection failed");
+  if (!gemm.run(x, w, y, own_scratch(gemm.scratch_bytes())))
+    fail(ErrorCode::no_memory, "evict", "a product with the output projection failed");
 }
 
 }  // namespace
@@ -55,10 +56,10 @@ std::vector<float> output_grams(const Network& network, int layer, int kv_head, 
       const float* row = rows.row(first + i, kv_head * width, (kv_head + 1) * width);
       for (int c = 0; c < width; c++) columns[static_cast<size_t>(c) * count + i] = row[c];
     }
-    const Gemm& gemm = Gemm::get(GemmType::f32, dim, dim, count, dim);
+    const auto gemm = Gemm::get(GemmType::f32, dim, dim, count, dim);
     const size_t slice = static_cast<size_t>(dim) * count;
     for (size_t p = 0; p < pairs.size(); p++) {
-      run(gemm, &columns[pairs[p].first * slice], &columns[pairs[p].second * slice], part.data());
+      run(*gemm, &columns[pairs[p].first * slice], &columns[pairs[p].second * slice], part.data());
       for (size_t i = 0; i < size; i++) grams[p * size + i] += part[i];
     }
   }
@@ -70,7 +71,7 @@ TimesColumns::TimesColumns(int rows, int columns)
       product_(static_cast<size_t>(rows) * kPageEntries) {}
 
 const float* TimesColumns::operator()(const float* matrix, const float* x) {
-  run(gemm_, matrix, x, product_.data());
+  run(*gemm_, matrix, x, product_.data());
   return product_.data();
 }
 

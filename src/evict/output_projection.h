@@ -3,6 +3,7 @@
 // norm folded in where there is one. (That norm's division by the RMS of a whole row is left out.)
 #pragma once
 
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -41,7 +42,7 @@ class TimesColumns {
   const float* operator()(const float* matrix, const float* x);
 
  private:
-  const class Gemm& gemm_;
+  std::shared_ptr<const class Gemm> gemm_;
   std::vector<float> product_;
 };
 
