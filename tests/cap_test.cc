@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "session/model_impl.h"
 #include "session_testing.h"
 
 namespace kvedit {
@@ -37,6 +38,14 @@ TEST_P(CapTest, ReadsMoreThanItHolds) {
   const size_t pages = lanes_ * ((100 + 63) / 64 + 1 + (32 + 63) / 64);
   EXPECT_LE(model_->pool().high_water_bytes, pages * model_->pool().page_bytes);
   for (const float x : session.logits()) ASSERT_TRUE(std::isfinite(x));
+}
+
+TEST_P(CapTest, EvictsWithTheEngineThatGenerates) {
+  Session session = filled(model_, 100);
+  session.set_cap("snapkv:window=8,recent=8", Budget::tokens(100));
+  session.generate({.max_tokens = 40, .temperature = 3});
+  EXPECT_GT(session.stats().cap_evictions, 0);
+  EXPECT_EQ(dynamic_cast<const ModelImpl&>(*model_).engines(), 1U);
 }
 
 TEST_P(CapTest, HoldsWhileGenerating) {

@@ -23,7 +23,7 @@ double entry_of(const Cache& cache, Budget::Kind kind) {
 
 }  // namespace
 
-void Session::State::hold_cap(Content& c, double slack) {
+void Session::State::hold_cap(Content& c, double slack, Engine* leased) {
   if (cap.policy.empty()) return;
   Budget budget = cap.budget;
   if (budget.kind == Budget::Kind::fraction) {  // of the whole transcript
@@ -38,7 +38,7 @@ void Session::State::hold_cap(Content& c, double slack) {
   if (cap.budget.kind == Budget::Kind::fraction && budget.amount < least) return;
   if (slack > 0) budget.amount -= std::max(slack * budget.amount, kLeastSlack * entry);
   budget.amount = std::max(budget.amount, least);
-  evict(c, cap.policy, budget, cap.options);
+  evict(c, cap.policy, budget, cap.options, leased);
   history.clear();  // it would pin the pages that went
   cap.evictions++;
   cap.ms += watch.ms();

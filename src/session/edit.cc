@@ -1,6 +1,7 @@
 // Erase, evict, undo: each plans on a fork, where all that can fail happens, then swaps it in.
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "compute/windows.h"
 #include "evict/apply.h"
@@ -196,7 +197,7 @@ class Loan {
 }  // namespace
 
 EvictReport Session::State::evict(Content& edited, std::string_view name, const Budget& budget,
-                                  const EvictOptions& evict_options) {
+                                  const EvictOptions& evict_options, Engine* leased) {
   const Stopwatch watch;
   const Policy policy = make_policy(name, [this] { return model->companion(".lkv.gguf"); });
   const Transcript& t = edited.transcript;
@@ -234,8 +235,9 @@ EvictReport Session::State::evict(Content& edited, std::string_view name, const 
       run.tokens = std::span<const Token>(t.tokens).last(tokens);
       run.positions = std::span<const Position>(t.positions).last(tokens);
       run.captures = &captures;
-      const ModelImpl::Lease engine(*model);
-      engine->forward({&run, 1}, {.progress = evict_options.progress});
+      std::optional<ModelImpl::Lease> lease;
+      Engine& engine = leased ? *leased : *lease.emplace(*model);
+      engine.forward({&run, 1}, {.progress = evict_options.progress});
       return captures;
     };
     const auto capture = [&](const Needs& needs) {

@@ -126,7 +126,7 @@ Generation Session::generate(const GenerateOptions& options) {
     Token token = 0;
     try {
       // The last token made has its text; what passes the cap goes before more is added.
-      state_->hold_cap(content, kSlack);
+      state_->hold_cap(content, kSlack, &*engine);
       t.tokens.reserve(t.tokens.size() + 1);
       t.positions.reserve(t.positions.size() + 1);
       const auto last = std::span<const Position>(t.positions).last(1);
@@ -173,7 +173,7 @@ Generation Session::generate(const GenerateOptions& options) {
   }
   if (made.stop != StopReason::error) {
     try {
-      state_->hold_cap(content, kSlack);
+      state_->hold_cap(content, kSlack, &*engine);
     } catch (const Error& error) {
       failed(error);
     }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/cpus.h"
@@ -93,22 +94,29 @@ Cache ModelImpl::new_cache() const {
 }
 
 ModelImpl::Lease::Lease(ModelImpl& model) : model_(model) {
+  const ModelOptions& o = model_.options_;
   {
-    std::scoped_lock lock(model_.mutex_);
-    if (!model_.idle_.empty()) {
-      engine_ = std::move(model_.idle_.back());
-      model_.idle_.pop_back();
-    }
+    const std::scoped_lock lock(model_.mutex_);
+    if (!model_.idle_.empty()) engine_.splice(engine_.begin(), model_.idle_, model_.idle_.begin());
   }
-  if (!engine_) {
-    const ModelOptions& o = model_.options_;
-    engine_ = std::make_unique<Engine>(model_.network_, o.threads, o.linear, o.block_tokens);
-  }
+  if (engine_.empty()) engine_.emplace_back(model_.network_, o.threads, o.linear, o.block_tokens);
+  const std::scoped_lock lock(model_.mutex_);
+  model_.leased_++;
 }
 
 ModelImpl::Lease::~Lease() {
-  std::scoped_lock lock(model_.mutex_);
-  model_.idle_.push_back(std::move(engine_));
+  std::list<Engine> surplus;  // goes when the lock has
+  const std::scoped_lock lock(model_.mutex_);
+  model_.leased_--;
+  auto& idle = model_.idle_;
+  idle.splice(idle.begin(), engine_);
+  const size_t kept = std::min(idle.size(), std::max<size_t>(1, model_.leased_));
+  surplus.splice(surplus.begin(), idle, std::next(idle.begin(), static_cast<ptrdiff_t>(kept)), idle.end());
+}
+
+size_t ModelImpl::engines() const {
+  const std::scoped_lock lock(mutex_);
+  return idle_.size() + leased_;
 }
 
 std::shared_ptr<Model> Model::load(const std::string& path, const ModelOptions& options) {

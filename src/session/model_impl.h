@@ -1,9 +1,9 @@
 // What stands behind kvedit::Model: the network, its tokenizer, the page pool, and engines on lease.
 #pragma once
 
+#include <list>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 #include "cache/cache.h"
 #include "compute/engine.h"
@@ -43,28 +43,32 @@ class ModelImpl final : public Model {
   const ModelOptions& options() const { return options_; }
   Cache new_cache() const;
 
-  /// An engine for the time of one call; sessions in different threads get different ones.
+  /// An engine for the time of one call; sessions in different threads get different ones. Afterwards no more
+  /// stay idle than are on lease: they serve the calls to come while many sessions work, and go when these
+  /// have done; one always stays.
   class Lease {
    public:
     explicit Lease(ModelImpl& model);
     ~Lease();
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
-    Engine& operator*() const { return *engine_; }
-    Engine* operator->() const { return engine_.get(); }
+    Engine& operator*() const { return engine_.front(); }
+    Engine* operator->() const { return &engine_.front(); }
 
    private:
     ModelImpl& model_;
-    std::unique_ptr<Engine> engine_;
+    mutable std::list<Engine> engine_;  // one; lists move it without memory
   };
+  size_t engines() const;  // idle and on lease
 
  private:
   ModelOptions options_;
   std::shared_ptr<const Network> network_;
   Tokenizer tokenizer_;
   std::shared_ptr<PagePool> pool_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Engine>> idle_;
+  mutable std::mutex mutex_;
+  std::list<Engine> idle_;  // the last used first
+  size_t leased_ = 0;
 };
 
 }  // namespace kvedit

@@ -100,8 +100,8 @@ struct Session::State {
   void append(Content& c, std::span<const Token> tokens, const Progress& progress);
   /// One block of it, which happens wholly or not at all.
   void append_block(Content& c, std::span<const Token> tokens, const Progress& progress);
-  /// Evicts what passes the cap; `slack`: the share of the cap to go below it.
-  void hold_cap(Content& c, double slack);
+  /// Evicts what passes the cap; `slack`: the share of the cap to go below it, `leased` the caller's engine.
+  void hold_cap(Content& c, double slack, Engine* leased = nullptr);
   /// Makes the transcript `tokens`, of which the first `kept` stay as they are; under a cap in blocks, each
   /// evicted behind. Returns how many entries stayed: none where sliding windows have freed what the rest
   /// reads.
@@ -116,7 +116,7 @@ struct Session::State {
   bool verification_due(const EraseOptions& erase_options);
   /// Evicts `edited` in place; for evict() and for methods that rebuild an evicted cache.
   EvictReport evict(Content& edited, std::string_view policy, const Budget& budget,
-                    const EvictOptions& options);
+                    const EvictOptions& options, Engine* leased = nullptr);
   /// Applies its last policy again to a cache that was rebuilt; what is left may be too short for that.
   /// Returns what to tell about it.
   std::string evict_again(Content& rebuilt, const Progress& progress = {});
