@@ -36,6 +36,7 @@ TEST(ApplyTest, KeepsExactlyTheseEntriesAndFreesTheRest) {
   const size_t bytes = c.cache.bytes();
   const auto kept = c.select(make_policy("ada-snapkv:window=8"), Budget::fraction(0.1));
   c.cache.pool()->reset_high_water();
+  const size_t resident = c.cache.pool()->stats().resident_bytes;
   const EvictReport report = kvedit::apply(c.cache, kept);
   expect_kept(c.cache, before, kept);
 
@@ -49,7 +50,7 @@ TEST(ApplyTest, KeepsExactlyTheseEntriesAndFreesTheRest) {
   const PoolStats stats = c.cache.pool()->stats();
   EXPECT_EQ(stats.pages_in_use, pages);
   EXPECT_EQ(stats.high_water_bytes, bytes) << "packed in place";
-  EXPECT_LT(stats.resident_bytes, bytes / 2);
+  EXPECT_LT(stats.resident_bytes + bytes / 2, resident);
   EXPECT_EQ(report.entries_before, 4000U);
   EXPECT_EQ(report.entries_after, 400U);
   EXPECT_DOUBLE_EQ(report.keep, 0.1);

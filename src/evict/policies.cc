@@ -98,7 +98,8 @@ Policy make_policy(std::string_view text, const std::function<std::string()>& lk
   policy.selector = recipe.make();
   policy.scorer = policy.selector->scorer();
   // What the window's own queries saw of the window is cut off by causality, so it cannot compete.
-  policy.recent = std::max(recipe.own().integer("recent"), policy.needs().window_queries);
+  // And a lane that is left without entries has nothing to attend to.
+  policy.recent = std::max({recipe.own().integer("recent"), policy.needs().window_queries, 1});
   recipe.set("recent", std::to_string(policy.recent));
   policy.sinks = recipe.own().integer("sinks");
   policy.name = recipe.text();

@@ -17,7 +17,7 @@ TEST(PoliciesTest, NamesResolveAllParameters) {
             "ada-snapkv:window=32,kernel=5,pool=max,alpha=0.2,sinks=4,recent=32");
   EXPECT_EQ(make_policy("snapkv+adaptive:pool=1,alpha=0").name,
             "snapkv+adaptive:window=32,kernel=7,pool=max,alpha=0,sinks=4,recent=32");
-  EXPECT_EQ(make_policy("streaming-llm").name, "streaming-llm:sinks=4,recent=0");
+  EXPECT_EQ(make_policy("streaming-llm").name, "streaming-llm:sinks=4,recent=1");
   EXPECT_EQ(make_policy("random:sinks=0").name, "random:sinks=0,recent=32");
 }
 
@@ -69,7 +69,9 @@ TEST(PoliciesTest, ParametersAreChecked) {
   refuses("snapkv:window=1.5", ErrorCode::invalid_argument, "1.5");
   refuses("snapkv:window=nan", ErrorCode::invalid_argument, "nan");
   refuses("snapkv:window=3,window=4", ErrorCode::invalid_argument, "twice");
-  refuses("snapkv:window=0", ErrorCode::out_of_range, "1..8192");
+  refuses("snapkv:window=0", ErrorCode::out_of_range, "1..512");
+  refuses("snapkv:window=513", ErrorCode::out_of_range, "1..512");
+  refuses("snapkv:kernel=257", ErrorCode::out_of_range, "1..255");
   refuses("snapkv:kernel=4", ErrorCode::invalid_argument, "even");
   refuses("snapkv:kernel=0", ErrorCode::out_of_range, "kernel");
   refuses("snapkv:pool=sum", ErrorCode::invalid_argument, "avg, max");
@@ -121,11 +123,23 @@ TEST(PoliciesTest, ParenthesesAreChecked) {
   refuses("mix(;)", ErrorCode::not_found, "critical");
   refuses("mix(random;snapkv)x", ErrorCode::not_found, "critical");
   refuses("blend(random;snapkv)", ErrorCode::not_found, "blend");
-  refuses("critical(snapkv:window=0)", ErrorCode::out_of_range, "1..8192");
+  refuses("critical(snapkv:window=0)", ErrorCode::out_of_range, "1..512");
   refuses("critical(snapkv:sinks=3)", ErrorCode::invalid_argument, "sinks");
   std::string deep = "random";
   for (int i = 0; i < 100; i++) deep = "squeeze(" + deep + ")";
   refuses(deep, ErrorCode::out_of_range, "8");
+}
+
+// A mix of mixes costs a pass over the context for each scorer, and clients may choose it.
+TEST(PoliciesTest, APolicyIsOfBoundedSize) {
+  std::string eight = "h2o";
+  for (int i = 0; i < 3; i++) eight = "mix(" + eight + ";" + eight + ")";
+  EXPECT_EQ(make_policy(eight).selector->scorers(), 8);
+  const auto [code, message] = error_of([&] { make_policy("mix(kvedit;" + eight + ")"); });
+  EXPECT_EQ(code, ErrorCode::out_of_range);
+  EXPECT_NE(message.find("10 scorers; at most 8"), std::string::npos) << message;
+  EXPECT_EQ(error_of([&] { make_policy("lkv:file=" + std::string(20000, 'x')); }).first,
+            ErrorCode::out_of_range);
 }
 
 TEST(PoliciesTest, TextParametersTakeWhatStandsThere) {

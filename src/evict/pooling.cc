@@ -29,7 +29,7 @@ std::vector<PolicyParameter> pooling_parameters(int kernel, Pooling pooling) {
            .value = static_cast<double>(kernel),
            .description = "entries pooled along the lane, odd; 1: not pooled",
            .minimum = 1,
-           .maximum = 1023},
+           .maximum = 255},
           {.name = "pool",
            .value = pooling == Pooling::average ? 0.0 : 1.0,
            .description = "how they are pooled",

@@ -11,7 +11,10 @@
 namespace kvedit {
 namespace {
 
+// Limits, since clients may choose a policy, and each scorer of a mix may cost a pass over the context.
 constexpr int kDeepest = 8;  // parentheses within parentheses
+constexpr size_t kMostPairs = 8;
+constexpr size_t kLongestText = 16 << 10;  // bytes
 
 template <typename Parts>
 auto find(const Parts& parts, std::string_view name) {
@@ -51,7 +54,24 @@ size_t find_outside(std::string_view text, std::string_view marks) {
 
 }  // namespace
 
-Recipe Recipe::read(std::string_view text) { return read(text, 0); }
+Recipe Recipe::read(std::string_view text) {
+  if (text.size() > kLongestText) {
+    fail(ErrorCode::out_of_range, "evict", "a policy of ", text.size(), " characters; at most ",
+         kLongestText);
+  }
+  Recipe recipe = read(text, 0);
+  if (recipe.pairs() > kMostPairs) {
+    fail(ErrorCode::out_of_range, "evict", "\"", text, "\" is made of ", recipe.pairs(), " scorers; at most ",
+         kMostPairs);
+  }
+  return recipe;
+}
+
+size_t Recipe::pairs() const {
+  size_t sum = bases_.empty();
+  for (const Recipe& base : bases_) sum += base.pairs();
+  return sum;
+}
 
 Recipe Recipe::read(std::string_view text, int depth) {
   if (depth > kDeepest) {
@@ -135,7 +155,7 @@ void Recipe::declare_always_kept() {
                  .maximum = kMost},
                 {.name = "recent",
                  .value = static_cast<double>(recent_),
-                 .description = "last entries of every lane, always kept; at least the window",
+                 .description = "last entries of every lane, always kept; at least the window, and one",
                  .maximum = kMost}});
 }
 

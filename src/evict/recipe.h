@@ -21,7 +21,7 @@ namespace kvedit {
 class Recipe {
  public:
   /// Throws Error(not_found) listing the names, Error(invalid_argument) for text that is no policy, as
-  /// Parameters::set for values.
+  /// Parameters::set for values, Error(out_of_range) for more than a policy may cost.
   static Recipe read(std::string_view text);
 
   std::string text() const;  // that makes the same policy, with every parameter
@@ -30,6 +30,7 @@ class Recipe {
   const Parameters& own() const { return own_; }  // of the whole and the combinator or pair on top
   void set(std::string_view name, std::string_view value);
   std::unique_ptr<Selector> make() const;
+  size_t pairs() const;  // at its leaves
 
  private:
   struct Handle {  // of a parameter, somewhere in the tree

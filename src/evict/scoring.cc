@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -140,7 +141,10 @@ void Scoring::make(const Scorer& scorer, Scores& scores, int begin, int end) {
   {
     std::vector<std::jthread> workers;
     const int threads = std::min(threads_, static_cast<int>(layers.size()));
-    for (int i = 1; i < threads; i++) workers.emplace_back([&] { work([] {}); });
+    try {
+      for (int i = 1; i < threads; i++) workers.emplace_back([&] { work([] {}); });
+    } catch (const std::system_error&) {  // the system has no more threads: these do all of it
+    }
     work([&] { report(done_ + (reported = done)); });
   }
   if (failure) std::rethrow_exception(failure);

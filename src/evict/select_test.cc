@@ -62,6 +62,26 @@ TEST(SelectTest, StreamingLlmKeepsSinksAndTheLast) {
   }
 }
 
+// Short contexts of a model with sliding windows: there are no sinks in their lanes.
+TEST(SelectTest, NoLaneIsLeftWithoutEntries) {
+  for (const int entries : {1, 2, 3, 5, 8}) {
+    const EvictCase c({.entries = entries, .window = 4});
+    for (const char* text :
+         {"streaming-llm", "random:recent=0", "streaming-llm:sinks=0", "keydiff+global:recent=1"}) {
+      const Policy policy = make_policy(text);
+      for (int tokens = 0; tokens <= entries; tokens++) {
+        try {
+          for (const auto& lane : c.select(policy, Budget::tokens(tokens))) {
+            EXPECT_FALSE(lane.empty()) << text << ", " << tokens << " of " << entries;
+          }
+        } catch (const Error& error) {
+          EXPECT_EQ(error.code(), ErrorCode::out_of_range) << error.what();
+        }
+      }
+    }
+  }
+}
+
 TEST(SelectTest, ABudgetThatIsMetKeepsEverything) {
   const EvictCase c({.entries = 100, .window = 30});
   const Policy policy = make_policy("snapkv");

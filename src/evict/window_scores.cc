@@ -63,7 +63,7 @@ std::vector<PolicyParameter> window_parameters(int window, int kernel, Pooling p
                                               .value = static_cast<double>(window),
                                               .description = "last queries that vote; their entries are kept",
                                               .minimum = 1,
-                                              .maximum = 8192}};
+                                              .maximum = kMostWindow}};
   for (auto& parameter : pooling_parameters(kernel, pooling)) parameters.push_back(std::move(parameter));
   return parameters;
 }

@@ -9,6 +9,9 @@
 
 namespace kvedit {
 
+/// Queries of the last tokens, of all layers and heads, are held while scores are made: 10 to 500 KB a token.
+inline constexpr int kMostWindow = 512;
+
 /// The entries of a lane that compete: [begin, end) of `size`, within reach and before the window.
 struct Competing {
   int head = 0;

@@ -19,18 +19,16 @@
 namespace kvedit {
 namespace {
 
-// The mean of a layer's rotation over positions to come: turns pairs, shrinks the fast ones.
+// The mean of a layer's rotation over positions to come: turns pairs, shrinks the fast ones. Of n angles that
+// are w apart it is the one in the middle, times sin(n w/2) / (n sin(w/2)), as a geometric series adds up.
 class MeanRotation {
  public:
-  MeanRotation(const Rope& rope, Position first, int positions)
-      : rope_(rope), cosines_(rope.frequencies.size()), sines_(cosines_.size()) {
-    std::vector<float> c(cosines_.size()), s(cosines_.size());
-    for (Position p = first; p < first + positions; p++) {
-      rope.turn(p, c, s);
-      for (size_t i = 0; i < c.size(); i++) {
-        cosines_[i] += c[i] * static_cast<double>(rope.magnitude) / positions;
-        sines_[i] += s[i] * static_cast<double>(rope.magnitude) / positions;
-      }
+  MeanRotation(const Rope& rope, Position first, int positions) : rope_(rope) {
+    for (const double w : rope.frequencies) {
+      const double middle = w * (first + (positions - 1) / 2.0);
+      const double length = rope.magnitude * shrunk(w / 2, positions);
+      cosines_.push_back(length * std::cos(middle));
+      sines_.push_back(length * std::sin(middle));
     }
   }
   /// Turns a vector whose elements stand `stride` apart.
@@ -45,6 +43,11 @@ class MeanRotation {
   }
 
  private:
+  static double shrunk(double half, int n) {
+    if (std::fabs(std::sin(half)) > 1e-9) return std::sin(n * half) / (n * std::sin(half));
+    return std::cos(n * half) / std::cos(half);  // its limit where all angles are the same
+  }
+
   const Rope& rope_;
   std::vector<double> cosines_, sines_;  // [pairs]
 };
