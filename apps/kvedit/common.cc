@@ -54,13 +54,18 @@ void add_cap(CLI::App& command, CapOptions& options) {
       .add_option("--cap", options.budget,
                   "Hold the cache at this: 1024 (tokens a lane), 64MiB, or 25% of the whole text")
       ->type_name("BUDGET");
-  command.add_option("--cap-policy", options.policy, "What evicts then; see `kvedit policies`")
-      ->capture_default_str()
+  command
+      .add_option("--cap-policy", options.policy,
+                  "What evicts then; see `kvedit policies` (default: lkv where a file for the model is "
+                  "there, else tova)")
       ->type_name("NAME");
 }
 
 void set_cap(Session& session, const CapOptions& options) {
-  if (!options.budget.empty()) session.set_cap(options.policy, Budget::parse(options.budget));
+  if (options.budget.empty()) return;
+  const bool learned = !session.model()->companion(".lkv.gguf").empty();
+  const std::string policy = !options.policy.empty() ? options.policy : learned ? "lkv" : "tova";
+  session.set_cap(policy, Budget::parse(options.budget));
 }
 
 void add_json(CLI::App& command, bool& json) {

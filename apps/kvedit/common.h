@@ -34,7 +34,7 @@ void add_swa(CLI::App& command, SlidingWindow& swa);
 /// --cap BUDGET and --cap-policy: the cache never holds more.
 struct CapOptions {
   std::string budget;
-  std::string policy = "snapkv";
+  std::string policy;  // empty: the default for the model
 };
 void add_cap(CLI::App& command, CapOptions& options);
 /// Sets it, if there is one.
