@@ -236,9 +236,14 @@ TEST(LookingTest, CallsThatChangeNothingKeepTheLogitsMadeAhead) {
   const std::vector<float> after = s.logits_after(next);
   EXPECT_EQ(after, filled(tiny, 65).logits_after(next));
   Session fork = s.fork();
-  EXPECT_EQ(tiny->pool().pages_in_use, ahead) << "the entry is still there";
+  EXPECT_EQ(tiny->pool().pages_in_use, ahead) << "the entry is still there, and shared";
   EXPECT_EQ(fork.stats().entries, before.entries);
   EXPECT_EQ(fork.logits(), logits);
+  EXPECT_EQ(tiny->pool().pages_in_use, ahead) << "the fork has them, too";
+  EXPECT_EQ(s.logits(), logits);
+  Session edited = s.fork();
+  edited.erase(Span{10, 20});
+  EXPECT_EQ(edited.stats().tokens, 55);
   EXPECT_EQ(s.logits(), logits);
   EXPECT_EQ(Session::load(tiny, temporary_path("ahead.kv")).logits(), logits);
   s.append_tokens(next);

@@ -70,7 +70,7 @@ void Session::set_cap(std::string_view policy, const Budget& budget, const Evict
 }
 
 void Session::clear_cap() {
-  const Settled use(*state_);
+  const InUse use(state_->busy);
   state_->cap = {};
 }
 

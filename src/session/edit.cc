@@ -309,7 +309,7 @@ UndoReport Session::undo() {
 }
 
 void Session::forget_history() {
-  const Settled use(*state_);
+  const InUse use(state_->busy);
   state_->history.clear();
   state_->model->page_pool()->trim();
 }

@@ -29,7 +29,9 @@ const Cache& cache_in(const Session& session) {
 
 Session Session::fork() const {
   const InUse use(state_->busy);
-  return Session(std::make_unique<State>(*state_, state_->settled_fork()));
+  auto state = std::make_unique<State>(*state_, state_->content.fork());
+  state->ahead = state_->ahead;
+  return Session(std::move(state));
 }
 
 void Session::State::check_limit(const Content& edited) const {
@@ -64,7 +66,8 @@ void Session::State::check_context(const Content& c, size_t n) const {
 
 void Session::State::settle() {
   if (ahead.empty()) return;
-  content.cache.rollback(std::span<const Position>(content.transcript.positions).last(1));
+  const Position last = content.transcript.positions.back();
+  content.cache.remove({last, last + 1});
   ahead.clear();
 }
 

@@ -70,9 +70,10 @@ struct Session::State {
   Cap cap;
   double unverified = 0;  // erases, times the rate at which they are to be verified
 
-  /// The last token is pending again: its entry goes, its logits are forgotten. Does not fail.
+  /// The last token is pending again: its entry goes, its logits are forgotten. Throws Error(no_memory), and
+  /// nothing changes, where a fork shares the entry's pages and there are none to copy them to.
   void settle();
-  /// A fork whose last token is pending, for calls that change nothing: the logits made ahead stay.
+  /// The content with its last token pending, for calls that change nothing: the logits made ahead stay.
   Content settled_fork();
 
   /// Swaps the edited content in. Does not fail.
