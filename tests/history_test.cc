@@ -253,8 +253,8 @@ std::string HistoryTest::step(Session& s) {
     return "verify";
   }
   if (kind < 93) {
-    const Generation made = s.generate(
-        {.max_tokens = 1 + pick(8), .temperature = 1, .seed = static_cast<uint32_t>(random_())});
+    const Generation made =
+        s.generate({.max_tokens = 1 + pick(8), .temperature = 1, .seed = static_cast<uint32_t>(random_())});
     if (chance(50)) talk_.push_back({"assistant", made.text});
     return "generate";
   }

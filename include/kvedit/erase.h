@@ -37,7 +37,7 @@ struct VerifyOptions {
   std::vector<std::string> probes;  // texts to continue with; empty: an automatic set
   /// What was erased, beside what the session still remembers; a character cut at either end does not count.
   std::vector<std::string> erased;
-  Progress progress;                // of the tokens to forward; return false to cancel
+  Progress progress;  // of the tokens to forward; return false to cancel
 };
 
 /// How far the cache is from the exact one: that of a fresh prefill of the remaining text (evicted again, if
