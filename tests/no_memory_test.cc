@@ -70,10 +70,11 @@ class NoMemoryTest : public testing::TestWithParam<LinearKernel> {
     return std::move(logits[0]);
   }
 
-  // Calls `work` with its first, second, ... allocation failing until none does. Returns how many there were.
+  // Calls `work` with its first, second, ... allocation failing until none does, in wider steps the later it
+  // is. Returns how many there were, about.
   template <typename Work>
   static int fail_each(Work&& work) {
-    for (int n = 0;; n++) {
+    for (int n = 0;; n += 1 + n / 32) {
       until_failure = n;
       watched = true;
       ErrorCode code = ErrorCode::no_memory;

@@ -217,7 +217,8 @@ Continuation continuation(const Tokenizer& tokenizer, const Transcript& transcri
   if (stays_open && !result.next.messages.empty()) result.next.messages.back().after.clear();
   if (result.goes_on) {
     const bool stays = stays_open && result.next.messages.empty();
-    const std::array<TextPart, 2> parts = {{{more, false}, {stays ? std::string_view() : std::string_view(closing), true}}};
+    const std::array<TextPart, 2> parts = {
+        {{more, false}, {stays ? std::string_view() : std::string_view(closing), true}}};
     result.closing = tokenizer.encode(parts, transcript.tokens.back());
   } else if (follows && known > 0 && (open || transcript.messages.back().reply)) {
     result.closing = missing(tokenizer, transcript, closing);
