@@ -41,7 +41,7 @@ Tail tail(std::vector<double> values);
 /// Agresti and Min (2005), else the bootstrap-t. p: a two-sided sign-flip test, of all flips up to 14 pairs,
 /// of 20,000 drawn ones beyond.
 Difference difference(std::vector<double> values, std::vector<double> reference, Mean mean);
-/// Of the arithmetic means' quotient, pairs drawn together, a bootstrap-t on its logarithm. None where the
+/// Of the arithmetic means' quotient, pairs drawn together, a bootstrap-t. None where the
 /// reference's mean is not above 0.
 std::optional<Interval> quotient(const std::vector<double>& values, const std::vector<double>& reference);
 /// Whether a difference is one: at least kFewExamples pairs, and p below 0.05.
