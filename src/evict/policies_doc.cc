@@ -60,8 +60,7 @@ std::string policies_markdown() {
   }
   out << "\nEvery policy has:\n\n| parameter | default | meaning |\n|---|---|---|\n"
          "| `sinks` | by scorer | first entries of every lane of a full-attention layer, always kept |\n"
-         "| `recent` | by scorer | last entries of every lane, always kept; at least the scorer's window, "
-         "and one "
+         "| `recent` | by scorer | last entries of every lane, always kept; at least the scorer's window "
          "|\n\n"
          "## Scorers\n";
   for (const ScorerPart& part : scorer_parts()) {

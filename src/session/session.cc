@@ -18,7 +18,12 @@ Session::Session(std::shared_ptr<Model> model, const SessionOptions& options) {
 }
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Session::~Session() = default;
+Session::~Session() {
+  if (!state_) return;
+  const std::shared_ptr<PagePool> pool = state_->model->page_pool();
+  state_.reset();
+  pool->trim();
+}
 Session::Session(Session&& other) noexcept = default;
 Session& Session::operator=(Session&& other) noexcept = default;
 
