@@ -98,8 +98,7 @@ Policy make_policy(std::string_view text, const std::function<std::string()>& lk
   policy.selector = recipe.make();
   policy.scorer = policy.selector->scorer();
   // What the window's own queries saw of the window is cut off by causality, so it cannot compete.
-  // And a lane that is left without entries has nothing to attend to.
-  policy.recent = std::max({recipe.own().integer("recent"), policy.needs().window_queries, 1});
+  policy.recent = std::max(recipe.own().integer("recent"), policy.needs().window_queries);
   recipe.set("recent", std::to_string(policy.recent));
   policy.sinks = recipe.own().integer("sinks");
   policy.name = recipe.text();

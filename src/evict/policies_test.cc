@@ -17,7 +17,7 @@ TEST(PoliciesTest, NamesResolveAllParameters) {
             "ada-snapkv:window=32,kernel=5,pool=max,alpha=0.2,sinks=4,recent=32");
   EXPECT_EQ(make_policy("snapkv+adaptive:pool=1,alpha=0").name,
             "snapkv+adaptive:window=32,kernel=7,pool=max,alpha=0,sinks=4,recent=32");
-  EXPECT_EQ(make_policy("streaming-llm").name, "streaming-llm:sinks=4,recent=1");
+  EXPECT_EQ(make_policy("streaming-llm").name, "streaming-llm:sinks=4,recent=0");
   EXPECT_EQ(make_policy("random:sinks=0").name, "random:sinks=0,recent=32");
 }
 

@@ -155,7 +155,7 @@ void Recipe::declare_always_kept() {
                  .maximum = kMost},
                 {.name = "recent",
                  .value = static_cast<double>(recent_),
-                 .description = "last entries of every lane, always kept; at least the window, and one",
+                 .description = "last entries of every lane, always kept; at least the window",
                  .maximum = kMost}});
 }
 

@@ -161,6 +161,11 @@ std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, c
     picks[i] |= EntrySet(lane.reach, lane.begin);
     picks[i] |= EntrySet(lane.end, lane.size);
     kept[i] = picks[i].list();
+    if (kept[i].empty() && lane.reachable() > 0) {
+      fail(ErrorCode::out_of_range, "evict", "the budget has room for ", room, " entries in ", lane_count,
+           " lanes and leaves layer ", i / kv_heads, ", head ", i % kv_heads,
+           " without any: keep more, or recent=1 and more");
+    }
   }
   return kept;
 }

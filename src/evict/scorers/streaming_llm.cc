@@ -26,7 +26,7 @@ ScorerPart streaming_llm_scorer() {
       .paper = "arXiv 2309.17453",
       .description = "The most recent entries; with sinks, the first ones too.",
       .make = [](const Parameters&) -> std::unique_ptr<Scorer> { return std::make_unique<StreamingLlm>(); },
-      .recent = 1};  // the score is recency already
+      .recent = 0};  // the score is recency already
 }
 
 }  // namespace kvedit
