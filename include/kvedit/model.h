@@ -70,7 +70,7 @@ struct PoolStats {
   size_t pages_in_use = 0;
   size_t bytes_in_use = 0;      // pages_in_use * page_bytes
   size_t high_water_bytes = 0;  // the largest bytes_in_use since creation or reset_high_water()
-  size_t resident_bytes = 0;    // in use, or free and not yet handed back to the system
+  size_t resident_bytes = 0;    // what the system holds for pages; with huge pages more than is in use
   size_t limit_bytes = 0;       // 0: none
 };
 
