@@ -81,6 +81,8 @@ TEST(EvalCommandTest, EveryTaskFillsItsGrid) {
                                      "erase-qa=" + (folder / "musique.jsonl").string(),
                                      "--data",
                                      "longbench=" + (folder / "qasper.jsonl").string(),
+                                     "--linear",
+                                     "auto",
                                      "--strict",
                                      "--out",
                                      folder},

@@ -34,8 +34,8 @@ namespace kvedit {
 enum class SlidingWindow { full, window };
 
 struct SessionOptions {
-  size_t byte_limit = 0;  // of this session's cache, pages shared with forks counted in full; 0: none.
-                          // Passing it is Error(no_memory).
+  size_t byte_limit = 0;   // of this session's cache, pages shared with forks counted in full; 0: none.
+                           // Passing it is Error(no_memory).
   int undo_depth = 8;      // edits that undo() can take back
   double verify_rate = 0;  // share of the erases that are verified without being asked to
   SlidingWindow swa = SlidingWindow::full;
