@@ -43,6 +43,11 @@ TEST_F(ConversationFileTest, ContentIsTextOrPartsOfTextOrNull) {
               "assistant:1");
 }
 
+TEST_F(ConversationFileTest, NumbersThatNoDoubleHoldsAreNamed) {
+  expect_read(R"([{"role": "user", "content": "Hi", "n": 1e999}])",
+              "message 1, \"n\": there is a number that cannot be read");
+}
+
 TEST_F(ConversationFileTest, WhatCannotBeReadIsNamedWithItsMessage) {
   const std::string first = R"([{"role": "user", "content": "Hi"}, )";
   expect_read(first + R"({"role": "assistant", "content": null, "tool_calls": [{"id": "1"}]}])",

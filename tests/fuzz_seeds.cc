@@ -108,6 +108,14 @@ void write_policies(const fs::path& folder) {
   std::ofstream(folder / "squeeze") << "squeeze(expected-attention+global):least=0.2,recent=4";
 }
 
+void write_conversations(const fs::path& folder) {
+  fs::create_directories(folder);
+  std::ofstream(folder / "messages")
+      << R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": null}]})";
+  std::ofstream(folder / "parts")
+      << R"([{"role": "user", "content": [{"type": "text", "text": "\ud83d\ude00"}], "n": -1.5e3, "tool_calls": []}])";
+}
+
 // Sequences of calls, and patches of a snapshot.
 void write_sessions(const fs::path& folder) {
   fs::create_directories(folder);
@@ -131,6 +139,7 @@ int main(int argc, char** argv) {
   write_records(folder / "records_fuzz");
   write_questions(folder / "qa_files_fuzz");
   write_policies(folder / "policy_fuzz");
+  write_conversations(folder / "conversation_file_fuzz");
   write_sessions(folder / "session_fuzz");
   return 0;
 }

@@ -57,7 +57,7 @@ Message message(Bytes& in) {
 void call(Session& s, Bytes& in) {
   static const auto eraser = random_eraser(*model());
   const int size = s.stats().tokens;
-  switch (in.next() % 12) {
+  switch (in.next() % 15) {
     case 0:
       s.append(in.text(), in.next() % 2 == 0);
       break;
@@ -102,6 +102,20 @@ void call(Session& s, Bytes& in) {
         if (!std::isfinite(x)) __builtin_trap();
       }
       break;
+    case 11:
+      s.append_open(message(in));
+      break;
+    case 12:
+      s.append_messages({}, true);
+      break;
+    case 13: {
+      const std::string text = in.text();
+      for (const Found& found : s.find(text, {.loose = in.next() % 2 == 0})) {
+        if (found.tokens.begin < 0 || found.tokens.end > size || found.tokens.size() <= 0) __builtin_trap();
+      }
+      (void)s.find_nearest(text);
+      break;
+    }
     default:
       s.verify({.probes = {in.text()}});
   }

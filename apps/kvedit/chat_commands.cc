@@ -4,6 +4,7 @@
 
 #include "chat_state.h"
 #include "common.h"
+#include "conversation_file.h"
 #include "edit.h"
 #include "eraser.h"
 #include "report.h"

@@ -54,9 +54,6 @@ std::shared_ptr<Model> load_model(const CommonOptions& options);
 
 /// "-" is standard input. Throws Error(not_found, io, cancelled).
 std::string read_file(const std::string& path);
-/// A JSON array of {"role", "content"}, or an object with one as "messages". Throws also
-/// Error(invalid_argument) naming the message at fault.
-std::vector<Message> read_messages(const std::string& path);
 bool file_exists(const std::string& path);
 /// That a file could be written there. Throws Error(io, not_found) before any work is done in vain; an empty
 /// path is nothing to write.

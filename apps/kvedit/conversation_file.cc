@@ -1,4 +1,5 @@
-// Conversations as clients keep them, in OpenAI's shape: [{"role", "content"}...], or {"messages": [...]}.
+#include "conversation_file.h"
+
 #include "common.h"
 
 namespace kvedit::cli {
@@ -67,6 +68,9 @@ Json parse_conversation(std::string_view text) {
     if (what.find("UTF-8") != std::string::npos)
       refuse("cli", reached.text() + "text is not UTF-8" + line_of(what));
     refuse("cli", reached.text() + "this is not JSON" + line_of(what));
+  } catch (const Json::exception&) {  // a number beyond what a double holds
+    too_deep();
+    refuse("cli", reached.text() + "there is a number that cannot be read");
   }
   too_deep();
   return json;
@@ -106,19 +110,24 @@ Message message_of(const Json& json, const std::string& message) {
 
 }  // namespace
 
-std::vector<Message> read_messages(const std::string& path) try {
-  Json json = parse_conversation(read_file(path));
+std::vector<Message> parse_messages(std::string_view text) {
+  Json json = parse_conversation(text);
   if (json.is_object() && json.contains("messages")) json = Json(json["messages"]);
   if (!json.is_array() || json.empty()) refuse("cli", "there is no array of messages");
   std::vector<Message> messages;
   for (const Json& one : json)
     messages.push_back(message_of(one, "message " + std::to_string(messages.size() + 1) + ": "));
   return messages;
-} catch (const Error& error) {
-  if (error.code() != ErrorCode::invalid_argument) throw;
-  const std::string what = error.what();
-  refuse("cli", path + ": " + what.substr(what.find("] ") + 2));
-  throw;
+}
+
+std::vector<Message> read_messages(const std::string& path) {
+  const std::string text = read_file(path);
+  try {
+    return parse_messages(text);
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    refuse("cli", path + ": " + what.substr(what.find("] ") + 2));
+  }
 }
 
 }  // namespace kvedit::cli
