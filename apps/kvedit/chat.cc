@@ -122,6 +122,10 @@ Json reply_to_user(ChatState& chat) {
   if (stream) {
     const bool whole = generation.stop == StopReason::end_token || generation.stop == StopReason::stop_string;
     std::cout << (whole ? "" : " [" + std::string(name(generation.stop)) + "]") << std::endl;
+    const SessionStats stats = chat.session.stats();
+    if (generation.stop == StopReason::context_full && stats.next_position > stats.tokens)
+      std::cerr << "kvedit: edits have left " << stats.next_position - stats.tokens
+                << " positions unused; /upgrade frees them\n";
     if (!generation.error.empty()) std::cerr << "kvedit: " << with_flags(generation.error) << "\n";
   }
   return {{"text", generation.text},

@@ -251,6 +251,40 @@ TEST_F(CommandLineTest, AnEditedSessionIsVerifiedAndUpgradedLater) {
   EXPECT_EQ(info["exact_tokens"], info["tokens"]);
 }
 
+TEST_F(CommandLineTest, WhatIsForgottenIsInNoFile) {
+  const std::string notes = file("notes.txt", kNotes), session = file("new.kv");
+  const Words erase = {"-f", notes, "--span", "The gate is shut.", "--session", session, "--forget"};
+  EXPECT_EQ(run("erase", erase).exit_code, kUsage) << "the session would keep it";
+  EXPECT_FALSE(fs::exists(session));
+  Words over = erase;
+  over.insert(over.end(), {"--save", session});
+  EXPECT_EQ(run("erase", over).exit_code, kDone);
+  EXPECT_EQ(run("erase", {"--session", session, "--span", "The gate is shut."}).exit_code, kUsage);
+  const Json info = json("info", {session});
+  EXPECT_EQ(info.dump().find("gate"), std::string::npos);
+}
+
+TEST_F(CommandLineTest, AFullContextTellsOfPositionsThatEditsLeft) {
+  TinySpec spec;
+  spec.context = 160;
+  const std::string small = write_tiny_model(spec, temporary_path("small.gguf")), edited = file("edited.kv");
+  const std::string notes = file("notes.txt", kNotes);
+  const Words common = {"-m", small, "--threads", "1"};
+  Words erase = {KVEDIT_PROGRAM,      "erase",    "--raw", "-f",     notes, "--span",
+                 "The gate is shut.", "--method", "drop",  "--save", edited};
+  erase.insert(erase.end(), common.begin(), common.end());
+  ASSERT_EQ(run_program(erase, "", true).exit_code, kDone);
+  bool told = false;
+  for (int seed = 1; seed < 20 && !told; seed++) {  // until a reply fills the context
+    Words go_on = {KVEDIT_PROGRAM, "run",           "--session", edited,   "-n",
+                   "-1",           "--temperature", "1",         "--seed", std::to_string(seed)};
+    go_on.insert(go_on.end(), common.begin(), common.end());
+    told =
+        run_program(go_on, "", true).errors.find("positions are left unused by edits") != std::string::npos;
+  }
+  EXPECT_TRUE(told);
+}
+
 TEST_F(CommandLineTest, EvictTakesAListOfPolicies) {
   const std::string notes = file("notes.txt", kNotes);
   const Json all = json("evict", {"-f", notes, "--policy", "snapkv:window=4,recent=4,streaming-llm",

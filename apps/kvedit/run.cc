@@ -102,6 +102,15 @@ void tell_cap(const SessionStats& stats) {
             << grouped(static_cast<long long>(stats.full_entries)) << " entries; the rest is forgotten\n";
 }
 
+/// Where the context is full though its tokens would fit: what an edit left unused can be had again.
+void tell_positions(const Session& session, const Generation& generation) {
+  const SessionStats stats = session.stats();
+  const int unused = stats.next_position - stats.tokens;
+  if (generation.stop != StopReason::context_full || unused == 0) return;
+  std::cerr << "kvedit: " << grouped(unused) << " of " << grouped(stats.context_length)
+            << " positions are left unused by edits; an upgrade frees them\n";
+}
+
 /// Prompt and file as one text; empty where only a session goes on.
 std::string input_text(RunCommand& command) {
   for (const std::string& word : command.words) command.prompt += (command.prompt.empty() ? "" : " ") + word;
@@ -124,6 +133,7 @@ void tell(const RunCommand& command, const Session& session, const Generation& g
   if (!generation.text.ends_with('\n')) std::cout << std::endl;
   const bool whole = generation.stop == StopReason::end_token || generation.stop == StopReason::stop_string;
   if (!whole) std::cerr << "kvedit: cut short by " << name(generation.stop) << "\n";
+  tell_positions(session, generation);
   if (!generation.error.empty()) std::cerr << "kvedit: " << with_flags(generation.error) << "\n";
   tell_cap(session.stats());
   if (command.common.verbose > 0) {
