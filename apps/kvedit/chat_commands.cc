@@ -282,7 +282,7 @@ Json regenerate(ChatState& chat, const std::string&, std::ostream& out) {
 }
 
 std::string named(ChatState& chat, const std::string& arguments) {
-  const std::string file = arguments.empty() ? chat.file : arguments;
+  std::string file = arguments.empty() ? chat.file : arguments;
   if (file.empty()) refuse("chat", "name a file");
   return file;
 }

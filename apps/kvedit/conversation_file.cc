@@ -87,9 +87,11 @@ std::string content_of(const Json& content, const std::string& message) {
     const std::string here = message + "part " + std::to_string(++number) + " of \"content\" ";
     const bool typed = part.is_object() && part.contains("type") && part["type"].is_string();
     const std::string type = typed ? part["type"].get<std::string>() : "";
-    if (type != "text" && type != "input_text" && type != "output_text")
-      refuse("cli",
-             here + (typed ? "is of type \"" + type + "\"; only text can be read" : "has no text \"type\""));
+    if (!typed) refuse("cli", here + "has no text \"type\"");
+    if (type != "text" && type != "input_text" && type != "output_text") {
+      std::string why = here;
+      refuse("cli", why.append("is of type \"").append(type).append("\"; only text can be read"));
+    }
     if (!part.contains("text") || !part["text"].is_string()) refuse("cli", here + "has no text \"text\"");
     all += part["text"].get<std::string>();
   }

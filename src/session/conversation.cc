@@ -163,7 +163,7 @@ Formatted formatted_from(const Tokenizer& tokenizer, std::span<const Message> me
 // reply that the model has ended lacks.
 std::vector<Token> missing(const Tokenizer& tokenizer, const Transcript& t, std::string_view closing) {
   const TextPart part = {closing, true};
-  const std::vector<Token> tokens = tokenizer.encode({&part, 1}, t.tokens.back());
+  std::vector<Token> tokens = tokenizer.encode({&part, 1}, t.tokens.back());
   const auto end = std::find_if(tokens.begin(), tokens.end(), [&](Token token) {
     return tokenizer.is_control(token) || tokenizer.is_end(token);
   });

@@ -107,7 +107,7 @@ class CachedMessages {
 
   /// The tokens of a message behind others.
   std::vector<Token> tokens(const MessageText& message, Token behind) {
-    const std::vector<Token> as_read = message.encode(tokenizer_, behind);
+    std::vector<Token> as_read = message.encode(tokenizer_, behind);
     const Symbols text = spelled(tokenizer_, as_read, behind);
     for (const Symbols& same : {text, ended(text, message.after)}) {
       const auto found = by_text_.find(same);
