@@ -101,8 +101,9 @@ Prepared prepare(const EditOptions& options) {
   Session session =
       from_file ? Session::load(model, options.session, session_options) : Session(model, session_options);
   set_cap(session, options.cap);
+  const std::string held = from_file ? session.text() : "";
   for (size_t i = 0; i < documents.size() && from_file; i++) {
-    if (session.text().find(trim(documents[i])) == std::string::npos) {
+    if (held.find(trim(documents[i])) == std::string::npos) {
       throw Error(ErrorCode::invalid_argument, "cli",
                   options.session + " holds another context than " + options.documents[i] +
                       "; leave one of them out");

@@ -142,14 +142,16 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
   state_->check_limit(edited);
   report.bytes_after = edited.cache.bytes();
   if (method.info().needs_adapter) report.adapter = adapter->info().name;
+  const Tokenizer& tokenizer = state_->model->tokenizer();
+  const TranscriptText left(tokenizer, edited.transcript.tokens);
   std::vector<std::vector<Token>> texts;
   for (const Span& s : report.spans) {
     const auto first = content.transcript.tokens.begin() + s.begin;
     texts.emplace_back(first, first + s.size());
-    const auto places = repeats(state_->model->tokenizer(), edited.transcript.tokens, texts.back());
+    const auto places = repeats(tokenizer, left, edited.transcript.tokens, texts.back());
     report.repeated.insert(report.repeated.end(), places.begin(), places.end());
   }
-  report.mentions = mentions(state_->model->tokenizer(), edited.transcript.tokens, texts, report.repeated);
+  report.mentions = mentions(tokenizer, left, texts, report.repeated);
   // What nothing followed was read by nothing that is left.
   if (edited.transcript.exact == edited.transcript.size()) report.exactness = Exactness::exact;
   if (report.exactness == Exactness::exact) {

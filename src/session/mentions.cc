@@ -10,8 +10,6 @@
 #include <string>
 #include <string_view>
 
-#include "session/transcript_text.h"
-
 namespace kvedit {
 namespace {
 
@@ -87,7 +85,7 @@ std::string plain(const Tokenizer& tokenizer, std::span<const Token> tokens) {
 
 }  // namespace
 
-std::vector<Mention> mentions(const Tokenizer& tokenizer, std::span<const Token> tokens,
+std::vector<Mention> mentions(const Tokenizer& tokenizer, const TranscriptText& transcript,
                               std::span<const std::vector<Token>> erased, std::span<const Found> known) {
   std::map<std::string, Mention> telling;  // by folded word
   for (const std::vector<Token>& text_tokens : erased) {
@@ -98,7 +96,6 @@ std::vector<Mention> mentions(const Tokenizer& tokenizer, std::span<const Token>
     }
   }
   if (telling.empty()) return {};
-  const TranscriptText transcript(tokenizer, tokens);
   for (const Word& word : words(transcript.bytes())) {
     const auto said = telling.find(word.folded);
     if (said == telling.end()) continue;

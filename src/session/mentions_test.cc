@@ -11,7 +11,7 @@ class MentionsTest : public testing::Test {
  protected:
   std::vector<Mention> said(const std::string& left, const std::string& erased) const {
     const std::vector<std::vector<Token>> texts = {tokenizer_.encode(erased, false, false)};
-    return mentions(tokenizer_, tokenizer_.encode(left, false, false), texts);
+    return mentions(tokenizer_, {tokenizer_, tokenizer_.encode(left, false, false)}, texts);
   }
   std::vector<std::string> words(const std::string& left, const std::string& erased) const {
     std::vector<std::string> all;
@@ -54,7 +54,7 @@ TEST_F(MentionsTest, BytesThatAreNoTextAreNoWords) {
   std::vector<Token> halves = {3 + 0xE6, 3 + 0x97, 3 + 0xF0, 3 + 0xFF};
   for (int i = 0; i < 200; i++) halves.push_back(3 + (i * 89 + 101) % 256);
   const std::vector<std::vector<Token>> texts = {halves};
-  EXPECT_TRUE(mentions(tokenizer_, halves, texts).empty());
+  EXPECT_TRUE(mentions(tokenizer_, {tokenizer_, halves}, texts).empty());
 }
 
 }  // namespace

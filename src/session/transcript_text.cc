@@ -64,11 +64,15 @@ Found TranscriptText::tokens(Span span) const {
   return {span, false, bytes_.substr(first, ends_[span.end - 1] - first), ""};
 }
 
+const LooseText& TranscriptText::loose_text() const {
+  if (!loose_) loose_.emplace(bytes_, kEveryDifference);
+  return *loose_;
+}
+
 std::vector<Found> TranscriptText::find(std::string_view text, bool loose) const {
   std::vector<Found> found;
   if (loose) {
-    for (const auto& [begin, end] :
-         LooseText(bytes_, kEveryDifference).find(LooseText(text, kEveryDifference))) {
+    for (const auto& [begin, end] : loose_text().find(LooseText(text, kEveryDifference))) {
       found.push_back(at(begin, end));
       found.back().differs = differences(trimmed(text), bytes_.substr(begin, end - begin));
     }
@@ -87,16 +91,15 @@ std::optional<Found> TranscriptText::nearest(std::string_view text) const {
   }
   const LooseText wanted(trimmed(text), kEveryDifference);
   if (bytes_.empty() || wanted.characters().empty()) return std::nullopt;
-  const LooseText::Nearest near = LooseText(bytes_, kEveryDifference).nearest(wanted);
+  const LooseText::Nearest near = loose_text().nearest(wanted);
   if (3 * near.edits > near.characters) return std::nullopt;
   Found found = at(near.place.begin, near.place.end);
   found.differs = cat(near.edits, " of ", near.characters, " characters");
   return found;
 }
 
-std::vector<Found> repeats(const Tokenizer& tokenizer, std::span<const Token> tokens,
-                           std::span<const Token> erased) {
-  const TranscriptText text(tokenizer, tokens);
+std::vector<Found> repeats(const Tokenizer& tokenizer, const TranscriptText& text,
+                           std::span<const Token> tokens, std::span<const Token> erased) {
   const std::string whole = tokenizer.decode(erased);
   std::vector<Found> found;
   if (!trimmed(whole).empty()) found = text.find(whole, true);

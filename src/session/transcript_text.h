@@ -8,6 +8,7 @@
 
 #include "kvedit/erase.h"
 #include "model/tokenizer.h"
+#include "session/loose_text.h"
 
 namespace kvedit {
 
@@ -24,14 +25,17 @@ class TranscriptText {
   Found tokens(Span span) const;
 
  private:
+  const LooseText& loose_text() const;
+
   std::string bytes_;
-  std::vector<size_t> ends_;  // of each token, in bytes
+  std::vector<size_t> ends_;                // of each token, in bytes
+  mutable std::optional<LooseText> loose_;  // of the bytes, once it is asked for
 };
 
-/// Where `tokens` still say what `erased` said: all of its text, found loosely, or a run of eight and more of
-/// its tokens.
-std::vector<Found> repeats(const Tokenizer& tokenizer, std::span<const Token> tokens,
-                           std::span<const Token> erased);
+/// Where `tokens`, of which `text` is the text, still say what `erased` said: all of its text, found loosely,
+/// or a run of eight and more of its tokens.
+std::vector<Found> repeats(const Tokenizer& tokenizer, const TranscriptText& text,
+                           std::span<const Token> tokens, std::span<const Token> erased);
 
 /// Without white space at both ends.
 std::string_view trimmed(std::string_view text);

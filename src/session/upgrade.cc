@@ -58,7 +58,8 @@ void Session::State::finish_upgrade() {
     if (content.evicted) evict_again(edited);
     hold_cap(edited, 0);
     check_limit(edited);
-    status.mentions = mentions(model->tokenizer(), edited.transcript.tokens, content.erased);
+    status.mentions =
+        mentions(model->tokenizer(), {model->tokenizer(), edited.transcript.tokens}, content.erased);
     content = std::move(edited);
     free_windows();
     status.state = UpgradeState::done;

@@ -171,7 +171,7 @@ VerifyReport Session::State::verify(const Content& now, const VerifyOptions& ver
                               " tokens to ask for; upgrade frees positions that edits left unused"));
   }
   if (report.erased_tokens > 0) report.residual_preference /= report.erased_tokens;
-  report.mentions = mentions(tokenizer, now.transcript.tokens, erased);
+  report.mentions = mentions(tokenizer, {tokenizer, now.transcript.tokens}, erased);
   report.mean_kl /= report.distributions;
   report.same_top /= report.distributions;
   report.ms = watch.ms();
