@@ -136,6 +136,19 @@ TEST_P(RealSessionTest, AHundredShiftsStayBounded) {
   EXPECT_LT(d.mean, 5e-2);
 }
 
+// Every vocabulary has tokens for "letter" and "house".
+TEST_P(RealSessionTest, CommonWordsAreNotMentioned) {
+  Session session(load(LinearKernel::automatic, CacheType::f16));
+  session.append("The letter was left in the house by the smuggler. It cost 4471 pounds.");
+  session.append(" Since then a letter, some smuggler, another house and 4471 more.");
+  const EraseReport report =
+      session.erase(session.find_one("letter was left in the house by the smuggler. It cost 4471").tokens,
+                    {.method = "drop"});
+  std::vector<std::string> words;
+  for (const Mention& mention : report.mentions) words.push_back(mention.word);
+  EXPECT_EQ(words, (std::vector<std::string>{"4471", "smuggler"}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, RealSessionTest, testing::Values(kSmolLM2, kGemma3, kQwen),
                          [](const auto& info) { return info.param.name; });
 

@@ -265,36 +265,49 @@ std::vector<Token> Tokenizer::encode(std::string_view text, bool special, bool b
   return tokens;
 }
 
-std::string Tokenizer::piece(Token token) const {
+void Tokenizer::append_piece(std::string& text, Token token) const {
   check_token(token);
   const auto attributes = llama_vocab_get_attr(vocab_, token);
   // libllama gives nothing for unused tokens, but a model may produce one.
   if ((attributes & (LLAMA_TOKEN_ATTR_UNUSED | LLAMA_TOKEN_ATTR_UNDEFINED)) != 0) {
-    return llama_vocab_get_text(vocab_, token);
+    text += llama_vocab_get_text(vocab_, token);
+    return;
   }
-  return guarded([&] {
-    std::string text(32, '\0');
-    int32_t size =
-        llama_token_to_piece(vocab_, token, text.data(), static_cast<int32_t>(text.size()), 0, true);
-    if (size < 0) {
-      text.resize(static_cast<size_t>(-size));
-      size = llama_token_to_piece(vocab_, token, text.data(), static_cast<int32_t>(text.size()), 0, true);
-    }
-    text.resize(static_cast<size_t>(std::max(size, 0)));
-    return text;
+  guarded([&] {
+    const size_t before = text.size();
+    const auto write = [&](size_t room) {
+      text.resize(before + room);
+      return llama_token_to_piece(vocab_, token, text.data() + before, static_cast<int32_t>(room), 0, true);
+    };
+    int32_t size = write(32);
+    if (size < 0) size = write(static_cast<size_t>(-size));
+    text.resize(before + static_cast<size_t>(std::max(size, 0)));
   });
 }
 
+std::string Tokenizer::piece(Token token) const {
+  std::string text;
+  append_piece(text, token);
+  return text;
+}
+
+void Tokenizer::append_piece(std::string& text, Token token, Token behind) const {
+  const size_t before = text.size();
+  append_piece(text, token);
+  if (text.size() > before && text[before] == ' ' && spaced(behind) && !is_special(token))
+    text.erase(before, 1);
+}
+
 std::string Tokenizer::piece(Token token, Token behind) const {
-  std::string text = piece(token);
-  if (text.starts_with(' ') && spaced(behind) && !is_special(token)) text.erase(0, 1);
+  std::string text;
+  append_piece(text, token, behind);
   return text;
 }
 
 std::string Tokenizer::decode(std::span<const Token> tokens, Token behind) const {
   std::string text;
   for (const Token token : tokens) {
-    text += piece(token, behind);
+    append_piece(text, token, behind);
     behind = token;
   }
   return text;

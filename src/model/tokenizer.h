@@ -47,6 +47,7 @@ class Tokenizer {
   std::string piece(Token token) const;
   /// What it adds to the text behind another one.
   std::string piece(Token token, Token behind) const;
+  void append_piece(std::string& text, Token token, Token behind) const;
   std::string decode(std::span<const Token> tokens, Token behind = kNothing) const;
   /// What the model wants in front of every text; nothing where its file asks for none.
   std::optional<Token> begin_token() const;
@@ -72,6 +73,7 @@ class Tokenizer {
   };
 
   void check_token(Token token) const;
+  void append_piece(std::string& text, Token token) const;
   bool spaced(Token behind) const;  // whether text behind this token begins with a space of the vocabulary's
   std::vector<Fragment> split(std::string_view text, int attributes) const;
   void add_special(std::vector<Token>& tokens, std::string& text, Token special, Token behind) const;

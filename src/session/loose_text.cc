@@ -41,11 +41,17 @@ char32_t next_character(std::string_view text, size_t& at) {
   return c < 0 ? kNoCharacter + first : static_cast<char32_t>(c);
 }
 
+// ICU makes its normalizers at their first use. Both are asked for once here: our guard orders threads where
+// a race checker sees it, ICU's own guard is in code that it does not see.
 const icu::Normalizer2* normalizer(bool fold_case) {
-  UErrorCode error = U_ZERO_ERROR;
-  const icu::Normalizer2* found =
-      fold_case ? icu::Normalizer2::getNFKCCasefoldInstance(error) : icu::Normalizer2::getNFKCInstance(error);
-  return U_SUCCESS(error) ? found : nullptr;  // null without ICU's data: then text is taken as it is
+  struct Normalizers {
+    UErrorCode error = U_ZERO_ERROR;
+    const icu::Normalizer2* plain = icu::Normalizer2::getNFKCInstance(error);
+    const icu::Normalizer2* folding = icu::Normalizer2::getNFKCCasefoldInstance(error);
+  };
+  static const Normalizers all;
+  if (U_FAILURE(all.error)) return nullptr;  // without ICU's data: then text is taken as it is
+  return fold_case ? all.folding : all.plain;
 }
 
 }  // namespace
@@ -55,10 +61,12 @@ LooseText::LooseText(std::string_view text, unsigned differences) {
   from_.reserve(text.size());
   const icu::Normalizer2* const boundaries = normalizer(true);
   const auto byte = [&](size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0; };
+  const bool folds_case = (differences & kLetterCase) != 0;
   for (size_t at = 0; at < text.size();) {
     const size_t begin = at;
-    if (byte(at) > ' ' && byte(at) < 0x7F && byte(at) != '`' && byte(at + 1) < 0x80) {  // most text
-      add_normalised(text.substr(at++, 1), {begin, begin + 1}, differences);
+    const unsigned first = byte(at);
+    if (first > ' ' && first < 0x7F && first != '`' && byte(at + 1) < 0x80) {  // most text
+      add(folds_case && first >= 'A' && first <= 'Z' ? first - 'A' + 'a' : first, {begin, ++at});
       continue;
     }
     const char32_t c = next_character(text, at);

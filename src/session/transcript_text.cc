@@ -45,7 +45,7 @@ TranscriptText::TranscriptText(const Tokenizer& tokenizer, std::span<const Token
   ends_.reserve(tokens.size());
   Token behind = Tokenizer::kNothing;
   for (const Token token : tokens) {
-    bytes_ += tokenizer.piece(token, behind);
+    tokenizer.append_piece(bytes_, token, behind);
     ends_.push_back(bytes_.size());
     behind = token;
   }
