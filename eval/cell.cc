@@ -15,12 +15,11 @@ std::string Cell::text() const {
 }
 
 const Cell& find_cell(const std::vector<Cell>& cells, std::string_view text) {
-  std::string known;
   for (const Cell& cell : cells) {
     if (cell.text() == text) return cell;
-    known += (known.empty() ? "" : ", ") + cell.text();
   }
-  fail(ErrorCode::not_found, "eval", "no cell '", text, "' in the grid; there are ", known);
+  fail(ErrorCode::not_found, "eval", "no cell '", text, "' in the grid; there are ",
+       join(cells, &Cell::text));
 }
 
 }  // namespace kvedit::eval

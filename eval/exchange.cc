@@ -167,8 +167,7 @@ Peer add_peer(const std::string& path, const Model& model, const Task& task, con
     } catch (const nlohmann::json::exception& error) {
       fail(ErrorCode::corrupt, "eval", path, ":", number, ": no answers: ", error.what());
     } catch (const Error& error) {
-      const std::string_view what = error.what();
-      fail(error.code(), "eval", path, ":", number, ": ", what.substr(what.find("] ") + 2));
+      fail(error.code(), "eval", path, ":", number, ": ", error.message());
     }
   }
   return peer;

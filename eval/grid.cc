@@ -49,10 +49,8 @@ class Reading {
 };
 
 [[noreturn]] void rethrow(const Error& error, const Wish& wish, const Cell& cell) {
-  std::string what = error.what();
-  what.erase(0, what.starts_with('[') ? what.find("] ") + 2 : 0);
-  fail(error.code(), "eval", what, " (", cell.text(), ", length ", wish.length, ", example ", wish.index,
-       ")");
+  fail(error.code(), "eval", error.message(), " (", cell.text(), ", length ", wish.length, ", example ",
+       wish.index, ")");
 }
 
 }  // namespace

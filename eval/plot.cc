@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/process.h"
+#include "base/write_file.h"
 
 namespace kvedit::plot {
 namespace {
@@ -100,22 +101,13 @@ std::string x_axis(const Lines& chart) {
   if (!axis.high) axis.high = one ? high * 2 : chart.x.log ? high * share : high + share;
   std::string text = to_script('x', axis);
   if (all.size() > kMostTics) return text;
-  std::string list;
-  for (const double x : all) list += cat(list.empty() ? "" : ", ", tic(grouped(x)), " ", number(x));
+  const std::string list = join(all, [](double x) { return cat(tic(grouped(x)), " ", number(x)); });
   return text + cat("set xtics (", list, ")\n");
 }
 
 // Names of cells at 0, 1, 2, ...
 std::string tics_of(const std::vector<std::string>& names) {
-  std::string list;
-  for (size_t i = 0; i < names.size(); i++) list += cat(i == 0 ? "" : ", ", tic(names[i]), " ", i);
-  return list;
-}
-
-void write_file(const std::string& path, const std::string& bytes) {
-  std::ofstream file(path, std::ios::binary);
-  file << bytes << std::flush;
-  if (!file) fail(ErrorCode::io, "plot", "cannot write ", path);
+  return join(names, [i = 0](const std::string& name) mutable { return cat(tic(name), " ", i++); });
 }
 
 }  // namespace
@@ -201,7 +193,7 @@ void draw(const std::string& script, const std::string& base) {
     }
     if (finished.exit_code != 0 || finished.output.empty())
       fail(ErrorCode::io, "plot", "gnuplot could not draw ", base, ".", suffix, ": ", finished.errors);
-    write_file(cat(base, ".", suffix), finished.output);
+    write_file("plot", cat(base, ".", suffix), finished.output);
   }
 }
 

@@ -19,8 +19,7 @@ void read_records(const std::string& path, bool strict,
       parse(line);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::corrupt) throw;
-      const std::string_view what = error.what();
-      const std::string where = cat(path, ":", number, ": ", what.substr(what.find("] ") + 2));
+      const std::string where = cat(path, ":", number, ": ", error.message());
       if (strict) fail(ErrorCode::corrupt, "eval", where);
       if (bad++ == 0) first = where;
     }

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/key_values.h"
 #include "session/model_impl.h"
 
 namespace kvedit::eval {
@@ -18,19 +19,11 @@ Named split(std::string_view text) {
 }
 
 void set(Parameters& parameters, const Named& named) {
-  for (std::string_view rest = named.parameters; !rest.empty();) {
-    const std::string_view one = rest.substr(0, rest.find(','));
-    rest.remove_prefix(std::min(rest.size(), one.size() + 1));
-    const size_t equals = one.find('=');
-    if (equals == std::string_view::npos) {
-      fail(ErrorCode::invalid_argument, "eval", "parameter \"", one, "\" of ", named.name, " has no value");
-    }
-    try {
-      parameters.set(one.substr(0, equals), one.substr(equals + 1));
-    } catch (const Error& error) {
-      const std::string_view what = error.what();
-      fail(error.code(), "eval", named.name, ": ", what.substr(what.find("] ") + 2));
-    }
+  if (named.parameters.empty()) return;
+  try {
+    for (const auto& [key, value] : key_values(named.parameters, "eval")) parameters.set(key, value);
+  } catch (const Error& error) {
+    fail(error.code(), "eval", named.name, ": ", error.message());
   }
 }
 
@@ -45,12 +38,11 @@ const std::vector<TaskEntry>& tasks() {
 }
 
 const TaskEntry& find_task(std::string_view text) {
-  std::string known;
   for (const TaskEntry& task : tasks()) {
     if (task.name == split(text).name) return task;
-    known += (known.empty() ? "" : ", ") + task.name;
   }
-  fail(ErrorCode::not_found, "eval", "no task '", split(text).name, "'; there are ", known);
+  fail(ErrorCode::not_found, "eval", "no task '", split(text).name, "'; there are ",
+       join(tasks(), &TaskEntry::name));
 }
 
 std::unique_ptr<Task> open_task(std::string_view text, TaskOptions options) {

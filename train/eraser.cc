@@ -26,13 +26,13 @@ std::vector<std::string> words(const std::string& text) {
 }
 
 std::string targets_of(const LoraTensors& lora) {
-  std::string all;
+  std::vector<std::string_view> all;
   for (size_t i = 0; i < kLoraTargets.size(); i++) {
     const bool has = std::any_of(lora.layers.begin(), lora.layers.end(),
                                  [&](const auto& layer) { return layer[i].a.defined(); });
-    if (has) all += cat(all.empty() ? "" : ",", kLoraTargets[i].gguf);
+    if (has) all.emplace_back(kLoraTargets[i].gguf);
   }
-  return all;
+  return join(all, std::identity(), ",");
 }
 
 // Of a run that goes on: those that it began with, whatever this machine would measure.

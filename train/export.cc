@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/fingerprint.h"
+#include "base/write_file.h"
 
 namespace kvedit::train {
 namespace {
@@ -34,13 +35,6 @@ std::vector<Part> parts_of(const LoraTensors& lora, const Name& name, const Reor
     }
   }
   return parts;
-}
-
-void write_file(const std::string& path, const std::string& bytes) {
-  std::ofstream file(path, std::ios::binary);
-  file << bytes;
-  file.close();
-  if (!file) fail(ErrorCode::io, "train", "cannot write \"", path, "\"");
 }
 
 // Rows 2i and 2i + 1 of each head, GGUF's where RoPE turns neighbours, become i and i + d/2, Hugging Face's.
@@ -131,8 +125,8 @@ void write_peft_folder(const LoraTensors& lora, const Network& network, const st
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) fail(ErrorCode::io, "train", "cannot make \"", folder, "\": ", error.message());
-  write_file(folder + "/adapter_config.json", config.dump(2) + "\n");
-  write_file(folder + "/adapter_model.safetensors", safetensors(parts_of(lora, name, reorder)));
+  write_file("train", folder + "/adapter_config.json", config.dump(2) + "\n");
+  write_file("train", folder + "/adapter_model.safetensors", safetensors(parts_of(lora, name, reorder)));
 }
 
 }  // namespace kvedit::train

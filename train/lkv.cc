@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/fingerprint.h"
+#include "base/write_file.h"
 #include "eval/interval.h"
 #include "evict/policy.h"
 #include "kvedit/session.h"
@@ -307,7 +308,7 @@ LoopResult train_lkv(LkvConfig config, const RunOptions& run) {
       fail(ErrorCode::not_found, "train", "no run to resume in \"", run.folder, "\"");
   } else {
     rivals = trainer.measure({std::begin(kRivals), std::end(kRivals)});
-    std::ofstream(path) << rivals.dump(2) << "\n";
+    write_file("train", path, rivals.dump(2) + "\n");
   }
   Trainee trainee = trainer.trainee(rivals);
   return run_loop(trainee, config.pace, run);

@@ -20,12 +20,12 @@ Tensor copy_of(const ggml_tensor* matrix, torch::Device device) {
 }
 
 void check_targets(const std::vector<std::string>& targets) {
-  std::string known;
-  for (const LoraTarget& target : kLoraTargets) known += cat(known.empty() ? "" : ", ", target.gguf);
   for (const std::string& name : targets) {
     const bool found = std::any_of(kLoraTargets.begin(), kLoraTargets.end(),
                                    [&](const LoraTarget& target) { return target.gguf == name; });
-    if (!found) fail(ErrorCode::not_found, "train", "no projection \"", name, "\"; there are ", known);
+    if (!found)
+      fail(ErrorCode::not_found, "train", "no projection \"", name, "\"; there are ",
+           join(kLoraTargets, &LoraTarget::gguf));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <iostream>
 
+#include "base/write_file.h"
 #include "bench/report.h"
 #include "commands.h"
 #include "common.h"

@@ -163,12 +163,6 @@ std::string read_file(const std::string& path) {
   return text;
 }
 
-void write_file(const char* command, const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text << std::flush;
-  if (!file) throw Error(ErrorCode::io, command, "cannot write " + path);
-}
-
 void refuse(const char* command, const std::string& why) {
   throw Error(ErrorCode::invalid_argument, command, why);
 }
@@ -196,9 +190,8 @@ void require_writable(const std::string& path) {
 
 std::string with_flags(std::string message) {
   static const std::pair<std::string_view, std::string_view> flags[] = {
-      {"EraseOptions::adapter", "--adapter"},
-      {"SyncOptions::adapter", "--adapter"},
-      {"ModelOptions::chat_template", "--chat-template"},
+      {"EraseOptions::adapter", "--adapter"},  {"SyncOptions::adapter", "--adapter"},
+      {"ModelOptions::cache", "--cache-type"}, {"ModelOptions::chat_template", "--chat-template"},
       {"SessionOptions::swa", "--swa"},
   };
   for (const auto& [field, flag] : flags) {
@@ -209,10 +202,7 @@ std::string with_flags(std::string message) {
 }
 
 Error extended(const Error& error, const std::string& addition) {
-  const std::string what = error.what();
-  const size_t end = what.starts_with('[') ? what.find("] ") : std::string::npos;
-  if (end == std::string::npos) return {error.code(), "cli", what + addition};
-  return {error.code(), what.substr(1, end - 1), what.substr(end + 2) + addition};
+  return {error.code(), error.where(), std::string(error.message()) + addition};
 }
 
 void print_json(const Json& value, int indent) {

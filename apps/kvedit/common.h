@@ -58,8 +58,6 @@ bool file_exists(const std::string& path);
 /// That a file could be written there. Throws Error(io, not_found) before any work is done in vain; an empty
 /// path is nothing to write.
 void require_writable(const std::string& path);
-/// Throws Error(io) naming the command.
-void write_file(const char* command, const std::string& path, const std::string& text);
 
 /// Throws Error(invalid_argument).
 [[noreturn]] void refuse(const char* command, const std::string& why);

@@ -127,8 +127,7 @@ std::vector<Message> read_messages(const std::string& path) {
   try {
     return parse_messages(text);
   } catch (const Error& error) {
-    const std::string what = error.what();
-    refuse("cli", path + ": " + what.substr(what.find("] ") + 2));
+    refuse("cli", path + ": " + std::string(error.message()));
   }
 }
 

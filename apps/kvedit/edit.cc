@@ -30,9 +30,7 @@ std::vector<std::string> chosen(const std::vector<std::string>& given, const std
                std::find(names.begin(), names.end(), base) != names.end()) {
       result.push_back(name);
     } else {
-      std::string known;
-      for (const std::string& n : names) known.append(known.empty() ? "" : ", ").append(n);
-      fail(ErrorCode::not_found, where, "no ", kind, " '", name, "'; there are ", known);
+      fail(ErrorCode::not_found, where, "no ", kind, " '", name, "'; there are ", join(names));
     }
   }
   return result;

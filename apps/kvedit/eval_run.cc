@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/fingerprint.h"
+#include "base/write_file.h"
 #include "edit.h"
 #include "eraser.h"
 #include "eval/charts.h"

@@ -95,6 +95,19 @@ TEST_F(CommandLineTest, AChatInJsonAnswersEveryLineWithAnObject) {
   EXPECT_EQ(all[14]["error"]["code"], "invalid_argument");
 }
 
+TEST_F(CommandLineTest, ErrorsOfTheLibraryNameTheFlagsOfTheCommandLine) {
+  const std::string notes = file("notes.txt", "The gate is shut. The ferry is late.");
+  const Finished steer = run("erase", {"-f", notes, "--span", "The gate is shut.", "--method", "steer"});
+  EXPECT_EQ(steer.exit_code, kUsage);
+  EXPECT_NE(steer.errors.find("--adapter"), std::string::npos) << steer.errors;
+  EXPECT_EQ(steer.errors.find("Options::"), std::string::npos) << steer.errors;
+  const std::string talk = file("talk.json", R"([{"role": "user", "content": "Hello."}])");
+  const Finished chat = run_program({KVEDIT_PROGRAM, "chat", "-m", *model_, "--threads", "1", "--json"},
+                                    "/sync " + talk + " steer\n", true);
+  EXPECT_NE(chat.output.find("--adapter"), std::string::npos) << chat.output << chat.errors;
+  EXPECT_EQ(chat.output.find("Options::"), std::string::npos) << chat.output;
+}
+
 TEST_F(CommandLineTest, ADocumentAndWhatIsSaidOfItAreOneMessage) {
   const std::string notes = file("notes.txt", kNotes);
   const auto all =

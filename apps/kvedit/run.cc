@@ -5,6 +5,7 @@
 
 #include <iostream>
 
+#include "base/check.h"
 #include "commands.h"
 #include "common.h"
 #include "interrupt.h"
@@ -113,7 +114,7 @@ void tell_positions(const Session& session, const Generation& generation) {
 
 /// Prompt and file as one text; empty where only a session goes on.
 std::string input_text(RunCommand& command) {
-  for (const std::string& word : command.words) command.prompt += (command.prompt.empty() ? "" : " ") + word;
+  command.prompt = join(command.words, std::identity(), " ");
   if (command.file.empty() && command.session.empty() && given_input(!command.prompt.empty())) {
     if (const std::string text = read_file("-"); !text.empty()) {
       command.prompt = text + (command.prompt.empty() ? "" : "\n\n" + command.prompt);

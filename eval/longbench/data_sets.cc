@@ -115,12 +115,11 @@ const std::vector<DataSet>& data_sets() {
 const DataSet& find_data_set(std::string_view name) {
   std::string_view plain = name;
   if (plain.ends_with("_e")) plain.remove_suffix(2);
-  std::string known;
   for (const DataSet& set : data_sets()) {
     if (set.name == plain) return set;
-    known.append(known.empty() ? "" : ", ").append(set.name);
   }
-  fail(ErrorCode::not_found, "eval", "no data set '", name, "' of LongBench; there are ", known);
+  fail(ErrorCode::not_found, "eval", "no data set '", name, "' of LongBench; there are ",
+       join(data_sets(), &DataSet::name));
 }
 
 }  // namespace kvedit::eval::longbench

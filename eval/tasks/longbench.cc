@@ -89,8 +89,7 @@ class LongBench final : public Task {
     try {
       find_data_set(record.data_set);
     } catch (const Error& error) {
-      const std::string_view what = error.what();
-      fail(ErrorCode::corrupt, "eval", what.substr(what.find("] ") + 2));
+      fail(ErrorCode::corrupt, "eval", error.message());
     }
     counts_[record.data_set]++;
     if (auto& classes = classes_[record.data_set]; classes.empty()) classes = record.classes;

@@ -194,7 +194,7 @@ TEST(TaskTest, UnknownParametersAndUnwantedFilesAreRefused) {
   EXPECT_EQ(what("niah:needles=0", options), "[eval] niah: needles=0 is outside 1..24");
   EXPECT_EQ(what("niah:depth=3", options),
             "[eval] niah: no parameter \"depth\"; known: needles, asked, depths, filler");
-  EXPECT_EQ(what("niah:noise", options), "[eval] parameter \"noise\" of niah has no value");
+  EXPECT_EQ(what("niah:noise", options), "[eval] niah: \"noise\" is not key=value");
   TaskOptions with_file = options;
   with_file.data = {"x.json"};
   EXPECT_EQ(what("niah", with_file), "[eval] niah reads no --data: x.json");

@@ -101,8 +101,7 @@ class Ruler final : public Task {
         if (bad++ == 0) first = what;
       }));
     } catch (const Error& error) {
-      const std::string_view what = error.what();
-      fail(error.code(), "eval", path, ": ", what.substr(what.find("] ") + 2));
+      fail(error.code(), "eval", path, ": ", error.message());
     }
     if (bad > 0) notes_.push_back(cat(path, ": ", bad, " malformed records left out, the first: ", first));
     if (sets_.back().questions.empty()) fail(ErrorCode::invalid_argument, "eval", path, " has no questions");

@@ -29,9 +29,14 @@ class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, std::string_view where, const std::string& message);
   ErrorCode code() const { return code_; }
+  /// Names the part of the library that failed, as "model"; lives as long as the error.
+  std::string_view where() const { return std::string_view(what()).substr(1, where_bytes_); }
+  /// Says what went wrong, without "[where] "; lives as long as the error.
+  std::string_view message() const { return std::string_view(what()).substr(where_bytes_ + 3); }
 
  private:
   ErrorCode code_;
+  size_t where_bytes_;
 };
 
 }  // namespace kvedit

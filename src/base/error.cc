@@ -12,6 +12,8 @@ std::string_view name(ErrorCode code) {
 }
 
 Error::Error(ErrorCode code, std::string_view where, const std::string& message)
-    : std::runtime_error(std::string("[").append(where).append("] ").append(message)), code_(code) {}
+    : std::runtime_error(std::string("[").append(where).append("] ").append(message)),
+      code_(code),
+      where_bytes_(where.size()) {}
 
 }  // namespace kvedit

@@ -14,12 +14,6 @@ const PolicyParameter* find(const std::vector<PolicyParameter>& all, std::string
   return found == all.end() ? nullptr : &*found;
 }
 
-std::string names(const std::vector<PolicyParameter>& all) {
-  std::string list;
-  for (const PolicyParameter& parameter : all) list += (list.empty() ? "" : ", ") + parameter.name;
-  return list;
-}
-
 std::string shortest(double value) {
   char digits[32];
   const auto end = std::to_chars(std::begin(digits), std::end(digits), value).ptr;
@@ -31,9 +25,7 @@ double read_choice(const PolicyParameter& parameter, std::string_view value) {
   for (size_t i = 0; i < choices.size(); i++) {
     if (value == choices[i] || value == std::to_string(i)) return static_cast<double>(i);
   }
-  std::string list;
-  for (const std::string& choice : choices) list += (list.empty() ? "" : ", ") + choice;
-  fail(ErrorCode::invalid_argument, "evict", parameter.name, "=\"", value, "\" is none of ", list);
+  fail(ErrorCode::invalid_argument, "evict", parameter.name, "=\"", value, "\" is none of ", join(choices));
 }
 
 double read_number(const PolicyParameter& parameter, std::string_view value) {
@@ -76,7 +68,8 @@ void Parameters::set(std::string_view name, std::string_view value) {
 const PolicyParameter& Parameters::at(std::string_view name) const {
   const PolicyParameter* parameter = find(all_, name);
   if (!parameter) {
-    fail(ErrorCode::invalid_argument, "evict", "no parameter \"", name, "\"; known: ", names(all_));
+    fail(ErrorCode::invalid_argument, "evict", "no parameter \"", name,
+         "\"; known: ", join(all_, &PolicyParameter::name));
   }
   return *parameter;
 }

@@ -2,6 +2,7 @@
 
 #include <sstream>
 
+#include "base/check.h"
 #include "evict/parts.h"
 
 namespace kvedit {
@@ -18,7 +19,7 @@ void write(std::ostream& out, const std::vector<PolicyParameter>& declared) {
   parameters.declare(declared);
   for (const PolicyParameter& p : declared) {
     out << "| `" << p.name << "` | " << parameters.text(p.name) << " | ";
-    for (size_t i = 0; i < p.choices.size(); i++) out << (i > 0 ? ", " : "") << p.choices[i];
+    out << join(p.choices);
     if (p.free_text) out << "any text";
     if (p.choices.empty() && !p.free_text) out << p.minimum << ".." << static_cast<long long>(p.maximum);
     out << " | " << p.description << " |\n";

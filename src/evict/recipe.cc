@@ -25,9 +25,7 @@ auto find(const Parts& parts, std::string_view name) {
 
 template <typename Parts>
 std::string names(const Parts& parts) {
-  std::string list;
-  for (const auto& part : parts) list.append(list.empty() ? "" : ", ").append(part.name);
-  return list;
+  return join(parts, [](const auto& part) { return part.name; });
 }
 
 [[noreturn]] void unknown(std::string_view what) {

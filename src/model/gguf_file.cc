@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
+#include <span>
 
 #include "base/check.h"
 #include "model/ggml_log.h"
@@ -104,9 +105,7 @@ const TensorEntry* GgufFile::find(const std::string& name) const {
 std::string shape_text(const std::array<int64_t, GGML_MAX_DIMS>& shape) {
   size_t used = shape.size();
   while (used > 1 && shape[used - 1] == 1) used--;
-  std::string text = "[";
-  for (size_t i = 0; i < used; i++) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  return text + "]";
+  return cat("[", join(std::span(shape).first(used)), "]");
 }
 
 }  // namespace kvedit

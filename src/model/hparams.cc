@@ -204,12 +204,11 @@ Hparams read_hparams(const GgufFile& file) {
 }
 
 const Architecture& architecture(std::string_view name) {
-  std::string list;
   for (const Architecture& candidate : kArchitectures) {
     if (candidate.name == name) return candidate;
-    list += cat(list.empty() ? "" : ", ", candidate.name);
   }
-  fail(ErrorCode::unsupported, "model", "architecture \"", name, "\" is not supported; ", list, " are");
+  fail(ErrorCode::unsupported, "model", "architecture \"", name, "\" is not supported; ",
+       join(kArchitectures, &Architecture::name), " are");
 }
 
 }  // namespace kvedit

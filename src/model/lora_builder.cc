@@ -197,9 +197,7 @@ std::shared_ptr<const Lora> LoraBuilder::build(Source source) const {
     layers.insert(slot.layer);
     targets.insert(slot.target);
   }
-  for (const size_t target : targets) {
-    info.targets += cat(info.targets.empty() ? "" : ", ", kLoraTargets[target].gguf);
-  }
+  info.targets = join(targets, [](size_t target) { return kLoraTargets[target].gguf; });
   info.layers = static_cast<int>(layers.size());
   info.name = source.name.empty() ? last_part(path_) : std::move(source.name);
   info.path = path_;

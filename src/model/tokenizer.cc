@@ -342,9 +342,7 @@ bool Tokenizer::has_chat_template() const {
 void Tokenizer::set_chat_template(const std::string& name) {
   const auto names = builtin_templates();
   if (std::find(names.begin(), names.end(), name) == names.end()) {
-    std::string list;
-    for (const std::string& known : names) list += (list.empty() ? "" : ", ") + known;
-    fail(ErrorCode::not_found, "tokenizer", "no chat template \"", name, "\"; there are ", list);
+    fail(ErrorCode::not_found, "tokenizer", "no chat template \"", name, "\"; there are ", join(names));
   }
   template_ = name;
 }

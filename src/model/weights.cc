@@ -163,9 +163,7 @@ std::string count_types(const GgufFile& file) {
   std::vector<std::pair<std::string, int>> sorted(counts.begin(), counts.end());
   std::stable_sort(sorted.begin(), sorted.end(),
                    [](const auto& a, const auto& b) { return a.second > b.second; });
-  std::string text;
-  for (const auto& [type, count] : sorted) text += cat(text.empty() ? "" : ", ", type, " ", count);
-  return text;
+  return join(sorted, [](const auto& type) { return cat(type.first, " ", type.second); });
 }
 
 }  // namespace kvedit

@@ -1,6 +1,7 @@
 // Text and messages in the transcript.
 #include <algorithm>
 
+#include "base/check.h"
 #include "model/utf8.h"
 #include "session/state.h"
 #include "session/transcript_text.h"
@@ -22,8 +23,8 @@ constexpr size_t kMostQuoted = 80;
 }
 
 [[noreturn]] void fail_ambiguous(std::span<const Found> all, std::string_view text) {
-  std::string places;
-  for (const Found& f : all) places += cat(places.empty() ? "" : ", ", f.tokens.begin, "..", f.tokens.end);
+  const std::string places =
+      join(all, [](const Found& f) { return cat(f.tokens.begin, "..", f.tokens.end); });
   fail(ErrorCode::ambiguous, "session", "the text '", text, "' is there ", all.size(), " times, at tokens ",
        places, "; say which, 1 to ", all.size());
 }

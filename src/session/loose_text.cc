@@ -10,6 +10,8 @@
 #include <numeric>
 #include <utility>
 
+#include "base/check.h"
+
 namespace kvedit {
 namespace {
 
@@ -167,13 +169,12 @@ std::string differences(std::string_view a, std::string_view b) {
        {kWhiteSpace, "white space"},
        {kPunctuation, "quotation marks or dashes"},
        {kUnicodeForm, "Unicode form"}}};
-  std::string all;
+  std::vector<std::string_view> all;
   for (const auto& [difference, name] : kNames) {
     const unsigned others = kEveryDifference & ~difference;
-    if (LooseText(a, others).characters() != LooseText(b, others).characters())
-      all += (all.empty() ? "" : ", ") + std::string(name);
+    if (LooseText(a, others).characters() != LooseText(b, others).characters()) all.emplace_back(name);
   }
-  return all;
+  return join(all);
 }
 
 }  // namespace kvedit
