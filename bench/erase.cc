@@ -68,7 +68,7 @@ struct Erased {
 
 void note(Row& row, const Erased& erased, double recompute_ms) {
   const EraseReport& report = erased.report;
-  row.more["exactness"] = name(report.exactness);
+  row.more["exactness"] = to_string(report.exactness);
   row.more["call_ms"] = {{"ours", to_json(summarize(erased.call_ms))}};
   row.more["tokens_recomputed"] = {{"ours", report.tokens_recomputed}};
   if (!row.peers.empty()) {

@@ -23,7 +23,7 @@ std::string output_of(const std::vector<std::string>& words) {
     const auto json = nlohmann::json::parse(finished.output, nullptr, false);
     const bool told = json.is_object() && json.contains("error");
     const std::string code = told ? json["error"].value("code", "") : "";
-    fail(code == name(ErrorCode::cancelled) ? ErrorCode::cancelled : ErrorCode::io, "bench",
+    fail(code == to_string(ErrorCode::cancelled) ? ErrorCode::cancelled : ErrorCode::io, "bench",
          "the process that measures memory failed: ",
          told ? json["error"].value("message", "")
               : cat("exit code ", finished.exit_code, " ", finished.output));

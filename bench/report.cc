@@ -114,7 +114,7 @@ void run_jobs(Contest& contest, const std::vector<Job>& jobs, const Setting& set
     } catch (const Error& error) {
       if (error.code() == ErrorCode::cancelled) throw;
       failed(job.name, error);
-      report.put(job.name, {{{"error", {{"code", name(error.code())}, {"message", error.what()}}}}});
+      report.put(job.name, {{{"error", {{"code", to_string(error.code())}, {"message", error.what()}}}}});
     }
   }
 }

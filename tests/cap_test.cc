@@ -27,7 +27,7 @@ class CapTest : public testing::TestWithParam<std::string> {
 TEST_P(CapTest, ReadsMoreThanItHolds) {
   Session session(model_);
   session.set_cap("snapkv:window=8,recent=8", Budget::tokens(100));
-  model_->reset_high_water();
+  reset_high_water(*model_);
   session.append_tokens(random_tokens(1500, 1));
   const SessionStats stats = session.stats();
   EXPECT_EQ(stats.tokens, 1500);

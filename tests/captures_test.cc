@@ -6,6 +6,7 @@
 #include "cache/cache_testing.h"
 #include "compute/engine.h"
 #include "kvedit/session.h"
+#include "session_testing.h"
 #include "tiny_model.h"
 
 namespace kvedit {
@@ -201,7 +202,7 @@ TEST_P(CapturesTest, WholePassPoliciesNeedNoMemoryAndGoOnEvicting) {
     session.forget_history();
     const size_t lanes = static_cast<size_t>(model->info().layers) * model->info().kv_heads;
     for (int round = 0; round < 3; round++) {
-      model->reset_high_water();
+      reset_high_water(*model);
       const size_t in_use = model->pool().bytes_in_use;
       const EvictReport report = session.evict(policy, Budget::fraction(0.5));
       EXPECT_LE(report.entries_after, report.entries_before / 2) << policy;

@@ -55,7 +55,7 @@ TEST(EvictMemoryTest, APolicyNeedsLittleBesideTheCache) {
     Session::load(model, shorter).evict(text, Budget::fraction(0.6));  // makes its primitives
     Session session = Session::load(model, longer);
     const size_t cache = session.stats().bytes;
-    model->reset_high_water();
+    reset_high_water(*model);
     const size_t pages = model->pool().bytes_in_use;
     const size_t before = live;
     most = before;

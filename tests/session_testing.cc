@@ -32,6 +32,10 @@ ModelOptions exact_options() {
   return options;
 }
 
+void reset_high_water(const Model& model) {
+  dynamic_cast<const ModelImpl&>(model).page_pool()->reset_high_water();
+}
+
 std::shared_ptr<const Adapter> random_eraser(const Model& model, float magnitude, int states) {
   const Network& network = dynamic_cast<const ModelImpl&>(model).network();
   TinyAdapterSpec spec;

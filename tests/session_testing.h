@@ -20,6 +20,8 @@ TinySpec spec_of(const std::string& architecture);
 std::shared_ptr<Model> load(const TinySpec& spec, const ModelOptions& options);
 /// f32 throughout, two threads, blocks of 64 tokens.
 ModelOptions exact_options();
+/// Starts the pool's PoolStats::high_water_bytes anew.
+void reset_high_water(const Model& model);
 /// A random eraser for the model, from a GGUF file.
 std::shared_ptr<const Adapter> random_eraser(const Model& model, float magnitude = 0.5F, int states = 0);
 

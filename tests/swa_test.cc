@@ -78,7 +78,7 @@ TEST_F(SwaTest, LogitsAndGenerationAreThoseOfFullBitForBit) {
 TEST_F(SwaTest, WhatIsFreedIsGivenBack) {
   const int heads = model_->info().kv_heads;
   const size_t full_pages = heads * static_cast<size_t>((1900 + kPageEntries - 1) / kPageEntries);
-  model_->reset_high_water();
+  reset_high_water(*model_);
   Session session = windowed(1900);
   EXPECT_LE(session.stats().bytes, (full_pages + 2 * heads * most_pages(0)) * pool().page_bytes());
   EXPECT_LE(model_->pool().high_water_bytes,

@@ -82,7 +82,7 @@ void take(ChatState& chat, const std::string& line, bool& leave) {
     if (chat.json) print_json(reply, -1);
   } catch (const Error& error) {  // says what went wrong; the chat goes on
     if (chat.json) {
-      print_json({{"error", {{"code", name(error.code())}, {"message", with_flags(error.what())}}}}, -1);
+      print_json({{"error", {{"code", to_string(error.code())}, {"message", with_flags(error.what())}}}}, -1);
     } else {
       std::cout << std::flush;
       std::cerr << "kvedit: " << with_flags(error.what()) << std::endl;
@@ -121,7 +121,7 @@ Json reply_to_user(ChatState& chat) {
   const Generation generation = chat.session.generate(chat.generate);
   if (stream) {
     const bool whole = generation.stop == StopReason::end_token || generation.stop == StopReason::stop_string;
-    std::cout << (whole ? "" : " [" + std::string(name(generation.stop)) + "]") << std::endl;
+    std::cout << (whole ? "" : " [" + std::string(to_string(generation.stop)) + "]") << std::endl;
     const SessionStats stats = chat.session.stats();
     if (generation.stop == StopReason::context_full && stats.next_position > stats.tokens)
       std::cerr << "kvedit: edits have left " << stats.next_position - stats.tokens
@@ -130,7 +130,7 @@ Json reply_to_user(ChatState& chat) {
   }
   return {{"text", generation.text},
           {"tokens", generation.tokens.size()},
-          {"stop", name(generation.stop)},
+          {"stop", to_string(generation.stop)},
           {"error", generation.error},
           {"first_token_ms", generation.first_token_ms},
           {"ms", generation.ms}};

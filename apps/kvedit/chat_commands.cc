@@ -114,7 +114,7 @@ Json erase(ChatState& chat, const std::string& arguments, std::ostream& out) {
     out << "erased tokens " << r.spans[i].begin << ".." << r.spans[i].end << " \"" << one_line(r.text[i])
         << "\"\n";
   }
-  out << r.method << " (" << name(r.exactness) << "): " << r.tokens_recomputed << " tokens recomputed, "
+  out << r.method << " (" << to_string(r.exactness) << "): " << r.tokens_recomputed << " tokens recomputed, "
       << milliseconds(r.ms) << " ms, " << mebibytes(r.bytes_before) << " -> " << mebibytes(r.bytes_after)
       << " MiB\n";
   if (wanted.others > 0) {
@@ -128,7 +128,7 @@ Json erase(ChatState& chat, const std::string& arguments, std::ostream& out) {
   print_mentions(out, chat.session, r.mentions, Offer::chat);
   if (!r.note.empty()) out << r.note << "\n";
   if (r.exactness != Exactness::exact) out << "/verify measures what is left, /upgrade makes it exact\n";
-  Json json = {{"method", r.method}, {"exactness", name(r.exactness)}, {"spans", Json::array()}};
+  Json json = {{"method", r.method}, {"exactness", to_string(r.exactness)}, {"spans", Json::array()}};
   for (size_t i = 0; i < r.spans.size(); i++) {
     json["spans"].push_back({{"begin", r.spans[i].begin}, {"end", r.spans[i].end}, {"text", r.text[i]}});
   }
@@ -155,7 +155,7 @@ Json upgrade(ChatState& chat, const std::string& arguments, std::ostream& out) {
     chat.session.cancel_upgrade();
   } else if (arguments == "status") {
     const UpgradeStatus s = chat.session.upgrade_status();
-    out << name(s.state) << ", " << s.tokens_done << " of " << s.tokens_total << " tokens"
+    out << to_string(s.state) << ", " << s.tokens_done << " of " << s.tokens_total << " tokens"
         << (s.error.empty() ? "" : ": " + s.error) << "\n";
   } else if (arguments.empty()) {
     ProgressLine line("upgrading, tokens");
@@ -186,10 +186,10 @@ Json sync(ChatState& chat, const std::string& arguments, std::ostream& out) {
   ProgressLine line("reading, tokens");
   options.progress = line.progress();
   const SyncReport r = chat.session.sync(messages, options);
-  out << r.policy << " (" << name(r.exactness) << "): " << r.tokens << " tokens, " << r.reused << " reused, "
-      << r.erased << " erased, " << r.read << " read, " << milliseconds(r.ms) << " ms\n";
+  out << r.policy << " (" << to_string(r.exactness) << "): " << r.tokens << " tokens, " << r.reused
+      << " reused, " << r.erased << " erased, " << r.read << " read, " << milliseconds(r.ms) << " ms\n";
   if (!r.note.empty()) out << r.note << "\n";
-  return {{"policy", r.policy},   {"exactness", name(r.exactness)},
+  return {{"policy", r.policy},   {"exactness", to_string(r.exactness)},
           {"tokens", r.tokens},   {"reused", r.reused},
           {"erased", r.erased},   {"read", r.read},
           {"steered", r.steered}, {"edits", r.edits},

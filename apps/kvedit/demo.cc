@@ -82,7 +82,7 @@ std::vector<Step> work(const DemoCommand& command, const Session& full, const Pr
     options.method = method.name;
     options.adapter = adapter;
     const EraseReport r = session.erase(wrong, options);
-    steps.push_back({"erase", method.name + " (" + std::string(name(r.exactness)) + ")", answer(session),
+    steps.push_back({"erase", method.name + " (" + std::string(to_string(r.exactness)) + ")", answer(session),
                      r.ms, r.tokens_recomputed, r.bytes_after});
     if (r.exactness == Exactness::exact) clean = std::move(session);
   }

@@ -187,7 +187,7 @@ Json spans_json(const EraseReport& report, const std::vector<Found>& located) {
 void tell(Edit& edit, const Session& session, const std::vector<Found>& spans,
           const std::vector<Found>& others) {
   const EraseReport& r = edit.report;
-  edit.json = {{"method", r.method}, {"exactness", name(r.exactness)}, {"spans", spans_json(r, spans)}};
+  edit.json = {{"method", r.method}, {"exactness", to_string(r.exactness)}, {"spans", spans_json(r, spans)}};
   edit.json["other_occurrences"] = Json::array();
   for (const Found& found : others) edit.json["other_occurrences"].push_back(found_json(found));
   edit.json.update(erase_json(session, r));
@@ -219,8 +219,8 @@ void print(const Prepared& prepared, int context_tokens, const std::vector<Edit>
   Table table({"method", "exactness", ">recomputed", ">ms", ">MiB before", ">after", "note"});
   for (const Edit& edit : edits) {
     const EraseReport& r = edit.report;
-    table.add({r.method, std::string(name(r.exactness)), grouped(r.tokens_recomputed), milliseconds(r.ms),
-               mebibytes(r.bytes_before), mebibytes(r.bytes_after), r.note});
+    table.add({r.method, std::string(to_string(r.exactness)), grouped(r.tokens_recomputed),
+               milliseconds(r.ms), mebibytes(r.bytes_before), mebibytes(r.bytes_after), r.note});
   }
   table.print(std::cout);
   std::string told;

@@ -80,7 +80,7 @@ int main(int argc, char** argv) {
     report(json, "usage", "[cli] " + message + (json ? "" : "; see --help"));
     return finish(exit_usage);
   } catch (const Error& error) {
-    report(json, name(error.code()), error.what());
+    report(json, to_string(error.code()), error.what());
     return finish(exit_code(error.code()));
   } catch (const std::exception& error) {
     report(json, "internal", error.what());

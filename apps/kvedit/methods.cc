@@ -18,7 +18,7 @@ void add_methods(CLI::App& app) {
       Json list = Json::array();
       for (const EraseMethodInfo& m : erase_methods()) {
         list.push_back({{"name", m.name},
-                        {"exactness", name(m.exactness)},
+                        {"exactness", to_string(m.exactness)},
                         {"cost", m.cost},
                         {"needs_adapter", m.needs_adapter},
                         {"description", m.description}});
@@ -27,7 +27,7 @@ void add_methods(CLI::App& app) {
     }
     Table table({"method", "exactness", "cost", "what it does"});
     for (const EraseMethodInfo& m : erase_methods()) {
-      table.add({m.name, std::string(name(m.exactness)), m.cost, m.description});
+      table.add({m.name, std::string(to_string(m.exactness)), m.cost, m.description});
     }
     table.print(std::cout);
   });

@@ -77,7 +77,7 @@ Json erase_json(const Session& session, const EraseReport& r) {
 }
 
 Json upgrade_json(const Session& session, const UpgradeStatus& s) {
-  Json json = {{"state", name(s.state)},
+  Json json = {{"state", to_string(s.state)},
                {"tokens_done", s.tokens_done},
                {"tokens_total", s.tokens_total},
                {"tokens_read", s.tokens_read},

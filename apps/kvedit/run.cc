@@ -66,7 +66,7 @@ Json report_json(const Session& session, const Generation& generation, int promp
   return {{"model", session.model()->info().name},
           {"text", generation.text},
           {"tokens", generation.tokens.size()},
-          {"stop", name(generation.stop)},
+          {"stop", to_string(generation.stop)},
           {"error", generation.error},
           {"prompt_tokens", prompt_tokens},
           {"prefill_ms", prefill_ms},
@@ -133,14 +133,14 @@ void tell(const RunCommand& command, const Session& session, const Generation& g
   if (command.common.json) return print_json(report_json(session, generation, prompt_tokens, prefill_ms));
   if (!generation.text.ends_with('\n')) std::cout << std::endl;
   const bool whole = generation.stop == StopReason::end_token || generation.stop == StopReason::stop_string;
-  if (!whole) std::cerr << "kvedit: cut short by " << name(generation.stop) << "\n";
+  if (!whole) std::cerr << "kvedit: cut short by " << to_string(generation.stop) << "\n";
   tell_positions(session, generation);
   if (!generation.error.empty()) std::cerr << "kvedit: " << with_flags(generation.error) << "\n";
   tell_cap(session.stats());
   if (command.common.verbose > 0) {
     std::cerr << "kvedit: " << prompt_tokens << " tokens read in " << milliseconds(prefill_ms) << " ms, "
               << generation.tokens.size() << " made in " << milliseconds(generation.ms) << " ms; stopped by "
-              << name(generation.stop) << "\n";
+              << to_string(generation.stop) << "\n";
   }
 }
 

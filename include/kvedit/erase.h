@@ -16,7 +16,7 @@ namespace kvedit {
 
 /// exact: what a fresh prefill of the remaining text gives with the same kernels, up to rounding.
 enum class Exactness { exact, learned, approximate };
-std::string_view name(Exactness exactness);
+std::string_view to_string(Exactness exactness);
 
 /// A place where a text stands in the transcript.
 struct Found {
@@ -114,7 +114,7 @@ struct UpgradeOptions {
 };
 
 enum class UpgradeState { none, running, ready, done, cancelled, failed };
-std::string_view name(UpgradeState state);
+std::string_view to_string(UpgradeState state);
 
 struct UpgradeStatus {
   UpgradeState state = UpgradeState::none;

@@ -22,7 +22,7 @@ enum class ErrorCode {
 };
 
 /// "no_memory", "context_full", ...
-std::string_view name(ErrorCode code);
+std::string_view to_string(ErrorCode code);
 
 /// what() reads "[where] what went wrong, the value at fault, the limit".
 class Error : public std::runtime_error {

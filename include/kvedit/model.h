@@ -16,18 +16,6 @@
 
 namespace kvedit {
 
-/// How projections (linear layers) are computed; see docs/design.md for what was measured.
-enum class LinearKernel {
-  automatic,   // by the CPU's features: bf16, else int8_dense, else ggml
-  ggml,        // ggml's own kernels on the quantised weights
-  f32,         // weights dequantised, f32 throughout: the reference for exactness
-  f32_dense,   // f32 for many tokens, dot kernels on 8-bit activations for few
-  bf16,        // bf16 products for many tokens (more than 128), 8-bit activations for fewer
-  int8_dense,  // 8-bit activations for any number
-};
-
-enum class CacheType { f16, f32 };
-
 struct ModelOptions {
   int threads = 0;  // 0: one a core
   LinearKernel linear = LinearKernel::automatic;
@@ -64,22 +52,6 @@ struct ModelInfo {
   int threads = 0;
 };
 
-/// Memory of all caches of a model.
-struct PoolStats {
-  size_t page_bytes = 0;  // one page, its bookkeeping included
-  size_t pages_in_use = 0;
-  size_t bytes_in_use = 0;      // pages_in_use * page_bytes
-  size_t high_water_bytes = 0;  // the largest bytes_in_use since creation or reset_high_water()
-  size_t resident_bytes = 0;    // what the system holds for pages; with huge pages more than is in use
-  size_t limit_bytes = 0;       // 0: none
-};
-
-struct Message {
-  std::string role;  // "system", "developer", "user", "assistant" or "tool"; another one is an
-                     // Error(invalid_argument)
-  std::string content;
-};
-
 class Model {
  public:
   /// Throws Error: not_found, io, corrupt, unsupported, each naming what.
@@ -90,7 +62,6 @@ class Model {
 
   virtual ModelInfo info() const = 0;
   virtual PoolStats pool() const = 0;
-  virtual void reset_high_water() = 0;
 
   /// A whole text to tokens, and back; special: control tokens are recognised in the text. SentencePiece
   /// vocabularies may begin a text with a space of their own: text that goes on is read by Session::append.

@@ -57,7 +57,7 @@ struct MessageSpan {
 /// error: the call failed after tokens were made; they stay in the transcript, and Generation::error says
 /// why.
 enum class StopReason { end_token, stop_string, max_tokens, context_full, cancelled, error };
-std::string_view name(StopReason reason);
+std::string_view to_string(StopReason reason);
 
 struct GenerateOptions {
   int max_tokens = 256;

@@ -20,6 +20,35 @@ struct Span {
   bool operator==(const Span&) const = default;
 };
 
+/// How projections (linear layers) are computed; see docs/design.md for what was measured.
+enum class LinearKernel {
+  automatic,   // by the CPU's features: bf16, else int8_dense, else ggml
+  ggml,        // ggml's own kernels on the quantised weights
+  f32,         // weights dequantised, f32 throughout: the reference for exactness
+  f32_dense,   // f32 for many tokens, dot kernels on 8-bit activations for few
+  bf16,        // bf16 products for many tokens (more than 128), 8-bit activations for fewer
+  int8_dense,  // 8-bit activations for any number
+};
+
+enum class CacheType { f16, f32 };
+
+/// Memory of all caches of a model.
+struct PoolStats {
+  size_t page_bytes = 0;  // one page, its bookkeeping included
+  size_t pages_in_use = 0;
+  size_t bytes_in_use = 0;      // pages_in_use * page_bytes
+  size_t high_water_bytes = 0;  // the largest bytes_in_use since creation
+  size_t resident_bytes = 0;    // what the system holds for pages; with huge pages more than is in use
+  size_t limit_bytes = 0;       // 0: none
+};
+
+/// A message of a conversation.
+struct Message {
+  std::string role;  // "system", "developer", "user", "assistant" or "tool"; another one is an
+                     // Error(invalid_argument)
+  std::string content;
+};
+
 /// Called between blocks of long work with tokens done and in all; return false to cancel.
 using Progress = std::function<bool(size_t done, size_t total)>;
 

@@ -4,7 +4,7 @@
 
 namespace kvedit {
 
-std::string_view name(ErrorCode code) {
+std::string_view to_string(ErrorCode code) {
   static constexpr std::array<std::string_view, 11> kNames = {
       "invalid_argument", "out_of_range", "not_found", "ambiguous", "unsupported", "corrupt", "io",
       "no_memory",        "context_full", "busy",      "cancelled"};

@@ -14,7 +14,7 @@
 #include <mutex>
 #include <vector>
 
-#include "kvedit/model.h"
+#include "kvedit/types.h"
 
 namespace kvedit {
 

@@ -10,11 +10,11 @@
 namespace kvedit {
 namespace {
 
-const char* name(ElementType type) { return type == ElementType::f16 ? "f16" : "f32"; }
+const char* to_string(ElementType type) { return type == ElementType::f16 ? "f16" : "f32"; }
 
 std::string describe(const PageShape& shape, int layers, int kv_heads) {
   return cat(layers, " layers of ", kv_heads, " KV heads, keys of ", shape.key_dim, ", values of ",
-             shape.value_dim, " ", name(shape.type));
+             shape.value_dim, " ", to_string(shape.type));
 }
 
 size_t entry_bytes(const PageShape& shape) {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "cache/cache.h"
-#include "kvedit/model.h"
+#include "kvedit/types.h"
 #include "model/lora.h"
 #include "model/network.h"
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "compute/gemm.h"
-#include "kvedit/model.h"
+#include "kvedit/types.h"
 
 struct ggml_context;
 struct ggml_tensor;

@@ -11,7 +11,7 @@
 #include "cache/cache.h"
 #include "compute/engine.h"
 #include "kvedit/erase.h"
-#include "kvedit/model.h"
+#include "kvedit/types.h"
 
 namespace kvedit {
 

@@ -19,7 +19,7 @@ const std::array<const EraseMethod*, 6>& all_methods() {
 
 }  // namespace
 
-std::string_view name(Exactness exactness) {
+std::string_view to_string(Exactness exactness) {
   static constexpr std::array<std::string_view, 3> kNames = {"exact", "learned", "approximate"};
   return kNames.at(static_cast<size_t>(exactness));
 }

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kvedit/model.h"
+#include "kvedit/types.h"
 
 struct llama_model;
 struct llama_vocab;

@@ -87,7 +87,7 @@ std::string unfinished_character(const Tokenizer& tokenizer, std::span<const Tok
 
 }  // namespace
 
-std::string_view name(StopReason reason) {
+std::string_view to_string(StopReason reason) {
   static constexpr std::array<std::string_view, 6> kNames = {"end_token",    "stop_string", "max_tokens",
                                                              "context_full", "cancelled",   "error"};
   return kNames.at(static_cast<size_t>(reason));

@@ -23,7 +23,6 @@ class ModelImpl final : public Model {
 
   ModelInfo info() const override;
   PoolStats pool() const override { return pool_->stats(); }
-  void reset_high_water() override { pool_->reset_high_water(); }
   std::vector<Token> tokenize(std::string_view text, bool special) const override;
   std::string detokenize(std::span<const Token> tokens) const override { return tokenizer_.decode(tokens); }
   std::string format(std::span<const Message> messages, bool reply) const override;

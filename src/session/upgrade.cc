@@ -10,7 +10,7 @@
 
 namespace kvedit {
 
-std::string_view name(UpgradeState state) {
+std::string_view to_string(UpgradeState state) {
   static constexpr std::array<std::string_view, 6> kNames = {"none", "running",   "ready",
                                                              "done", "cancelled", "failed"};
   return kNames.at(static_cast<size_t>(state));

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "kvedit/error.h"
 #include "session/conversation.h"
 #include "session/diff.h"
 
