@@ -17,9 +17,9 @@ struct AdapterInfo {
   float scale = 0;           // alpha / rank, or alpha / sqrt(rank) for rsLoRA
   std::string targets;       // "attn_q, attn_k, ..., ffn_down": projections it changes in any layer
   int layers = 0;            // with at least one changed projection
-  int steering_states = 0;   // of an eraser: so many of an erased span stay, its last; 0: all
-  size_t bytes = 0;          // in memory
-  uint64_t fingerprint = 0;  // of its numbers
+  int steering_states = 0;   // of an eraser: the last states of an erased span that stay; 0: all
+  size_t bytes = 0;          // memory it takes
+  uint64_t fingerprint = 0;  // hash of its numbers
 };
 
 /// An adapter that fits one model; shared, immutable, thread-safe.

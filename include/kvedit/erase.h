@@ -22,8 +22,8 @@ std::string_view to_string(Exactness exactness);
 struct Found {
   Span tokens;           // the tokens that cover it
   bool widened = false;  // the text begins or ends inside a token; the span covers whole tokens
-  std::string text;      // of the tokens
-  std::string differs;   // from the text that was asked for: "case, white space"; empty: in nothing
+  std::string text;      // text of the tokens
+  std::string differs;   // how it differs from the text asked for, as "case, white space"; empty: in nothing
 };
 
 /// A word of an erased text that tells something (a number, a name, a rare word), and where the remaining
@@ -35,7 +35,8 @@ struct Mention {
 
 struct VerifyOptions {
   std::vector<std::string> probes;  // texts to continue with; empty: an automatic set
-  /// What was erased, beside what the session still remembers; a character cut at either end does not count.
+  /// Texts erased earlier, beside those the session still remembers; a character cut at either end does not
+  /// count.
   std::vector<std::string> erased;
   Progress progress;  // of the tokens to forward; return false to cancel
 };
@@ -51,8 +52,8 @@ struct VerifyReport {
   /// Log-likelihood of the erased texts as the next text, per token, now minus exact: positive when the
   /// cache still leans towards them. Zero when there was none to ask for.
   double residual_preference = 0;
-  int erased_tokens = 0;          // that it was measured on
-  int tokens_recomputed = 0;      // what the comparison cost
+  int erased_tokens = 0;          // tokens of erased texts that it was measured on
+  int tokens_recomputed = 0;      // tokens forwarded for the comparison
   std::vector<Mention> mentions;  // of the erased texts' words; no figure above counts them
   std::string note;
   double ms = 0;
@@ -89,7 +90,7 @@ struct EraseReport {
   std::vector<Mention> mentions;  // outside of those places
   std::optional<VerifyReport> verified;
   std::string note;         // e.g. that a policy was applied again
-  double ms = 0;            // all of it, verify excepted
+  double ms = 0;            // the whole erase without verify
   double plan_ms = 0;       // checks and the fork
   double forward_ms = 0;    // forward passes
   double evict_ms = 0;      // applying a policy again
@@ -110,7 +111,7 @@ std::vector<EraseMethodInfo> erase_methods();
 
 struct UpgradeOptions {
   int threads = 0;        // of the background work; 0: half the cores
-  int block_tokens = 64;  // it can be stopped between blocks of so many tokens
+  int block_tokens = 64;  // tokens of a block, between which it can be stopped
 };
 
 enum class UpgradeState { none, running, ready, done, cancelled, failed };

@@ -28,7 +28,7 @@ struct Budget {
   static Budget parse(std::string_view text);
 };
 
-/// What evictions capture in passes over a context, kept for further ones: evictions of forks of one session
+/// Keeps what evictions capture in passes over a context for further ones: evictions of forks of one session
 /// that share it read the context again once for a policy, not for each budget. It pins the pages of the last
 /// context it saw; another context (a token, an entry) makes it begin anew. For one thread at a time.
 class EvictPasses;
@@ -60,7 +60,7 @@ struct EvictReport {
   int lane_median = 0;
   int lane_max = 0;
   double score_ms = 0;
-  double spared_ms = 0;  // of passes that EvictOptions::passes had: what score_ms would be longer without
+  double spared_ms = 0;  // time saved by passes that EvictOptions::passes held already
   double compact_ms = 0;
   std::vector<LaneShare> lanes;  // [layer * kv_heads + head]
 };

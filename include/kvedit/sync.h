@@ -22,12 +22,12 @@ struct SyncOptions {
 
 struct SyncReport {
   std::string policy;
-  Exactness exactness = Exactness::exact;  // of the edit; exact too when nothing but the end changed
+  Exactness exactness = Exactness::exact;  // exact too when nothing but the end changed
   int tokens = 0;                          // of the conversation now
   int reused = 0;                          // entries that stay, the pending token apart
   int erased = 0;                          // tokens that went
   int read = 0;                            // tokens forwarded, the pending one apart
-  int steered = 0;                         // of the erased ones, forwarded with the eraser
+  int steered = 0;                         // erased tokens that were forwarded with the eraser
   int edits = 0;                           // places that differ
   std::string note;
   double ms = 0;

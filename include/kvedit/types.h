@@ -49,7 +49,7 @@ struct Message {
   std::string content;
 };
 
-/// Called between blocks of long work with tokens done and in all; return false to cancel.
+/// Called between blocks of long work with the tokens done and their total; return false to cancel.
 using Progress = std::function<bool(size_t done, size_t total)>;
 
 /// Receives the library's log lines; levels as in syslog: 3 error, 4 warning, 6 info, 7 debug.

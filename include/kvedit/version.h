@@ -8,12 +8,12 @@
 #define KVEDIT_VERSION_TEXT_OF(number) #number
 #define KVEDIT_VERSION_TEXT(major, minor, patch) \
   KVEDIT_VERSION_TEXT_OF(major) "." KVEDIT_VERSION_TEXT_OF(minor) "." KVEDIT_VERSION_TEXT_OF(patch)
-/// Of these headers: "0.2.0".
+/// Version of these headers: "0.2.0".
 #define KVEDIT_VERSION KVEDIT_VERSION_TEXT(KVEDIT_VERSION_MAJOR, KVEDIT_VERSION_MINOR, KVEDIT_VERSION_PATCH)
 
 namespace kvedit {
 
-/// Of the library that is linked, which may be another than the headers': "0.2.0". The ABI holds within a
+/// Tells the version of the linked library, which may differ from the headers'. The ABI holds within a
 /// minor version.
 const char* version();
 

@@ -33,7 +33,7 @@ std::string join(const Range& range, Projection projection = {}, std::string_vie
   return list;
 }
 
-/// throw Error(code, where, cat(parts...)).
+/// Throws Error(code, where, cat(parts...)).
 template <typename... Parts>
 [[noreturn]] void fail(ErrorCode code, std::string_view where, const Parts&... parts) {
   throw Error(code, where, cat(parts...));

@@ -9,7 +9,7 @@ constexpr int exit_runtime = 1;
 constexpr int exit_usage = 2;
 constexpr int exit_cancelled = 3;
 
-/// 2 for what the arguments can cause, 3 for cancelled, else 1.
+/// Gives 2 for errors that arguments can cause, 3 for cancelled, else 1.
 inline int exit_code(ErrorCode code) {
   switch (code) {
     case ErrorCode::invalid_argument:

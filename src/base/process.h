@@ -7,9 +7,9 @@
 namespace kvedit {
 
 struct Finished {
-  int exit_code = 0;   // 128 and its number for a signal
-  std::string output;  // of standard output
-  std::string errors;  // of standard error, unless that is ours
+  int exit_code = 0;   // for a signal 128 and its number
+  std::string output;  // text of standard output
+  std::string errors;  // text of standard error, unless that is ours
 };
 
 /// Runs words[0] (found on PATH unless it has a slash) with the other words as they are, no shell between,

@@ -7,7 +7,7 @@ namespace kvedit {
 
 /// All throw Error(unsupported) where /proc does not say.
 size_t resident_bytes();
-/// The most there were, since the process began or since the last reset.
+/// Tells the most there were since the process began or since the last reset.
 size_t peak_resident_bytes();
 void reset_peak_resident();
 

@@ -5,7 +5,7 @@
 
 namespace kvedit {
 
-/// Milliseconds since its making.
+/// Counts milliseconds since its making.
 class Stopwatch {
  public:
   double ms() const {

@@ -1,4 +1,4 @@
-// Writes a whole file at once; what our programs leave behind.
+// Writing a whole file at once.
 #pragma once
 
 #include <fstream>
