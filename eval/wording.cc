@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "eval/metrics/text.h"
+#include "model/utf8.h"
 
 namespace kvedit::eval {
 namespace {
@@ -48,7 +49,7 @@ std::string plain_of(std::string_view text) {
       std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
   std::string plain;
   if (ascii) {
-    for (const char c : text) plain += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    for (const char c : text) plain += static_cast<char>(ascii_lower(c));
   } else {
     plain = folded(text);
   }

@@ -95,6 +95,21 @@ TEST_F(CommandLineTest, AChatInJsonAnswersEveryLineWithAnObject) {
   EXPECT_EQ(all[14]["error"]["code"], "invalid_argument");
 }
 
+TEST_F(CommandLineTest, APromptIsTheSameInWordsAndAsAnOption) {
+  const auto read = [](const Words& prompt) {
+    Words words = prompt;
+    words.insert(words.end(), {"--raw", "-n", "2"});
+    return json("run", words);
+  };
+  const Json option = read({"-p", "The gate is shut."});
+  const Json words = read({"The", "gate", "is", "shut."});
+  EXPECT_GT(option["prompt_tokens"], 4);
+  EXPECT_EQ(option["prompt_tokens"], words["prompt_tokens"]);
+  EXPECT_EQ(option["text"], words["text"]);
+  const Json both = read({"-f", file("notes.txt", "The ferry is late."), "-p", "The gate is shut."});
+  EXPECT_GT(both["prompt_tokens"], option["prompt_tokens"]);
+}
+
 TEST_F(CommandLineTest, ErrorsOfTheLibraryNameTheFlagsOfTheCommandLine) {
   const std::string notes = file("notes.txt", "The gate is shut. The ferry is late.");
   const Finished steer = run("erase", {"-f", notes, "--span", "The gate is shut.", "--method", "steer"});

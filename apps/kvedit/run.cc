@@ -114,7 +114,7 @@ void tell_positions(const Session& session, const Generation& generation) {
 
 /// Prompt and file as one text; empty where only a session goes on.
 std::string input_text(RunCommand& command) {
-  command.prompt = join(command.words, std::identity(), " ");
+  if (!command.words.empty()) command.prompt = join(command.words, std::identity(), " ");  // they exclude -p
   if (command.file.empty() && command.session.empty() && given_input(!command.prompt.empty())) {
     if (const std::string text = read_file("-"); !text.empty()) {
       command.prompt = text + (command.prompt.empty() ? "" : "\n\n" + command.prompt);

@@ -15,6 +15,9 @@ size_t unfinished_utf8_bytes(std::string_view text);
 /// Without the end of a character that the text begins with and the beginning of one that it ends with.
 std::string_view whole_characters(std::string_view text);
 
+/// The small letter of a capital from A to Z; any other character as it is.
+constexpr char32_t ascii_lower(char32_t c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; }
+
 /// At most `bytes` bytes of valid text, cut between characters.
 std::string_view utf8_prefix(std::string_view text, size_t bytes);
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/utf8.h"
 
 namespace kvedit {
 namespace {
@@ -68,7 +69,7 @@ LooseText::LooseText(std::string_view text, unsigned differences) {
     const size_t begin = at;
     const unsigned first = byte(at);
     if (first > ' ' && first < 0x7F && first != '`' && byte(at + 1) < 0x80) {  // most text
-      add(folds_case && first >= 'A' && first <= 'Z' ? first - 'A' + 'a' : first, {begin, ++at});
+      add(folds_case ? ascii_lower(first) : first, {begin, ++at});
       continue;
     }
     const char32_t c = next_character(text, at);
@@ -103,7 +104,7 @@ void LooseText::add_normalised(std::string_view text, Place from, unsigned diffe
   const auto first = static_cast<unsigned char>(text[0]);
   if (text.size() == 1) {
     if (first >= 0x80) return add(kNoCharacter + first, from);
-    return add(fold && first >= 'A' && first <= 'Z' ? first - 'A' + 'a' : first, from);
+    return add(fold ? ascii_lower(first) : first, from);
   }
   icu::UnicodeString all = icu::UnicodeString::fromUTF8({text.data(), static_cast<int32_t>(text.size())});
   const icu::Normalizer2* const to = normalizer(fold);

@@ -11,6 +11,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "model/utf8.h"
+
 namespace kvedit {
 namespace {
 
@@ -36,7 +38,7 @@ bool is_letter(UChar32 c, bool inside) {
 
 void append_folded(std::string& text, UChar32 c) {
   if (c < 0x80) {
-    text += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    text += static_cast<char>(ascii_lower(c));
     return;
   }
   std::array<uint8_t, U8_MAX_LENGTH> folded{};
