@@ -86,14 +86,12 @@ HWY_INLINE void multiply(const float* const* a, int begin, int end, const T* b, 
                          const float* factor, float* const* c, const T* ahead) {
   constexpr int kVectors = vectors(R);
   const size_t lanes = hn::Lanes(D());
-  size_t column = 0;
-  for (; column + kVectors * lanes <= static_cast<size_t>(columns); column += kVectors * lanes) {
+  const size_t in_tiles = columns / (kVectors * lanes) * (kVectors * lanes);
+  for (size_t column = 0; column < in_tiles; column += kVectors * lanes) {
     tile<R, kVectors>(a, begin, end, b, columns, factor, c, column, ahead);
   }
-  if constexpr (16 % (kVectors * hn::MaxLanes(D())) != 0) {
-    for (; column < static_cast<size_t>(columns); column += lanes) {
-      tile<R, 1>(a, begin, end, b, columns, factor, c, column, ahead);
-    }
+  for (size_t column = in_tiles; column < static_cast<size_t>(columns); column += lanes) {
+    tile<R, 1>(a, begin, end, b, columns, factor, c, column, ahead);
   }
 }
 
@@ -347,7 +345,8 @@ void for_pages(const AttentionTask& task, bool want_values, float* wide, Use&& u
 
 // Whether enough rows share a page for its rounding to pay.
 bool in_pairs(const AttentionTask& task, int rows) {
-  return task.integers && task.type == ElementType::f16 && rows > 8 * kRowTile && task.key_dim % 16 == 0;
+  return task.integers && task.type == ElementType::f16 && rows > 8 * kRowTile && task.key_dim % 16 == 0 &&
+         task.value_dim % 16 == 0;
 }
 
 // A task's queries [rows][key_dim] in units of a row's own.

@@ -209,7 +209,16 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
                                          AttentionCase{700, 80, 1, 32, 100, ElementType::f16, false},
                                          AttentionCase{700, 80, 2, 48, 64, ElementType::f32, true},
                                          AttentionCase{200, 200, 2, 16, 0, ElementType::f32, false},
-                                         AttentionCase{200, 200, 2, 80, 17, ElementType::f16, false}));
+                                         AttentionCase{200, 200, 2, 80, 17, ElementType::f16, false},
+                                         // Heads that are no multiple of a vector: a register tile of 16
+                                         // columns, of several vectors or of one, leaves some over.
+                                         AttentionCase{200, 1, 1, 100, 0, ElementType::f16, false},
+                                         AttentionCase{200, 1, 4, 20, 0, ElementType::f32, false},
+                                         AttentionCase{200, 5, 1, 24, 0, ElementType::f16, true},
+                                         AttentionCase{200, 37, 2, 100, 0, ElementType::f32, false},
+                                         AttentionCase{300, 80, 2, 100, 33, ElementType::f16, true},
+                                         AttentionCase{200, 70, 1, 120, 0, ElementType::f16, false},
+                                         AttentionCase{200, 64, 2, 8, 0, ElementType::f16, false}));
 
 }  // namespace
 }  // namespace kvedit
