@@ -29,9 +29,9 @@ TEST(MeasureTest, RatioAboveOneMeansOursIsBetter) {
 
 TEST(RowTest, MissingPeerIsNull) {
   const Row row{
-      .kind = "fork", .length = 8000, .unit = "ms", .ours = {2, 1, 3}, .words = "fork --length 8000"};
+      .kind = "fork", .length = 8000, .unit = "ms", .ours = {2, 1, 3}, .command = "fork --length 8000"};
   Setting setting;
-  setting.words = "--threads 2";
+  setting.flags = "--threads 2";
   const Json json = to_json(row, setting);
   EXPECT_EQ(json["ours"]["median"], 2);
   EXPECT_TRUE(json["peer"].is_null());
@@ -43,7 +43,7 @@ TEST(RowTest, ThePeerIsShownAtTheSettingThatIsBetter) {
   Row row{.kind = "decode", .length = 8, .unit = "tok/s", .ours = {20}};
   row.peers = {{"flash off", {12}}, {"flash on", {10}}};
   row.peak_memory_bytes = {1, {{"flash off", 9}, {"flash on", 7}}};
-  row.beside = "its full cache";
+  row.peer_action = "its full cache";
   EXPECT_EQ(row.peer_setting(), "flash off");
   const Json json = to_json(row, {});
   EXPECT_EQ(json["peer"]["median"], 12);
@@ -63,15 +63,15 @@ TEST(RowTest, WhoUsesAmxIsToldWhereTheCpuHasIt) {
   Setting setting;
   setting.amx = true;
   setting.peer_build = "AVX2 AVX512";
-  EXPECT_EQ(amx_words(setting), "");
+  EXPECT_EQ(amx_text(setting), "");
   setting.machine.features = {"avx2", "amx_tile"};
-  EXPECT_EQ(amx_words(setting), "AMX: kvedit uses it, llama.cpp is built without");
+  EXPECT_EQ(amx_text(setting), "AMX: kvedit uses it, llama.cpp is built without");
   EXPECT_NE(table_header(setting).find("AMX"), std::string::npos);
   const std::string page = report_markdown({to_json(Row{.kind = "fork"}, setting)}, "", {});
   EXPECT_NE(page.find("- AMX: kvedit uses it, llama.cpp is built without"), std::string::npos) << page;
   setting.amx = false;
   setting.peer_build += " AMX_INT8";
-  EXPECT_EQ(amx_words(setting), "AMX: kvedit does not use it, llama.cpp is built with it");
+  EXPECT_EQ(amx_text(setting), "AMX: kvedit does not use it, llama.cpp is built with it");
 }
 
 TEST(UpgradeTest, OnlyTokensMadeWhileItRanAreCounted) {
@@ -171,15 +171,15 @@ class ReportTest : public testing::Test {
 
   // The names of the rows that were measured.
   std::vector<std::string> run(ReportRows& report, const std::vector<Job>& jobs) {
-    Contest contest(model_, {1, true, report_capacity(words_), {}}, MemoryMeter("", {}));
+    Comparison comparison(model_, {1, true, report_capacity(work_), {}}, MemoryMeter("", {}));
     std::vector<std::string> names;
     run_jobs(
-        contest, jobs, setting_, report, [&](const Row& row) { names.push_back(row.name()); },
+        comparison, jobs, setting_, report, [&](const Row& row) { names.push_back(row.name()); },
         [&](const std::string& job, const Error&) { failed_.push_back(job); });
     return names;
   }
 
-  ReportWords words_ = {
+  ReportWork work_ = {
       {48}, 2, {"streaming-llm:sinks=2,recent=4"}, "50%", {"drop", "shift", "mend", "recompute"}};
   std::shared_ptr<Model> model_ =
       Model::load(write_tiny_model({}, temporary_path("bench.gguf")), ModelOptions{.threads = 1});
@@ -189,8 +189,8 @@ class ReportTest : public testing::Test {
 };
 
 TEST_F(ReportTest, EveryWorkIsMeasuredBesideThePeerAndAFailureIsARowOfItsOwn) {
-  std::vector<Job> jobs = report_jobs(words_);
-  jobs.insert(jobs.begin(), {"broken", [](Contest&) -> std::vector<Row> {
+  std::vector<Job> jobs = report_jobs(work_);
+  jobs.insert(jobs.begin(), {"broken", [](Comparison&) -> std::vector<Row> {
                                throw Error(ErrorCode::no_memory, "test", "no room");
                              }});
   ReportRows report(folder_, setting_, false);
@@ -234,20 +234,20 @@ TEST_F(ReportTest, EveryWorkIsMeasuredBesideThePeerAndAFailureIsARowOfItsOwn) {
 
   ReportRows resumed(folder_, setting_, true);
   EXPECT_EQ(resumed.rows(), report.rows());
-  jobs[0].run = [](Contest&) { return std::vector<Row>{{.kind = "mended", .unit = "ms", .ours = {1}}}; };
+  jobs[0].run = [](Comparison&) { return std::vector<Row>{{.kind = "mended", .unit = "ms", .ours = {1}}}; };
   EXPECT_EQ(run(resumed, jobs), std::vector<std::string>{"mended/0"});
   EXPECT_EQ(resumed.failures(), 0U);
 }
 
 TEST_F(ReportTest, ThePeersSettingsAreMeasuredBesideEachOther) {
-  Contest contest(model_, {1, true, 34, {}}, MemoryMeter("", {}));
-  const std::vector<Row> rows = peer_rows(contest, 32, 2);
+  Comparison comparison(model_, {1, true, 34, {}}, MemoryMeter("", {}));
+  const std::vector<Row> rows = peer_rows(comparison, 32, 2);
   ASSERT_EQ(rows.size(), 2U);
   for (const Row& row : rows) {
     EXPECT_EQ(row.peers.size(), 6U) << row.name();  // of one thread: polling and flash attention
     EXPECT_TRUE(row.peers.contains("flash off, 1 thread, poll 50")) << row.note;
   }
-  Contest alone(model_, {1, false, 34, {}}, MemoryMeter("", {}));
+  Comparison alone(model_, {1, false, 34, {}}, MemoryMeter("", {}));
   EXPECT_THROW(peer_rows(alone, 32, 2), Error);
 }
 

@@ -5,32 +5,33 @@
 #include <optional>
 
 #include "base/check.h"
-#include "bench/contest.h"
+#include "bench/comparison.h"
 
 namespace kvedit::bench {
 namespace {
 
-enum class Beside { reads_again, removes, shifts };
+enum class PeerMethod { reads_again, removes, shifts };
 
 // What the peer does beside a method of ours.
-Beside beside(const std::string& method, bool can_shift) {
-  if (method == "drop") return Beside::removes;
-  return method == "shift" && can_shift ? Beside::shifts : Beside::reads_again;
+PeerMethod peer_method(const std::string& method, bool can_shift) {
+  if (method == "drop") return PeerMethod::removes;
+  return method == "shift" && can_shift ? PeerMethod::shifts : PeerMethod::reads_again;
 }
 
-std::string beside_words(const std::string& method, Beside beside) {
-  if (beside == Beside::removes) return "llama_memory_seq_rm; its cache keeps its size";
-  if (beside == Beside::shifts) return "llama_memory_seq_rm and _seq_add; its cache keeps its size";
+std::string peer_action(const std::string& method, PeerMethod kind) {
+  if (kind == PeerMethod::removes) return "llama_memory_seq_rm; its cache keeps its size";
+  if (kind == PeerMethod::shifts) return "llama_memory_seq_rm and _seq_add; its cache keeps its size";
   if (method == "recompute") return "";  // the same
   return method == "shift" ? "reads again: its window cache cannot shift"
                            : "reads again: it has no such method";
 }
 
 // One repetition of one method, on a fork of the session held, until the next token's logits are there.
-double erase_once(Ours& ours, Span span, const EraseOptions& options, EraseReport& report, double& call_ms) {
+double erase_once(KveditRuntime& ours, Span span, const EraseOptions& options, EraseReport& report,
+                  double& call_ms) {
   Session session = ours.held().fork();
   wait_until_idle();
-  const Timer timer;
+  const Stopwatch timer;
   report = session.erase(span, options);
   call_ms = timer.ms();
   session.logits();
@@ -59,28 +60,28 @@ struct ErasingPeer {
 };
 
 // What each side made of a method.
-struct Erased {
+struct EraseMeasurement {
   EraseReport report;
   std::vector<double> call_ms;
   std::map<std::string, std::vector<double>> peer_call_ms;
   int peer_recomputed = 0;
 };
 
-void note(Row& row, const Erased& erased, double recompute_ms) {
+void add_details(Row& row, const EraseMeasurement& erased, double recompute_ms) {
   const EraseReport& report = erased.report;
-  row.more["exactness"] = to_string(report.exactness);
-  row.more["call_ms"] = {{"ours", to_json(summarize(erased.call_ms))}};
-  row.more["tokens_recomputed"] = {{"ours", report.tokens_recomputed}};
+  row.details["exactness"] = to_string(report.exactness);
+  row.details["call_ms"] = {{"ours", to_json(summarize(erased.call_ms))}};
+  row.details["tokens_recomputed"] = {{"ours", report.tokens_recomputed}};
   if (!row.peers.empty()) {
-    row.more["call_ms"]["peer"] = to_json(summarize(erased.peer_call_ms.at(row.peer_setting())));
-    row.more["tokens_recomputed"]["peer"] = erased.peer_recomputed;
+    row.details["call_ms"]["peer"] = to_json(summarize(erased.peer_call_ms.at(row.peer_setting())));
+    row.details["tokens_recomputed"]["peer"] = erased.peer_recomputed;
   }
-  row.more["cache_bytes"] = {{"before", report.bytes_before}, {"after", report.bytes_after}};
-  row.note = cat(row.more["exactness"].get<std::string>(), ", ", report.tokens_recomputed,
+  row.details["cache_bytes"] = {{"before", report.bytes_before}, {"after", report.bytes_after}};
+  row.note = cat(row.details["exactness"].get<std::string>(), ", ", report.tokens_recomputed,
                  " recomputed, without the next step ", number(summarize(erased.call_ms).median), " ms");
   if (recompute_ms <= 0) return;
   const double share = 100 * summarize(row.ours).median / recompute_ms;
-  row.more["percent_of_our_recompute"] = rounded(share);
+  row.details["percent_of_our_recompute"] = rounded(share);
   char text[64];
   std::snprintf(text, sizeof text, ", %.3g%% of our recompute", share);
   row.note += text;
@@ -88,15 +89,15 @@ void note(Row& row, const Erased& erased, double recompute_ms) {
 
 // One repetition of what stands beside each row; reading again, once for all rows that it stands beside.
 void peer_erases(LlamaPeer& peer, ErasingPeer& erasing, Span span, int length, std::vector<Row>& rows,
-                 std::vector<Erased>& erased) {
+                 std::vector<EraseMeasurement>& erased) {
   std::optional<PeerErased> again;
   for (size_t i = 0; i < rows.size(); i++) {
-    const auto method = rows[i].more["method"].get<std::string>();
-    const Beside kind = beside(method, peer.can_shift());
-    if (kind == Beside::reads_again && !again) again = peer.read_again(span, length);
+    const auto method = rows[i].details["method"].get<std::string>();
+    const PeerMethod kind = peer_method(method, peer.can_shift());
+    if (kind == PeerMethod::reads_again && !again) again = peer.read_again(span, length);
     const PeerErased made =
-        kind == Beside::reads_again ? *again : erasing.erase(span, length, kind == Beside::shifts);
-    rows[i].beside = beside_words(method, kind);
+        kind == PeerMethod::reads_again ? *again : erasing.erase(span, length, kind == PeerMethod::shifts);
+    rows[i].peer_action = peer_action(method, kind);
     rows[i].peers[peer.name()].push_back(made.ms);
     erased[i].peer_call_ms[peer.name()].push_back(made.call_ms);
     erased[i].peer_recomputed = made.recomputed;
@@ -105,47 +106,47 @@ void peer_erases(LlamaPeer& peer, ErasingPeer& erasing, Span span, int length, s
 
 }  // namespace
 
-Span erase_span(const EraseWords& words) {
-  std::string_view text = words.depth;
+Span erase_span(const EraseWork& work) {
+  std::string_view text = work.depth;
   const bool percent = text.ends_with('%');
   if (percent) text.remove_suffix(1);
   double depth = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), depth);
   if (error != std::errc() || end != text.data() + text.size() ||
       !(depth >= 0 && depth <= (percent ? 100 : 1 << 24))) {
-    fail(ErrorCode::invalid_argument, "bench", "depth '", words.depth,
+    fail(ErrorCode::invalid_argument, "bench", "depth '", work.depth,
          "' is neither a token's index nor a percentage like 10%");
   }
-  const int begin = static_cast<int>(percent ? depth / 100 * words.length : depth);
-  if (words.span < 1 || begin + words.span >= words.length) {
-    fail(ErrorCode::out_of_range, "bench", "span ", begin, "..", begin + words.span,
-         " leaves nothing behind it in a context of ", words.length, " tokens");
+  const int begin = static_cast<int>(percent ? depth / 100 * work.length : depth);
+  if (work.span < 1 || begin + work.span >= work.length) {
+    fail(ErrorCode::out_of_range, "bench", "span ", begin, "..", begin + work.span,
+         " leaves nothing behind it in a context of ", work.length, " tokens");
   }
-  return {begin, begin + words.span};
+  return {begin, begin + work.span};
 }
 
-std::vector<Row> erase_rows(Contest& contest, const EraseWords& words,
+std::vector<Row> erase_rows(Comparison& comparison, const EraseWork& work,
                             const std::vector<std::string>& methods) {
-  const Span span = erase_span(words);
-  Ours& ours = contest.ours();
-  ours.hold(words.length);
+  const Span span = erase_span(work);
+  KveditRuntime& ours = comparison.ours();
+  ours.hold(work.length);
   std::vector<Row> rows;
   for (const std::string& method : methods) {
     Row row{.kind = "erase",
-            .length = words.length,
-            .what = cat(span.size(), "@", words.depth, "/", method),
+            .length = work.length,
+            .what = cat(span.size(), "@", work.depth, "/", method),
             .unit = "ms"};
-    row.more["method"] = method;
-    row.words = cat("erase --length ", words.length, " --span ", words.span, " --depth ", words.depth,
-                    " --method ", method);
+    row.details["method"] = method;
+    row.command = cat("erase --length ", work.length, " --span ", work.span, " --depth ", work.depth,
+                      " --method ", method);
     rows.push_back(std::move(row));
   }
   EraseOptions options;
-  options.adapter = words.adapter ? words.adapter : ours.held().model()->zero_adapter(16);
-  std::vector<Erased> erased(methods.size());
+  options.adapter = work.adapter ? work.adapter : ours.held().model()->zero_adapter(16);
+  std::vector<EraseMeasurement> erased(methods.size());
   std::map<std::string, ErasingPeer> peers;
-  for (const auto& peer : contest.peers()) peers.try_emplace(peer->name(), *peer, span, words.length);
-  contest.interleave(
+  for (const auto& peer : comparison.peers()) peers.try_emplace(peer->name(), *peer, span, work.length);
+  comparison.interleave(
       [&] {
         for (size_t i = 0; i < methods.size(); i++) {
           options.method = methods[i];
@@ -153,16 +154,16 @@ std::vector<Row> erase_rows(Contest& contest, const EraseWords& words,
               erase_once(ours, span, options, erased[i].report, erased[i].call_ms.emplace_back()));
         }
       },
-      [&](LlamaPeer& peer) { peer_erases(peer, peers.at(peer.name()), span, words.length, rows, erased); });
-  for (const auto& peer : contest.peers()) {  // for the rows that follow
+      [&](LlamaPeer& peer) { peer_erases(peer, peers.at(peer.name()), span, work.length, rows, erased); });
+  for (const auto& peer : comparison.peers()) {  // for the rows that follow
     peer->restore(peers.at(peer->name()).held);
-    peer->read_on(words.length);
+    peer->read_on(work.length);
   }
   double recompute_ms = 0;
   for (size_t i = 0; i < methods.size(); i++) {
     if (methods[i] == "recompute") recompute_ms = summarize(rows[i].ours).median;
   }
-  for (size_t i = 0; i < methods.size(); i++) note(rows[i], erased[i], recompute_ms);
+  for (size_t i = 0; i < methods.size(); i++) add_details(rows[i], erased[i], recompute_ms);
   return rows;
 }
 

@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 #include "base/resident.h"
-#include "bench/contest.h"
+#include "bench/comparison.h"
 
 namespace kvedit::bench {
 namespace {
@@ -20,13 +20,13 @@ struct Seen {
 };
 
 // One repetition; tokens a second afterwards.
-double evict_and_decode(Ours& ours, int length, const std::string& policy, const Budget& budget, int tokens,
-                        Seen& seen) {
-  Session session = ours.alone(length);
+double evict_and_decode(KveditRuntime& ours, int length, const std::string& policy, const Budget& budget,
+                        int tokens, Seen& seen) {
+  Session session = ours.unshared_session(length);
   wait_until_idle();
   reset_peak_resident();
   seen.resident_before = resident_bytes();
-  const Timer timer;
+  const Stopwatch timer;
   seen.report = session.evict(policy, budget);
   seen.evict_ms.push_back(timer.ms());
   seen.score_ms.push_back(seen.report.score_ms);
@@ -49,40 +49,41 @@ double evict_and_decode(Ours& ours, int length, const std::string& policy, const
 
 }  // namespace
 
-Row evict_row(Contest& contest, int length, const std::string& policy, const std::string& keep, int tokens) {
+Row evict_row(Comparison& comparison, int length, const std::string& policy, const std::string& keep,
+              int tokens) {
   Row row{.kind = "evict", .length = length, .what = cat(policy, "@", keep), .unit = "tok/s"};
-  row.words = cat("evict --length ", length, " --policy ", policy, " --keep ", keep, " --tokens ", tokens);
+  row.command = cat("evict --length ", length, " --policy ", policy, " --keep ", keep, " --tokens ", tokens);
   const Budget budget = Budget::parse(keep);
-  for (int i = 0; i < contest.repeat() && contest.ours().prefills(length) < contest.repeat(); i++)
-    contest.ours().prefill(length);
-  for (const auto& peer : contest.peers()) {
+  for (int i = 0; i < comparison.repeat() && comparison.ours().prefills(length) < comparison.repeat(); i++)
+    comparison.ours().prefill(length);
+  for (const auto& peer : comparison.peers()) {
     peer->hold_measured(length);
-    row.beside = "its full cache";
+    row.peer_action = "its full cache";
   }
   Seen seen;
-  contest.interleave(
-      [&] { row.ours.push_back(evict_and_decode(contest.ours(), length, policy, budget, tokens, seen)); },
+  comparison.interleave(
+      [&] { row.ours.push_back(evict_and_decode(comparison.ours(), length, policy, budget, tokens, seen)); },
       [&](LlamaPeer& peer) { row.peers[peer.name()].push_back(peer.decode(length, tokens)); });
-  row.first_token_ms = contest.first_token_ms(length);
-  contest.note_memory(row, length, policy, keep);
+  row.first_token_ms = comparison.first_token_ms(length);
+  comparison.note_memory(row, length, policy, keep);
   const Summary ms = summarize(seen.evict_ms);
   const double score_ms = summarize(seen.score_ms).median, compact_ms = summarize(seen.compact_ms).median;
   const double percent = 100 * ms.median / row.first_token_ms.ours.value_or(0);
-  row.more["policy"] = policy;
-  row.more["keep"] = keep;
-  row.more["resolved"] = seen.report.policy;
-  row.more["evict_ms"] = to_json(ms);
-  row.more["score_ms"] = to_json(summarize(seen.score_ms));
-  row.more["compact_ms"] = to_json(summarize(seen.compact_ms));
-  row.more["evict_percent_of_prefill"] = rounded(percent);
-  row.more["kept"] = rounded(seen.report.keep);
-  row.more["cache_bytes"] = {{"before", seen.report.bytes_before}, {"after", seen.report.bytes_after}};
-  row.more["resident_while_evicting"] = {
+  row.details["policy"] = policy;
+  row.details["keep"] = keep;
+  row.details["resolved"] = seen.report.policy;
+  row.details["evict_ms"] = to_json(ms);
+  row.details["score_ms"] = to_json(summarize(seen.score_ms));
+  row.details["compact_ms"] = to_json(summarize(seen.compact_ms));
+  row.details["evict_percent_of_prefill"] = rounded(percent);
+  row.details["kept"] = rounded(seen.report.keep);
+  row.details["cache_bytes"] = {{"before", seen.report.bytes_before}, {"after", seen.report.bytes_after}};
+  row.details["resident_while_evicting"] = {
       {"before", seen.resident_before}, {"peak", seen.resident_peak}, {"after", seen.resident_after}};
   const double over = 100.0 * static_cast<double>(seen.resident_peak - seen.resident_before) /
                       static_cast<double>(seen.report.bytes_before);
-  row.more["peak_percent_over_cache"] = rounded(over);
-  contest.note_agreement(row, seen.tops);
+  row.details["peak_percent_over_cache"] = rounded(over);
+  comparison.note_agreement(row, seen.tops);
   char evicting[120], peak[40];
   std::snprintf(peak, sizeof peak, " (peak +%.1f%% of the cache)", over);
   std::snprintf(evicting, sizeof evicting, "evicting %.1f ms = score %.1f + compact %.1f (%.2f%% of prefill)",

@@ -93,8 +93,8 @@ LlamaPeer::LlamaPeer(std::shared_ptr<llama_model> model, std::vector<Token> text
 
 LlamaPeer::LlamaPeer(std::shared_ptr<llama_model> model, std::vector<Token> text, const PeerSetting& setting,
                      int capacity, int sequences, ProgressMaker progress)
-    : Side(setting.flash_attention ? "llama.cpp, flash on" : "llama.cpp, flash off", std::move(text),
-           std::move(progress)),
+    : Runtime(setting.flash_attention ? "llama.cpp, flash on" : "llama.cpp, flash off", std::move(text),
+              std::move(progress)),
       setting_(setting),
       state_(std::make_unique<State>()) {
   state_->model = std::move(model);
@@ -141,7 +141,7 @@ std::string LlamaPeer::build() {
 
 std::unique_ptr<LlamaPeer> LlamaPeer::another(const PeerSetting& setting, int capacity, int sequences) const {
   return std::unique_ptr<LlamaPeer>(
-      new LlamaPeer(state_->model, Side::text(), setting, capacity, sequences, {}));
+      new LlamaPeer(state_->model, Runtime::text(), setting, capacity, sequences, {}));
 }
 
 PeerState LlamaPeer::copy() const {
@@ -163,7 +163,7 @@ void LlamaPeer::restore(const PeerState& state) {
 }
 
 void LlamaPeer::read_on(int tokens) {
-  state_->forward(Side::text(state_->prefix, tokens), state_->prefix, false, progress("prefill"));
+  state_->forward(Runtime::text(state_->prefix, tokens), state_->prefix, false, progress("prefill"));
   state_->prefix = tokens;
 }
 
@@ -183,7 +183,7 @@ bool LlamaPeer::go_back(int tokens) {
 
 Step LlamaPeer::step(Token token) {
   const int position = llama_memory_seq_pos_max(state_->memory(), 0) + 1;
-  const Timer timer;
+  const Stopwatch timer;
   state_->forward({&token, 1}, position, true, {});
   const float* logits = llama_get_logits_ith(state_->context.get(), -1);
   const double ms = timer.ms();
@@ -192,13 +192,13 @@ Step LlamaPeer::step(Token token) {
 }
 
 void LlamaPeer::save(const std::string& path) {
-  const std::span<const Token> held = Side::text(0, state_->prefix);
+  const std::span<const Token> held = Runtime::text(0, state_->prefix);
   if (llama_state_seq_save_file(state_->context.get(), path.c_str(), 0, held.data(), held.size()) == 0)
     fail(ErrorCode::io, "bench", "llama.cpp cannot write ", path, ": ", take_ggml_error());
 }
 
 void LlamaPeer::load_state(const std::string& path) {
-  std::vector<Token> tokens(Side::text().size());
+  std::vector<Token> tokens(Runtime::text().size());
   size_t count = 0;
   llama_memory_clear(state_->memory(), false);
   state_->prefix = 0;
@@ -214,10 +214,10 @@ PeerErased LlamaPeer::read_again(Span span, int length) {
   if (kept) hold(span.begin);
   wait_until_idle();
   const Progress callback = progress("recompute");
-  const Timer timer;
+  const Stopwatch timer;
   if (!kept) llama_memory_clear(state_->memory(), false);
-  const std::span<const Token> before = Side::text(kept ? span.begin : 0, span.begin);
-  const std::span<const Token> after = Side::text(span.end, length);
+  const std::span<const Token> before = Runtime::text(kept ? span.begin : 0, span.begin);
+  const std::span<const Token> after = Runtime::text(span.end, length);
   std::vector<Token> again(before.begin(), before.end());
   again.insert(again.end(), after.begin(), after.end());
   state_->forward(again, kept ? span.begin : 0, true, callback);
@@ -236,19 +236,19 @@ PeerErased LlamaPeer::remove(Span span, int length, bool shift) {
          length - 1);
   }
   wait_until_idle();
-  const Timer timer;
+  const Stopwatch timer;
   if (!llama_memory_seq_rm(state_->memory(), 0, span.begin, span.end))
     fail(ErrorCode::unsupported, "bench", "llama.cpp cannot remove ", span.begin, "..", span.end);
   if (shift) llama_memory_seq_add(state_->memory(), 0, span.end, -1, -span.size());
   const double call_ms = timer.ms();
   state_->prefix = span.begin;
-  return {call_ms + step(Side::text()[length - 1]).ms, call_ms, 0};
+  return {call_ms + step(Runtime::text()[length - 1]).ms, call_ms, 0};
 }
 
 double LlamaPeer::copy_sequence() {
   llama_memory_seq_rm(state_->memory(), 1, -1, -1);
   wait_until_idle();
-  const Timer timer;
+  const Stopwatch timer;
   llama_memory_seq_cp(state_->memory(), 0, 1, -1, -1);
   return timer.ms();
 }

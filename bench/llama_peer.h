@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/side.h"
+#include "bench/runtime.h"
 
 struct llama_model;
 
@@ -36,7 +36,7 @@ struct PeerErased {
   int recomputed = 0;  // tokens
 };
 
-class LlamaPeer final : public Side {
+class LlamaPeer final : public Runtime {
  public:
   /// Throws Error(corrupt).
   static std::shared_ptr<llama_model> load(const std::string& path);

@@ -35,7 +35,7 @@ std::vector<double> ratios(const std::vector<double>& ours, const std::vector<do
 
 void wait_until_idle() {
   using namespace std::chrono_literals;
-  const Timer timer;
+  const Stopwatch timer;
   while (timer.ms() < 5000) {
     const double before = cpu_ms();
     std::this_thread::sleep_for(20ms);

@@ -7,8 +7,6 @@
 
 namespace kvedit::bench {
 
-using Timer = Stopwatch;
-
 struct Summary {
   double min = 0;
   double median = 0;

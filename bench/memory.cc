@@ -6,9 +6,9 @@
 #include "base/check.h"
 #include "base/process.h"
 #include "base/resident.h"
+#include "bench/kvedit_runtime.h"
 #include "bench/llama_peer.h"
 #include "bench/measure.h"
-#include "bench/ours.h"
 #include "bench/prose.h"
 
 namespace kvedit::bench {
@@ -17,8 +17,8 @@ namespace {
 constexpr int kAnyVocabulary = 256;  // tokens that every model has
 
 // What the child prints. Its standard error is ours.
-std::string output_of(const std::vector<std::string>& words) {
-  const Finished finished = run_program(words);
+std::string output_of(const std::vector<std::string>& command) {
+  const Finished finished = run_program(command);
   if (finished.exit_code != 0) {
     const auto json = nlohmann::json::parse(finished.output, nullptr, false);
     const bool told = json.is_object() && json.contains("error");
@@ -63,18 +63,18 @@ Memory do_memory_job(const MemoryJob& job) {
 
 std::optional<Memory> MemoryMeter::measure(const MemoryWork& work) {
   if (program_.empty()) return std::nullopt;
-  std::vector<std::string> words = {program_,   "bench",          "memory",   "--side",        work.side,
-                                    "--length", cat(work.length), "--tokens", cat(work.tokens)};
-  if (!work.policy.empty()) words.insert(words.end(), {"--policy", work.policy, "--keep", work.keep});
-  if (!work.flash_attention) words.emplace_back("--no-flash");
-  words.insert(words.end(), common_.begin(), common_.end());
-  const auto found = known_.find(words);
+  std::vector<std::string> command = {program_,   "bench",          "memory",   "--side",        work.side,
+                                      "--length", cat(work.length), "--tokens", cat(work.tokens)};
+  if (!work.policy.empty()) command.insert(command.end(), {"--policy", work.policy, "--keep", work.keep});
+  if (!work.flash_attention) command.emplace_back("--no-flash");
+  command.insert(command.end(), common_.begin(), common_.end());
+  const auto found = known_.find(command);
   if (found != known_.end()) return found->second;
-  const auto json = nlohmann::json::parse(output_of(words), nullptr, false);
+  const auto json = nlohmann::json::parse(output_of(command), nullptr, false);
   if (!json.is_object() || !json.contains("peak_memory_bytes")) {
     fail(ErrorCode::io, "bench", "the process that measures memory gave no number");
   }
-  return known_[words] = {json["peak_memory_bytes"].get<double>(), json.value("resident_bytes", 0.0)};
+  return known_[command] = {json["peak_memory_bytes"].get<double>(), json.value("resident_bytes", 0.0)};
 }
 
 }  // namespace kvedit::bench

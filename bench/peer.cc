@@ -6,7 +6,7 @@
 #include <set>
 
 #include "base/check.h"
-#include "bench/contest.h"
+#include "bench/comparison.h"
 
 namespace kvedit::bench {
 namespace {
@@ -28,10 +28,10 @@ std::vector<PeerSetting> every_setting(int threads) {
 
 }  // namespace
 
-std::vector<Row> peer_rows(Contest& contest, int length, int tokens) {
-  if (contest.peers().empty())
+std::vector<Row> peer_rows(Comparison& comparison, int length, int tokens) {
+  if (comparison.peers().empty())
     fail(ErrorCode::invalid_argument, "bench", "there is no peer whose settings could be compared");
-  const LlamaPeer& first = *contest.peers().front();
+  const LlamaPeer& first = *comparison.peers().front();
   std::map<std::string, std::unique_ptr<LlamaPeer>> peers;
   std::vector<std::string> order;
   for (const PeerSetting& setting : every_setting(first.setting().threads)) {
@@ -41,7 +41,7 @@ std::vector<Row> peer_rows(Contest& contest, int length, int tokens) {
   }
   Row prefill{.kind = "peer", .length = length, .what = "prefill", .unit = "tok/s"};
   Row decode{.kind = "peer", .length = length, .what = "decode", .unit = "tok/s"};
-  for (int i = 0; i < contest.repeat(); i++) {
+  for (int i = 0; i < comparison.repeat(); i++) {
     for (const std::string& setting : order) {
       LlamaPeer& peer = *peers[setting];
       prefill.peers[setting].push_back(1e3 * length / peer.prefill(length));
@@ -51,7 +51,7 @@ std::vector<Row> peer_rows(Contest& contest, int length, int tokens) {
   }
   std::vector<Row> rows = {std::move(prefill), std::move(decode)};
   for (Row& row : rows) {
-    row.words = cat("peer --length ", length, " --tokens ", tokens);
+    row.command = cat("peer --length ", length, " --tokens ", tokens);
     for (const auto& [setting, values] : row.peers)
       row.note += cat(row.note.empty() ? "" : "; ", setting, ": ", number(summarize(values).median));
   }

@@ -18,26 +18,26 @@ constexpr std::array<const char*, 7> kCommon = {"model",      "weights", "kernel
 
 }  // namespace
 
-int report_capacity(const ReportWords& words) {
-  return *std::max_element(words.lengths.begin(), words.lengths.end()) + words.tokens;
+int report_capacity(const ReportWork& work) {
+  return *std::max_element(work.lengths.begin(), work.lengths.end()) + work.tokens;
 }
 
-std::vector<Job> report_jobs(const ReportWords& words) {
+std::vector<Job> report_jobs(const ReportWork& work) {
   const auto one = [](const auto& row, auto... arguments) {
-    return [=](Contest& contest) { return std::vector<Row>{row(contest, arguments...)}; };
+    return [=](Comparison& comparison) { return std::vector<Row>{row(comparison, arguments...)}; };
   };
-  std::vector<Job> jobs = {{"decode/0", one(decode_row, 0, words.tokens)}};
-  for (const int length : words.lengths) {
+  std::vector<Job> jobs = {{"decode/0", one(decode_row, 0, work.tokens)}};
+  for (const int length : work.lengths) {
     jobs.push_back({cat("prefill/", length), one(prefill_row, length)});
-    jobs.push_back({cat("decode/", length), one(decode_row, length, words.tokens)});
+    jobs.push_back({cat("decode/", length), one(decode_row, length, work.tokens)});
     jobs.push_back({cat("fork/", length), one(fork_row, length)});
-    jobs.push_back({cat("snapshot/", length), [=](Contest& c) { return snapshot_rows(c, length); }});
-    const EraseWords erase{length, std::min(kErased, length / 8), kDepth};
+    jobs.push_back({cat("snapshot/", length), [=](Comparison& c) { return snapshot_rows(c, length); }});
+    const EraseWork erase{length, std::min(kErased, length / 8), kDepth};
     jobs.push_back({cat("erase/", length),
-                    [=, methods = words.methods](Contest& c) { return erase_rows(c, erase, methods); }});
-    for (const std::string& policy : words.policies) {
-      jobs.push_back({cat("evict/", length, "/", policy, "@", words.keep),
-                      one(evict_row, length, policy, words.keep, words.tokens)});
+                    [=, methods = work.methods](Comparison& c) { return erase_rows(c, erase, methods); }});
+    for (const std::string& policy : work.policies) {
+      jobs.push_back({cat("evict/", length, "/", policy, "@", work.keep),
+                      one(evict_row, length, policy, work.keep, work.tokens)});
     }
   }
   return jobs;
@@ -99,14 +99,14 @@ void ReportRows::write() const {
   if (!file || error) fail(ErrorCode::io, "bench", "cannot write ", path_);
 }
 
-void run_jobs(Contest& contest, const std::vector<Job>& jobs, const Setting& setting, ReportRows& report,
-              const std::function<void(const Row&)>& emit,
+void run_jobs(Comparison& comparison, const std::vector<Job>& jobs, const Setting& setting,
+              ReportRows& report, const std::function<void(const Row&)>& emit,
               const std::function<void(const std::string& job, const Error&)>& failed) {
   for (const Job& job : jobs) {
     if (report.done(job.name)) continue;
     try {
       std::vector<Json> made;
-      for (const Row& row : job.run(contest)) {
+      for (const Row& row : job.run(comparison)) {
         emit(row);
         made.push_back(to_json(row, setting));
       }

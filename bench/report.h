@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "bench/contest.h"
+#include "bench/comparison.h"
 #include "eval/plot.h"
 
 namespace kvedit::bench {
 
-struct ReportWords {
+struct ReportWork {
   std::vector<int> lengths;
   int tokens = 64;  // to decode
   std::vector<std::string> policies;
@@ -22,13 +22,13 @@ struct ReportWords {
 /// Rows that are measured together.
 struct Job {
   std::string name;  // "erase/8000"
-  std::function<std::vector<Row>(Contest&)> run;
+  std::function<std::vector<Row>(Comparison&)> run;
 };
 
 /// In an order that reuses what was read.
-std::vector<Job> report_jobs(const ReportWords& words);
+std::vector<Job> report_jobs(const ReportWork& work);
 /// Tokens of the longest context of them.
-int report_capacity(const ReportWords& words);
+int report_capacity(const ReportWork& work);
 
 /// The rows that a folder's report.jsonl has, a JSON object a line as to_json(Row) makes it, and "job"; or
 /// with "error" instead of measurements.
@@ -54,8 +54,8 @@ class ReportRows {
 
 /// Runs what is not done, in order, and keeps it; emit is told of each row. A job's Error becomes its row and
 /// the next one runs, but Error(cancelled) is thrown.
-void run_jobs(Contest& contest, const std::vector<Job>& jobs, const Setting& setting, ReportRows& report,
-              const std::function<void(const Row&)>& emit,
+void run_jobs(Comparison& comparison, const std::vector<Job>& jobs, const Setting& setting,
+              ReportRows& report, const std::function<void(const Row&)>& emit,
               const std::function<void(const std::string& job, const Error&)>& failed);
 
 struct Chart {

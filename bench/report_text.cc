@@ -179,7 +179,7 @@ std::string amx_line(const Json& row) {
   setting.machine.features = row.value(Json::json_pointer("/machine/features"), std::vector<std::string>());
   setting.amx = row.value("amx", false);
   setting.peer_build = text(row, "/peer_build");
-  const std::string words = amx_words(setting);
+  const std::string words = amx_text(setting);
   return words.empty() ? "" : "\n- " + words;
 }
 

@@ -7,16 +7,16 @@
 namespace kvedit::bench {
 namespace {
 
-Json to_json(const Both& both, bool whole) {
+Json to_json(const Paired& paired, bool whole) {
   Json json = Json::object();
   const auto value = [whole](std::optional<double> v) {
     return !v ? Json() : whole ? Json(static_cast<uint64_t>(*v)) : Json(rounded(*v));
   };
-  json["ours"] = value(both.ours);
-  json["peer"] = value(both.peer());
-  if (both.peers.empty()) return json;
-  json["peer_setting"] = both.peer_setting();
-  for (const auto& [setting, v] : both.peers) json["peer_settings"][setting] = value(v);
+  json["ours"] = value(paired.ours);
+  json["peer"] = value(paired.peer());
+  if (paired.peers.empty()) return json;
+  json["peer_setting"] = paired.peer_setting();
+  for (const auto& [setting, v] : paired.peers) json["peer_settings"][setting] = value(v);
   return json;
 }
 
@@ -26,9 +26,9 @@ std::string three(const std::vector<double>& values) {
   return number(s.min) + " / " + number(s.median) + " / " + number(s.max);
 }
 
-std::string two(const Both& both, double unit) {
+std::string two(const Paired& paired, double unit) {
   const auto text = [unit](std::optional<double> v) { return v ? number(*v / unit) : std::string("-"); };
-  return both.ours || both.peer() ? text(both.ours) + " / " + text(both.peer()) : "-";
+  return paired.ours || paired.peer() ? text(paired.ours) + " / " + text(paired.peer()) : "-";
 }
 
 std::string line(const std::string& name, const std::string& unit, const std::string& ours,
@@ -75,17 +75,17 @@ std::vector<double> Row::peer() const {
   return peers.empty() ? std::vector<double>() : peers.at(peer_setting());
 }
 
-std::string Both::peer_setting() const {
+std::string Paired::peer_setting() const {
   const auto least = std::min_element(peers.begin(), peers.end(),
                                       [](const auto& a, const auto& b) { return a.second < b.second; });
   return least == peers.end() ? "" : least->first;
 }
 
-std::optional<double> Both::peer() const {
+std::optional<double> Paired::peer() const {
   return peers.empty() ? std::nullopt : std::optional(peers.at(peer_setting()));
 }
 
-std::string amx_words(const Setting& setting) {
+std::string amx_text(const Setting& setting) {
   if (!setting.machine.amx()) return "";
   return std::string("AMX: kvedit ") + (setting.amx ? "uses it" : "does not use it") +
          ", llama.cpp is built " +
@@ -111,12 +111,12 @@ Json to_json(const Row& row, const Setting& setting) {
   json["peer"] = summary(row.peer());
   if (!row.peers.empty()) json["peer_setting"] = row.peer_setting();
   for (const auto& [name, values] : row.peers) json["peer_settings"][name] = summary(values);
-  if (!row.beside.empty()) json["beside"] = row.beside;
+  if (!row.peer_action.empty()) json["beside"] = row.peer_action;
   json["ratio"] = summary(ratios(row.ours, row.peer(), row.higher_is_better()));
   json["first_token_ms"] = to_json(row.first_token_ms, false);
   json["peak_memory_bytes"] = to_json(row.peak_memory_bytes, true);
   json["resident_bytes"] = to_json(row.resident_bytes, true);
-  json.update(row.more);
+  json.update(row.details);
   json["repeat"] = setting.repeat;
   json["model"] = setting.model;
   json["weights"] = setting.weight_types;
@@ -128,7 +128,7 @@ Json to_json(const Row& row, const Setting& setting) {
                      {"features", setting.machine.features},
                      {"cores", setting.machine.cores},
                      {"threads", setting.threads}};
-  json["command"] = "kvedit bench " + row.words + " " + setting.words;
+  json["command"] = "kvedit bench " + row.command + " " + setting.flags;
   return json;
 }
 
@@ -136,7 +136,7 @@ std::string table_header(const Setting& s) {
   std::string text = s.machine.cpu + ", " + std::to_string(s.threads) + " threads, linear " + s.linear +
                      ", attention " + s.attention + "\n" + s.model;
   if (!s.peer_version.empty()) text += ", peer " + s.peer_version;
-  if (const std::string amx = amx_words(s); !amx.empty()) text += "\n" + amx;
+  if (const std::string amx = amx_text(s); !amx.empty()) text += "\n" + amx;
   text += "\n\n";
   text += line("work", "unit", "ours min/median/max", "peer, the better of its settings", "setting", "ratio",
                "first token ms", "peak MiB", "");
@@ -145,7 +145,8 @@ std::string table_header(const Setting& s) {
 }
 
 std::string table_line(const Row& row) {
-  std::string note = row.beside.empty() ? "" : "beside: " + row.beside + (row.note.empty() ? "" : "; ");
+  std::string note =
+      row.peer_action.empty() ? "" : "beside: " + row.peer_action + (row.note.empty() ? "" : "; ");
   return line(row.name(), row.unit, three(row.ours), three(row.peer()), row.peer_setting(),
               three(ratios(row.ours, row.peer(), row.higher_is_better())), two(row.first_token_ms, 1),
               two(row.peak_memory_bytes, 1024 * 1024), note + row.note);

@@ -15,7 +15,7 @@ namespace kvedit::bench {
 using Json = nlohmann::ordered_json;
 
 /// A measure of which less is better. The peer's is the best of its settings.
-struct Both {
+struct Paired {
   std::optional<double> ours;
   std::map<std::string, double> peers = {};  // by setting
 
@@ -30,13 +30,13 @@ struct Row {
   std::string unit = {};          // "tok/s", higher is better, or "ms", lower is better
   std::vector<double> ours = {};  // [repeat]
   std::map<std::string, std::vector<double>> peers = {};  // by setting, [repeat]
-  std::string beside = {};  // what the peer does, where that is not what ours does
-  Both first_token_ms = {};
-  Both peak_memory_bytes = {};  // of a process that does only this
-  Both resident_bytes = {};     // of the same process when the work is done
-  Json more = Json::object();   // what only this kind of row has
-  std::string note = {};        // the same for people
-  std::string words = {};       // of the command: "decode --cached 8000"
+  std::string peer_action = {};  // what the peer does, where that is not what ours does
+  Paired first_token_ms = {};
+  Paired peak_memory_bytes = {};  // of a process that does only this
+  Paired resident_bytes = {};     // of the same process when the work is done
+  Json details = Json::object();  // what only this kind of row has
+  std::string note = {};          // the same for people
+  std::string command = {};       // of the command: "decode --cached 8000"
 
   std::string name() const;  // "decode/8000", "evict/8000/snapkv@10%"
   bool higher_is_better() const { return unit == "tok/s"; }
@@ -49,7 +49,7 @@ struct Row {
 /// For people: 0.123, 12.34, 123; a whole number as it is.
 std::string number(double value);
 /// "AMX: kvedit uses it, llama.cpp is built without" of a CPU that has it, else nothing.
-std::string amx_words(const Setting& setting);
+std::string amx_text(const Setting& setting);
 /// To six significant digits: more would be noise.
 double rounded(double value);
 Json to_json(const Row& row, const Setting& setting);

@@ -17,12 +17,12 @@ std::string quoted(const std::string& word) {
 
 }  // namespace
 
-std::vector<std::string> load_words(const ModelInfo& info, const ModelOptions& options) {
-  std::vector<std::string> words = {"--threads", std::to_string(info.threads)};
-  if (options.linear != LinearKernel::automatic) words.insert(words.end(), {"--linear", info.linear});
-  if (options.cache == CacheType::f32) words.insert(words.end(), {"--cache-type", "f32"});
-  words.insert(words.end(), {"-m", info.path});
-  return words;
+std::vector<std::string> load_flags(const ModelInfo& info, const ModelOptions& options) {
+  std::vector<std::string> flags = {"--threads", std::to_string(info.threads)};
+  if (options.linear != LinearKernel::automatic) flags.insert(flags.end(), {"--linear", info.linear});
+  if (options.cache == CacheType::f32) flags.insert(flags.end(), {"--cache-type", "f32"});
+  flags.insert(flags.end(), {"-m", info.path});
+  return flags;
 }
 
 Setting make_setting(const ModelInfo& info, const ModelOptions& options, int repeat, bool peer) {
@@ -37,8 +37,8 @@ Setting make_setting(const ModelInfo& info, const ModelOptions& options, int rep
   setting.machine = this_machine();
   setting.threads = info.threads;
   setting.repeat = repeat;
-  setting.words = cat("--repeat ", repeat, " --peer ", peer ? "llama.cpp" : "none", " --json");
-  for (const std::string& word : load_words(info, options)) setting.words += cat(" ", quoted(word));
+  setting.flags = cat("--repeat ", repeat, " --peer ", peer ? "llama.cpp" : "none", " --json");
+  for (const std::string& word : load_flags(info, options)) setting.flags += cat(" ", quoted(word));
   return setting;
 }
 

@@ -20,11 +20,11 @@ struct Setting {
   Machine machine;
   int threads = 0;
   int repeat = 0;
-  std::string words;  // that every command ends with: "--repeat 3 --peer llama.cpp --json ..."
+  std::string flags;  // that every command ends with: "--repeat 3 --peer llama.cpp --json ..."
 };
 
 /// The command-line words that load this model again in the same way, its threads spelled out.
-std::vector<std::string> load_words(const ModelInfo& info, const ModelOptions& options);
+std::vector<std::string> load_flags(const ModelInfo& info, const ModelOptions& options);
 Setting make_setting(const ModelInfo& info, const ModelOptions& options, int repeat, bool peer);
 
 }  // namespace kvedit::bench

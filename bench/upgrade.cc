@@ -2,13 +2,13 @@
 #include <cstdio>
 
 #include "base/check.h"
-#include "bench/contest.h"
+#include "bench/comparison.h"
 
 namespace kvedit::bench {
 namespace {
 
 double token_ms(Session& session) {
-  const Timer timer;
+  const Stopwatch timer;
   session.generate({.max_tokens = 1});
   return timer.ms();
 }
@@ -26,14 +26,14 @@ std::vector<double> while_running(int tokens, const std::function<double()>& tok
   return all;
 }
 
-Row upgrade_row(Contest& contest, int length, int tokens) {
+Row upgrade_row(Comparison& comparison, int length, int tokens) {
   Row row{.kind = "upgrade", .length = length, .unit = "ms"};
-  row.words = cat("upgrade --length ", length, " --tokens ", tokens);
-  Ours& ours = contest.ours();
+  row.command = cat("upgrade --length ", length, " --tokens ", tokens);
+  KveditRuntime& ours = comparison.ours();
   ours.hold(length);
   std::vector<double> alone, upgrade_ms, swap_ms;
   int background = 0, counted = tokens;
-  for (int i = 0; i < contest.repeat(); i++) {
+  for (int i = 0; i < comparison.repeat(); i++) {
     Session session = ours.held().fork();
     session.erase(Span{length / 10, length / 10 + 64}, {.method = "drop"});
     wait_until_idle();
@@ -54,11 +54,11 @@ Row upgrade_row(Contest& contest, int length, int tokens) {
     swap_ms.push_back(status.swap_ms);
     background = status.tokens_read;
   }
-  row.more["alone_ms"] = to_json(summarize(alone));
-  row.more["upgrade_ms"] = to_json(summarize(upgrade_ms));
-  row.more["swap_ms"] = to_json(summarize(swap_ms));
-  row.more["tokens_read"] = background;
-  row.more["tokens_meanwhile"] = counted;
+  row.details["alone_ms"] = to_json(summarize(alone));
+  row.details["upgrade_ms"] = to_json(summarize(upgrade_ms));
+  row.details["swap_ms"] = to_json(summarize(swap_ms));
+  row.details["tokens_read"] = background;
+  row.details["tokens_meanwhile"] = counted;
   char text[200];
   std::snprintf(text, sizeof text,
                 "each of %d tokens while upgrading; %.3g ms alone; %d tokens in the background, %.3g s in "

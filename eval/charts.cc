@@ -24,7 +24,7 @@ std::string file_name(std::string text) {
 }
 
 template <typename T>
-size_t place(std::vector<T>& all, const T& value) {
+size_t index_of(std::vector<T>& all, const T& value) {
   const auto found = std::find(all.begin(), all.end(), value);
   if (found != all.end()) return found - all.begin();
   all.push_back(value);
@@ -42,8 +42,8 @@ void draw_bars(const Report& report, size_t metric, int length, const std::strin
   for (const ReportRow& row : report.rows) {
     if (row.length != length || !row.scores[metric] || row.kind.starts_with(kDepths)) continue;
     rows.push_back(&row);
-    place(cells, row.cell.text());
-    place(chart.groups, row.kind.empty() ? report.task.name : row.kind);
+    index_of(cells, row.cell.text());
+    index_of(chart.groups, row.kind.empty() ? report.task.name : row.kind);
   }
   if (rows.empty()) return;
   const plot::Value none{std::numeric_limits<double>::quiet_NaN(), {}, {}};
@@ -51,8 +51,8 @@ void draw_bars(const Report& report, size_t metric, int length, const std::strin
     chart.series.push_back({cell, std::vector<plot::Value>(chart.groups.size(), none)});
   for (const ReportRow* row : rows) {
     const Interval& score = *row->scores[metric];
-    const size_t group = place(chart.groups, row->kind.empty() ? report.task.name : row->kind);
-    chart.series[place(cells, row->cell.text())].values[group] = {score.mean, score.low, score.high};
+    const size_t group = index_of(chart.groups, row->kind.empty() ? report.task.name : row->kind);
+    chart.series[index_of(cells, row->cell.text())].values[group] = {score.mean, score.low, score.high};
   }
   const std::string& name = report.task.metrics[metric].name;
   chart.title = title(report, report.task.name, length);
@@ -97,14 +97,14 @@ void draw_heat_map(const Report& report, const Cell& cell, const std::string& fo
   for (const ReportRow& row : report.rows) {
     if (row.cell != cell || !row.kind.starts_with(kDepths) || !row.scores[0]) continue;
     rows.push_back(&row);
-    place(chart.columns, std::to_string(row.length));
-    place(chart.rows, row.kind.substr(kDepths.size()));
+    index_of(chart.columns, std::to_string(row.length));
+    index_of(chart.rows, row.kind.substr(kDepths.size()));
   }
   if (rows.empty()) return;
   chart.values.assign(chart.rows.size() * chart.columns.size(), std::numeric_limits<double>::quiet_NaN());
   for (const ReportRow* row : rows) {
-    const size_t column = place(chart.columns, std::to_string(row->length));
-    const size_t line = place(chart.rows, row->kind.substr(kDepths.size()));
+    const size_t column = index_of(chart.columns, std::to_string(row->length));
+    const size_t line = index_of(chart.rows, row->kind.substr(kDepths.size()));
     chart.values[line * chart.columns.size() + column] = row->scores[0]->mean;
   }
   chart.title = cat(report.task.name, ": ", cell.text());
@@ -120,8 +120,8 @@ void draw_charts(const Report& report, const std::string& folder) {
   std::vector<int> lengths;
   std::vector<Cell> cells;
   for (const ReportRow& row : report.rows) {
-    place(lengths, row.length);
-    place(cells, row.cell);
+    index_of(lengths, row.length);
+    index_of(cells, row.cell);
   }
   for (const int length : lengths) {
     for (size_t m = 0; m < report.task.metrics.size(); m++) {

@@ -39,7 +39,7 @@ PromptTokens tokens_of(const Model& model, const ChatFormat& format, std::string
   return prompt;
 }
 
-Question placed(const PromptTokens& prompt, Order order) {
+Question ordered_question(const PromptTokens& prompt, Order order) {
   Question question;
   append(order == Order::question_first || order == Order::answer_first ? question.before : question.after,
          prompt.question);

@@ -27,6 +27,6 @@ PromptTokens tokens_of(const Model& model, const ChatFormat& format, std::string
                        std::string_view question, std::string_view opening);
 
 /// The question in its place; own is question_after.
-Question placed(const PromptTokens& prompt, Order order);
+Question ordered_question(const PromptTokens& prompt, Order order);
 
 }  // namespace kvedit::eval

@@ -63,32 +63,32 @@ bool is_number_or_date(const WordList& words) {
 }
 
 // Each digit but the first of a run becomes another one; a lone digit too.
-std::string other_digits(std::string text, Draws& draws) {
+std::string other_digits(std::string text, Random& random) {
   for (size_t i = 0; i < text.size(); i++) {
     if (!is_digit(text[i])) continue;
     const bool first = i == 0 || !is_digit(text[i - 1]);
     const bool last = i + 1 == text.size() || !is_digit(text[i + 1]);
     if (first && !last) continue;
     const auto digit = static_cast<size_t>(text[i] - '0');
-    text[i] = static_cast<char>('0' + (digit + 1 + draws.below(9)) % 10);
+    text[i] = static_cast<char>('0' + (digit + 1 + random.below(9)) % 10);
     if (first && text[i] == '0') text[i] = digit == 1 ? '2' : '1';
   }
   return text;
 }
 
 // Other digits, other months, and no other word ("inches") that both would have.
-std::string other_number(const std::string& text, Draws& draws) {
+std::string other_number(const std::string& text, Random& random) {
   std::string result;
   size_t done = 0;
   for (const Word& word : words_of(text)) {
     const std::string_view between = std::string_view(text).substr(done, word.begin - done);
     done = word.end;
     if (has_digit(word.text)) {
-      result.append(between).append(other_digits(word.text, draws));
+      result.append(between).append(other_digits(word.text, random));
     } else if (is_month(word)) {
       const auto* const month = std::find(kMonths.begin(), kMonths.end(), word.text);
       const auto at = static_cast<size_t>(month - kMonths.begin());
-      result.append(between).append(kMonths.at((at + 1 + draws.below(kMonths.size() - 1)) % kMonths.size()));
+      result.append(between).append(kMonths.at((at + 1 + random.below(kMonths.size() - 1)) % kMonths.size()));
     } else if (is_stop_word(word) && !result.empty()) {
       result.append(between).append(word.text);
     }
@@ -221,7 +221,7 @@ bool apart(std::string_view a, std::string_view b) {
 }
 
 std::vector<std::string> other_answers(const Entity& entity, const std::vector<Entity>& pool,
-                                       const std::vector<WordList>& texts, size_t most, Draws& draws) {
+                                       const std::vector<WordList>& texts, size_t most, Random& random) {
   std::vector<std::string> found;
   const auto add = [&](const std::string& wrong) {
     const WordList words = words_of(wrong);
@@ -234,10 +234,10 @@ std::vector<std::string> other_answers(const Entity& entity, const std::vector<E
   };
   const std::string& truth = entity.names.front();
   if (is_number_or_date(words_of(truth))) {
-    for (int i = 0; i < kTries && found.size() < most; i++) add(other_number(truth, draws));
+    for (int i = 0; i < kTries && found.size() < most; i++) add(other_number(truth, random));
     return found;
   }
-  const std::vector<size_t> order = draws.some(kCandidates, pool.size());
+  const std::vector<size_t> order = random.sample(kCandidates, pool.size());
   const auto named = [](const std::string& name) {
     const WordList words = words_of(name);
     return std::any_of(words.begin(), words.end(), [](const Word& word) { return is_capital(word, 0); });

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "eval/draws.h"
+#include "eval/random.h"
 #include "eval/wording.h"
 
 namespace kvedit::eval {
@@ -32,7 +32,7 @@ bool apart(std::string_view a, std::string_view b);
 /// the texts. A number or a date has its digits and months changed; anything else is the first name of one of
 /// `pool`, of its kind, or of any kind where there is none.
 std::vector<std::string> other_answers(const Entity& entity, const std::vector<Entity>& pool,
-                                       const std::vector<WordList>& texts, size_t most, Draws& draws);
+                                       const std::vector<WordList>& texts, size_t most, Random& random);
 
 /// The passage with `wrong` in place of the entity: of its names, in title and text, and of what stands for
 /// them alone, as a surname or a year. Nothing where a word of a name stays, so that the truth could still be

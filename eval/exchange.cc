@@ -81,7 +81,7 @@ class Reader {
     std::vector<Answer> answers;
     for (size_t i = 0; i < list.size(); i++)
       answers.push_back(answer_of(list[i], example.questions[i], model_));
-    result.questions = judged(task_, example, std::move(answers));
+    result.questions = score_answers(task_, example, std::move(answers));
     for (size_t i = 0; i < list.size(); i++) {
       if (list[i].at("prompt") == result.questions[i].prompt) continue;
       fail(ErrorCode::invalid_argument, "eval", "prompt ", list[i].at("prompt").get<std::string>(), ", not ",

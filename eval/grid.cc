@@ -20,37 +20,38 @@ std::string any_of(const std::vector<std::string>& texts) {
 }
 
 // An example in the cache, what reading it cost, and what each cell makes of it.
-class Reading {
+class MeasuredExample {
  public:
-  Reading(const std::shared_ptr<Model>& model, Example example, uint64_t seed, const Progress& progress)
-      : asked_(model, std::move(example), seed, progress), ms_(watch_.ms()), peak_(peak_resident_bytes()) {}
+  MeasuredExample(const std::shared_ptr<Model>& model, Example example, uint64_t seed,
+                  const Progress& progress)
+      : loaded_(model, std::move(example), seed, progress), ms_(watch_.ms()), peak_(peak_resident_bytes()) {}
 
-  Result result(const Task& task, const Wish& wish, const Cell& cell, const Adapters& adapters,
+  Result result(const Task& task, const ExampleSpec& spec, const Cell& cell, const Adapters& adapters,
                 const Progress& progress) {
     reset_peak_resident();
-    Asking asking = asked_.ask(cell, adapters, progress);
-    return {wish.length,
-            wish.index,
+    CellAnswers answers = loaded_.ask(cell, adapters, progress);
+    return {spec.length,
+            spec.index,
             cell,
-            judged(task, asked_.example(), std::move(asking.answers)),
-            asking.edit_ms,
-            asking.answer_ms,
-            asking.bytes,
-            std::move(asking.policy),
+            score_answers(task, loaded_.example(), std::move(answers.answers)),
+            answers.edit_ms,
+            answers.answer_ms,
+            answers.bytes,
+            std::move(answers.policy),
             ms_,
             std::max(peak_, peak_resident_bytes())};
   }
 
  private:
   Stopwatch watch_;
-  Asked asked_;
+  LoadedExample loaded_;
   double ms_;
   size_t peak_;
 };
 
-[[noreturn]] void rethrow(const Error& error, const Wish& wish, const Cell& cell) {
-  fail(error.code(), "eval", error.message(), " (", cell.text(), ", length ", wish.length, ", example ",
-       wish.index, ")");
+[[noreturn]] void rethrow(const Error& error, const ExampleSpec& spec, const Cell& cell) {
+  fail(error.code(), "eval", error.message(), " (", cell.text(), ", length ", spec.length, ", example ", spec.index,
+       ")");
 }
 
 }  // namespace
@@ -65,7 +66,8 @@ std::string prompt_hash(const Example& example, const Question& question) {
   return fingerprint_text(XXH3_64bits(tokens.data(), tokens.size() * sizeof(Token)));
 }
 
-std::vector<QuestionResult> judged(const Task& task, const Example& example, std::vector<Answer> answers) {
+std::vector<QuestionResult> score_answers(const Task& task, const Example& example,
+                                          std::vector<Answer> answers) {
   std::vector<QuestionResult> results;
   for (size_t i = 0; i < example.questions.size(); i++) {
     const Question& question = example.questions[i];
@@ -86,21 +88,21 @@ void run_grid(const std::shared_ptr<Model>& model, const Task& task, const Grid&
   const Progress inner = [&](size_t, size_t) { return !progress || progress(done, total); };
   for (const int length : grid.lengths) {
     for (int i = 0; i < grid.examples; i++) {
-      const Wish wish{length, grid.seed, i};
-      std::optional<Reading> reading;
+      const ExampleSpec spec{length, grid.seed, i};
+      std::optional<MeasuredExample> measured;
       for (const Cell& cell : grid.cells) {
         if (!inner(0, 0))
           fail(ErrorCode::cancelled, "eval", "cancelled after ", done, " of ", total, " results");
         if (!have(length, i, cell)) {
           Result result;
           try {
-            if (!reading) {
+            if (!measured) {
               reset_peak_resident();
-              reading.emplace(model, task.make(*model, wish), grid.seed + static_cast<uint64_t>(i), inner);
+              measured.emplace(model, task.make(*model, spec), grid.seed + static_cast<uint64_t>(i), inner);
             }
-            result = reading->result(task, wish, cell, grid.adapters, inner);
+            result = measured->result(task, spec, cell, grid.adapters, inner);
           } catch (const Error& error) {
-            rethrow(error, wish, cell);
+            rethrow(error, spec, cell);
           }
           emit(result);
         }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "eval/asked.h"
+#include "eval/loaded_example.h"
 
 namespace kvedit::eval {
 
@@ -35,7 +35,8 @@ struct Result {
 /// xxHash of all tokens of a question, 16 hexadecimal digits.
 std::string prompt_hash(const Example& example, const Question& question);
 /// The scores of an example's answers, one for each question.
-std::vector<QuestionResult> judged(const Task& task, const Example& example, std::vector<Answer> answers);
+std::vector<QuestionResult> score_answers(const Task& task, const Example& example,
+                                          std::vector<Answer> answers);
 
 struct Grid {
   std::vector<Cell> cells;
@@ -47,7 +48,7 @@ struct Grid {
 
 /// Runs what `have` does not know of each length, example and cell, and hands every result to `emit` at once.
 /// progress: results done and in all, also called while one is made. Throws Error(cancelled), and what
-/// Task::make and Asked throw, with the cell at fault.
+/// Task::make and LoadedExample throw, with the cell at fault.
 void run_grid(const std::shared_ptr<Model>& model, const Task& task, const Grid& grid,
               const std::function<bool(int length, int example, const Cell& cell)>& have,
               const std::function<void(const Result&)>& emit, const Progress& progress = {});

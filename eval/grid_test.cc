@@ -207,8 +207,8 @@ TEST_F(GridTest, AnAnswerIsNotEndedByItsFirstToken) {
   ASSERT_FALSE(context.empty());
   for (const bool begins : {false, true}) {
     question.begins = begins;
-    Asked asked(model_, {context, {}, {question}}, 1, {});
-    EXPECT_EQ(asked.ask(kFull, {}, {}).answers[0].text.empty(), !begins);
+    LoadedExample loaded(model_, {context, {}, {question}}, 1, {});
+    EXPECT_EQ(loaded.ask(kFull, {}, {}).answers[0].text.empty(), !begins);
   }
 }
 
@@ -247,10 +247,10 @@ TEST_F(GridTest, WhatRoundingAloneMakesIsNoReference) {
 }
 
 TEST_F(GridTest, AStaleQuestionIsReadBeforeTheEditAndAFreshOneAfter) {
-  const std::vector<Token> context = random_tokens(100, 3), asked = random_tokens(9, 4);
+  const std::vector<Token> context = random_tokens(100, 3), loaded = random_tokens(9, 4);
   Example example{context, {{40, 60}}, {}};
   Question fresh_question, stale, early;
-  fresh_question.after = stale.before = asked;
+  fresh_question.after = stale.before = loaded;
   early.cut = 70;
   early.continuation = random_tokens(5, 5);
   for (Question* q : {&fresh_question, &stale}) {
@@ -259,13 +259,13 @@ TEST_F(GridTest, AStaleQuestionIsReadBeforeTheEditAndAFreshOneAfter) {
     q->compared = true;
   }
   example.questions = {fresh_question, stale, early};
-  Asked grid(model_, example, 1, {});
-  const Asking asking = grid.ask({.method = "shift"}, {}, {});
+  LoadedExample grid(model_, example, 1, {});
+  const CellAnswers asking = grid.ask({.method = "shift"}, {}, {});
   const auto by_hand = [&](bool stale_question) {
     Session session = fresh(model_, context);
-    if (stale_question) session.append_tokens(asked);
+    if (stale_question) session.append_tokens(loaded);
     session.erase(Span{40, 60}, {.method = "shift"});
-    if (!stale_question) session.append_tokens(asked);
+    if (!stale_question) session.append_tokens(loaded);
     return session.generate({.max_tokens = 6}).text;
   };
   EXPECT_EQ(asking.answers[0].text, by_hand(false));

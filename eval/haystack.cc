@@ -87,9 +87,9 @@ Haystack Haystack::load(const std::string& path) {
   return Haystack(texts);
 }
 
-std::string Haystack::stretch(size_t bytes, Draws& draws) const {
-  size_t document = draws.below(documents_.size());
-  size_t from = draws.below(documents_[document].size());
+std::string Haystack::stretch(size_t bytes, Random& random) const {
+  size_t document = random.below(documents_.size());
+  size_t from = random.below(documents_[document].size());
   std::string text;
   while (text.size() < bytes) {
     if (!text.empty()) text += "\n\n";

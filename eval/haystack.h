@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "eval/draws.h"
+#include "eval/random.h"
 
 namespace kvedit::eval {
 
@@ -28,7 +28,7 @@ class Haystack {
   uint64_t hash() const { return hash_; }
   /// About `bytes` of running text from a random word on: document after document, after the last one
   /// the first.
-  std::string stretch(size_t bytes, Draws& draws) const;
+  std::string stretch(size_t bytes, Random& random) const;
 
  private:
   std::vector<std::string> documents_;

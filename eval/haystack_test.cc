@@ -47,8 +47,8 @@ TEST(HaystackTest, StretchIsWholeWordsFromAnywhereRoundAndRound) {
   const std::string all = "alpha beta gamma\n\ndelta epsilon\n\nalpha beta gamma\n\ndelta epsilon\n\nalpha";
   std::set<std::string> seen;
   for (uint64_t seed = 0; seed < 40; seed++) {
-    Draws draws{seed};
-    const std::string text = haystack.stretch(36, draws);
+    Random random{seed};
+    const std::string text = haystack.stretch(36, random);
     EXPECT_NE((all + " ").find(text), std::string::npos) << text;
     EXPECT_GE(text.size(), 36U - std::string("\n\nepsilon").size());
     EXPECT_LE(text.size(), 36U);
@@ -62,8 +62,8 @@ TEST(HaystackTest, AStretchOfALongDocumentEndsWithAWord) {
   const std::string all = " " + haystack.documents().front() + "\n\n" + haystack.documents().front() + " ";
   for (uint64_t seed = 0; seed < 40; seed++) {
     for (size_t bytes = 18; bytes < 40; bytes++) {
-      Draws draws{seed, bytes};
-      const std::string text = haystack.stretch(bytes, draws);
+      Random random{seed, bytes};
+      const std::string text = haystack.stretch(bytes, random);
       const size_t at = all.find(text);
       ASSERT_NE(at, std::string::npos) << text;
       EXPECT_TRUE(all[at + text.size()] == ' ' || all[at + text.size()] == '\n') << text;
@@ -82,9 +82,9 @@ TEST(HaystackTest, WordsAreNotCut) {
 }
 
 TEST(DrawsTest, AreTheSameOnEveryMachine) {
-  Draws draws{1, 2, 3};
-  EXPECT_EQ(draws.below(1000000), 374162U);  // recorded once
-  EXPECT_EQ(draws.some(4, 10), (std::vector<size_t>{6, 5, 7, 8}));
+  Random random{1, 2, 3};
+  EXPECT_EQ(random.below(1000000), 374162U);  // recorded once
+  EXPECT_EQ(random.sample(4, 10), (std::vector<size_t>{6, 5, 7, 8}));
 }
 
 }  // namespace

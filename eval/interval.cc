@@ -29,7 +29,7 @@ struct Estimate {
 // is left out.
 template <typename Estimator>
 Interval bootstrap_t(size_t n, const Estimator& estimate) {
-  Draws draws{kSeed};
+  Random random{kSeed};
   std::vector<size_t> sample(n);
   std::iota(sample.begin(), sample.end(), size_t{0});
   const Estimate whole = estimate(sample);
@@ -41,7 +41,7 @@ Interval bootstrap_t(size_t n, const Estimator& estimate) {
   }
   std::vector<double> ts;
   for (size_t s = 0; s < kSamples && whole.error > 0; s++) {
-    for (size_t& i : sample) i = draws.below(n);
+    for (size_t& i : sample) i = random.below(n);
     const Estimate drawn = estimate(sample);
     const double t = (drawn.value - whole.value) / drawn.error;
     if (drawn.error > 0 && std::isfinite(t)) ts.push_back(t);
@@ -118,8 +118,8 @@ double sign_flip(const std::vector<double>& differences) {
       count += reaches([&](size_t i) { return (bits >> i & 1U) != 0; });
     return static_cast<double>(count) / static_cast<double>(all);
   }
-  Draws draws{kSeed};
-  for (size_t s = 0; s < kFlips; s++) count += reaches([&](size_t) { return draws.below(2) != 0; });
+  Random random{kSeed};
+  for (size_t s = 0; s < kFlips; s++) count += reaches([&](size_t) { return random.below(2) != 0; });
   return static_cast<double>(count + 1) / static_cast<double>(kFlips + 1);
 }
 
@@ -176,7 +176,7 @@ std::optional<Interval> quotient(const std::vector<double>& values, const std::v
   return i;
 }
 
-bool claimed(const Difference& difference) {
+bool significant(const Difference& difference) {
   return difference.pairs >= kFewExamples && difference.p < kClaimed;
 }
 

@@ -45,7 +45,7 @@ Difference difference(std::vector<double> values, std::vector<double> reference,
 /// reference's mean is not above 0.
 std::optional<Interval> quotient(const std::vector<double>& values, const std::vector<double>& reference);
 /// Whether a difference is one: at least kFewExamples pairs, and p below 0.05.
-bool claimed(const Difference& difference);
+bool significant(const Difference& difference);
 
 /// "62.5 % [45.8, 79.2]", "0.0451 [0.0401, 0.0502]"
 std::string to_text(const Interval& interval, Mean mean);

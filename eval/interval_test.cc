@@ -9,11 +9,11 @@
 namespace kvedit::eval {
 namespace {
 
-std::vector<double> heavy(size_t n, Draws& draws) {
+std::vector<double> heavy(size_t n, Random& random) {
   std::vector<double> values;
   for (size_t i = 0; i < n; i++) {
     double normal = -6;  // nearly
-    for (int k = 0; k < 12; k++) normal += draws.unit();
+    for (int k = 0; k < 12; k++) normal += random.unit();
     values.push_back(std::exp(1.5 * normal));
   }
   return values;
@@ -62,11 +62,11 @@ TEST(IntervalTest, PerplexitiesAreAveragedByTheirLogarithms) {
 // bootstrap-t 85 and 90 %. The standard error of 400 trials is 1.8 %.
 TEST(IntervalTest, CoversTheMeanOfHeavyTails) {
   const double mean = std::pow(std::sinh(0.75) / 0.75, 12);
-  Draws draws{5};
+  Random random{5};
   for (const auto& [n, least] : {std::pair{12, 0.80}, {32, 0.855}}) {
     int covered = 0;
     for (int trial = 0; trial < 400; trial++) {
-      const Interval i = interval(heavy(n, draws), Mean::arithmetic);
+      const Interval i = interval(heavy(n, random), Mean::arithmetic);
       covered += i.low <= mean && mean <= i.high;
     }
     EXPECT_GT(covered, 400 * least) << n;
@@ -76,11 +76,11 @@ TEST(IntervalTest, CoversTheMeanOfHeavyTails) {
 // Where there is none, heavy tails: the test keeps its 5 % (1.1 % standard error), and few pairs claim
 // nothing.
 TEST(IntervalTest, ADifferenceIsSeldomClaimedWhereThereIsNone) {
-  Draws draws{6};
+  Random random{6};
   int twelve = 0, few = 0;
   for (int trial = 0; trial < 400; trial++) {
-    twelve += claimed(difference(heavy(12, draws), heavy(12, draws), Mean::arithmetic));
-    few += claimed(difference(heavy(4, draws), heavy(4, draws), Mean::arithmetic));
+    twelve += significant(difference(heavy(12, random), heavy(12, random), Mean::arithmetic));
+    few += significant(difference(heavy(4, random), heavy(4, random), Mean::arithmetic));
   }
   EXPECT_LT(twelve, 400 * 0.085);
   EXPECT_EQ(few, 0);
@@ -91,11 +91,11 @@ TEST(IntervalTest, FlipsAreCounted) {
   const std::vector<double> up = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, zero(10, 0.0);
   const Difference ten = difference(up, zero, Mean::arithmetic);
   EXPECT_DOUBLE_EQ(ten.p, 2.0 / 1024);
-  EXPECT_TRUE(claimed(ten));
+  EXPECT_TRUE(significant(ten));
   const Difference nine =
       difference({up.begin(), up.end() - 1}, {zero.begin(), zero.end() - 1}, Mean::arithmetic);
   EXPECT_DOUBLE_EQ(nine.p, 2.0 / 512);
-  EXPECT_FALSE(claimed(nine));
+  EXPECT_FALSE(significant(nine));
   // Drawn flips find what counting them all does: 16 pairs of 1, 13 of one sign; P = 2 (1+16+120+560) / 2^16.
   std::vector<double> ones(16, 1.0);
   std::fill_n(ones.begin(), 3, -1.0);
@@ -122,8 +122,8 @@ TEST(IntervalTest, PairedDifferencesAreSharperThanTheirMeans) {
   const Difference d = difference(values, reference, Mean::arithmetic);
   EXPECT_NEAR(d.mean, 0.1, 0.001);
   EXPECT_LT(d.high - d.low, 0.01);
-  EXPECT_TRUE(claimed(d));
-  EXPECT_FALSE(claimed(difference(reference, reference, Mean::arithmetic)));
+  EXPECT_TRUE(significant(d));
+  EXPECT_FALSE(significant(difference(reference, reference, Mean::arithmetic)));
   const Interval q = quotient(values, reference).value();
   EXPECT_NEAR(q.mean, 5.6 / 5.5, 1e-4);
   EXPECT_GT(q.low, 1);

@@ -90,7 +90,7 @@ void write_differences(std::ostream& text, const Report& report) {
         continue;
       }
       const Mean mean = report.task.metrics[m].mean;
-      const char* const bold = claimed(*row.difference[m]) ? "**" : "";
+      const char* const bold = significant(*row.difference[m]) ? "**" : "";
       text << " " << bold << to_text(*row.difference[m], mean) << bold;
       if (row.floor[m]) text << " (floor)";
       if (row.quotient[m]) text << " (" << to_text(*row.quotient[m], Mean::geometric) << ")";

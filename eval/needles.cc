@@ -23,19 +23,19 @@ std::string Needle::question() const {
 }
 std::string Needle::opening() const { return cat(" The magic number of the ", key, " is"); }
 
-std::vector<Needle> draw_needles(size_t count, Draws& draws) {
-  const std::vector<size_t> keys = draws.some(count, kKeys.size());
-  const std::vector<size_t> values = draws.some(count, kMostValue - kLeastValue + 1);
+std::vector<Needle> draw_needles(size_t count, Random& random) {
+  const std::vector<size_t> keys = random.sample(count, kKeys.size());
+  const std::vector<size_t> values = random.sample(count, kMostValue - kLeastValue + 1);
   std::vector<Needle> needles;
   for (size_t i = 0; i < count; i++) {
-    const double depth = (static_cast<double>(i) + draws.unit()) / static_cast<double>(count);
+    const double depth = (static_cast<double>(i) + random.unit()) / static_cast<double>(count);
     needles.push_back({std::string(kKeys.at(keys[i])), std::to_string(kLeastValue + values[i]), depth});
   }
   return needles;
 }
 
-std::string draw_filler(bool noise, const Haystack& haystack, size_t bytes, Draws& draws) {
-  if (!noise) return haystack.stretch(bytes, draws);
+std::string draw_filler(bool noise, const Haystack& haystack, size_t bytes, Random& random) {
+  if (!noise) return haystack.stretch(bytes, random);
   std::string filler;
   while (filler.size() < bytes) filler += kNoise;
   return filler;

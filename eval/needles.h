@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "eval/draws.h"
 #include "eval/haystack.h"
+#include "eval/random.h"
 
 namespace kvedit::eval {
 
@@ -26,11 +26,11 @@ inline constexpr std::string_view kNeedleOpening = "Remember the magic numbers i
 inline constexpr size_t kMostBytesAToken = 12;  // more than any prose has
 
 /// Different keys and values; the i-th stands somewhere in the i-th of `count` equal parts.
-std::vector<Needle> draw_needles(size_t count, Draws& draws);
+std::vector<Needle> draw_needles(size_t count, Random& random);
 
 /// About `bytes` of filler: five sentences repeated (RULER's noise haystack, arXiv 2404.06654), or a stretch
 /// of the haystack.
-std::string draw_filler(bool noise, const Haystack& haystack, size_t bytes, Draws& draws);
+std::string draw_filler(bool noise, const Haystack& haystack, size_t bytes, Random& random);
 
 /// Where a sentence ends: the first place at or after `from`, else the last one, else the text's end; the
 /// text's beginning for 0.

@@ -30,7 +30,7 @@ void read_questions(std::string_view text) {
   try {
     const ruler::QaSet set = ruler::read_qa(json, [](const std::string&) {});
     const ruler::Count count = [](const ruler::Prompt& prompt) { return prompt.context.size() + 100; };
-    if (!set.questions.empty()) (void)ruler::qa(set, 0, count, 1000, Draws{1});
+    if (!set.questions.empty()) (void)ruler::qa(set, 0, count, 1000, Random{1});
   } catch (const Error&) {
   }
 }

@@ -168,7 +168,7 @@ Json difference_json(const std::vector<Metric>& metrics, const ReportRow& row) {
     if (!row.difference[m]) return Json();
     Json json = interval_json(*row.difference[m]);
     json["p"] = row.difference[m]->p;
-    json["claimed"] = claimed(*row.difference[m]);
+    json["claimed"] = significant(*row.difference[m]);
     return json;
   });
 }

@@ -64,16 +64,17 @@ std::vector<Token> tokens_from_start(const Model& model, std::string_view text) 
   return dynamic_cast<const ModelImpl&>(model).tokenizer().encode(text, false, true);
 }
 
-Question place(const Model& model, Order order, std::string_view question, std::string_view opening) {
+Question ordered_question(const Model& model, Order order, std::string_view question,
+                          std::string_view opening) {
   const std::string_view parts[] = {question, opening};
   const size_t first = order == Order::answer_first ? 2 : order == Order::question_first ? 1 : 0;
-  Question placed;
+  Question ordered;
   for (size_t i = 0; i < 2; i++) {
     const std::vector<Token> tokens = parts[i].empty() ? std::vector<Token>() : model.tokenize(parts[i]);
-    std::vector<Token>& into = i < first ? placed.before : placed.after;
+    std::vector<Token>& into = i < first ? ordered.before : ordered.after;
     into.insert(into.end(), tokens.begin(), tokens.end());
   }
-  return placed;
+  return ordered;
 }
 
 std::string describe(Order order) {

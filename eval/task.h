@@ -30,7 +30,7 @@ struct Metric {
 /// of the answer. `own` is what the task does unasked.
 enum class Order { own, question_after, question_first, answer_first };
 
-/// What examples are made of, beside their wish.
+/// What examples are made of, beside their spec.
 struct TaskOptions {
   std::shared_ptr<const Haystack> haystack;
   std::vector<std::string> data;  // files
@@ -51,13 +51,13 @@ struct TaskInfo {
   std::vector<std::string> notes;  // for the report: records left out, and why
 };
 
-/// What an example is made from; equal wishes make equal examples.
-struct Wish {
+/// What an example is made from; equal specs make equal examples.
+struct ExampleSpec {
   int length = 1024;  // tokens read before the cache is edited; met within 2 %
   uint64_t seed = 0;
   int index = 0;  // of the example
 
-  Draws draws() const { return Draws{seed, static_cast<uint64_t>(length), static_cast<uint64_t>(index)}; }
+  Random random() const { return Random{seed, static_cast<uint64_t>(length), static_cast<uint64_t>(index)}; }
 };
 
 /// Asked of an example's cache, each on a fork of its own.
@@ -104,7 +104,7 @@ class Task {
   virtual ~Task() = default;
   virtual TaskInfo info() const = 0;
   /// Throws Error(out_of_range) for a length that it cannot make.
-  virtual Example make(const Model& model, const Wish& wish) const = 0;
+  virtual Example make(const Model& model, const ExampleSpec& spec) const = 0;
   /// One value for each metric, or no_score().
   virtual std::vector<double> score(const Question& question, const Answer& answer) const = 0;
 };
@@ -138,7 +138,8 @@ std::unique_ptr<Task> open_task(std::string_view text, TaskOptions options);
 std::vector<Token> tokens_from_start(const Model& model, std::string_view text);
 
 /// The question with its place in `order`; opening: the beginning of the answer.
-Question place(const Model& model, Order order, std::string_view question, std::string_view opening);
+Question ordered_question(const Model& model, Order order, std::string_view question,
+                          std::string_view opening);
 /// "context alone; question, ... after": for TaskInfo::protocol.
 std::string describe(Order order);
 

@@ -28,7 +28,7 @@ void add_settings(CLI::App& command, const Settings& settings) {
   }
 }
 
-void settle(const CLI::App& command, const Settings& settings) {
+void apply_config(const CLI::App& command, const Settings& settings) {
   const CLI::Option* config = command.get_option("--config");
   if (config->count() > 0) {
     const Json flags = to_json(settings);

@@ -20,7 +20,7 @@ void add_lkv(CLI::App& app);
 /// A flag for each setting, and --config FILE, which they go before.
 void add_settings(CLI::App& command, const Settings& settings);
 /// Reads --config beneath the flags that were given. Throws what read_config and check() do.
-void settle(const CLI::App& command, const Settings& settings);
+void apply_config(const CLI::App& command, const Settings& settings);
 
 /// The run's figures on standard output.
 void print(const LoopResult& result);
@@ -44,7 +44,7 @@ void add_training(CLI::App& app, const std::string& name, const std::string& des
   command->add_flag("--resume", given->run.resume, "Goes on from the folder's checkpoint");
   add_settings(*command, given->config.settings());
   command->callback([command, given, train] {
-    settle(*command, given->config.settings());
+    apply_config(*command, given->config.settings());
     if (given->config.model.empty() || given->config.texts.empty())
       fail(ErrorCode::invalid_argument, "train", "--model and --texts are needed");
     given->run.stop = &interrupted();

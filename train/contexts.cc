@@ -10,7 +10,7 @@
 namespace kvedit::train {
 namespace {
 
-using eval::Draws;
+using eval::Random;
 
 constexpr std::string_view kPolicies[] = {"snapkv", "keydiff", "streaming-llm", "laprox"};
 constexpr int kShortestNumbers = 250;     // tokens: six sentences with numbers take about 120
@@ -18,12 +18,12 @@ constexpr size_t kShortestEvicted = 160;  // tokens: 30 % of it is more than wha
 constexpr size_t kMark = 1;               // a byte no template has
 
 // Small values as often as large ones.
-int log_uniform(int least, int most, Draws& draws) {
+int log_uniform(int least, int most, Random& random) {
   const double low = std::log(least), high = std::log(most + 1);
-  return std::min(most, static_cast<int>(std::exp(low + (high - low) * draws.unit())));
+  return std::min(most, static_cast<int>(std::exp(low + (high - low) * random.unit())));
 }
 
-bool chance(double share, Draws& draws) { return draws.unit() < share; }
+bool chance(double share, Random& random) { return random.unit() < share; }
 
 void add(std::vector<Token>& to, const std::vector<Token>& tokens) {
   to.insert(to.end(), tokens.begin(), tokens.end());
@@ -81,36 +81,36 @@ ContextSource::ContextSource(const Model& model, Passages passages, const Contex
   chat_tail_ = text.substr(at + 1);
 }
 
-std::vector<Token> ContextSource::stream(int tokens, Draws& draws) const {
+std::vector<Token> ContextSource::stream(int tokens, Random& random) const {
   std::vector<Token> all = eval::tokens_from_start(model_, "\n");
   while (static_cast<int>(all.size()) < tokens) {
-    add(all, tokens_[draws.below(tokens_.size())]);
+    add(all, tokens_[random.below(tokens_.size())]);
     add(all, gap_);
   }
   all.resize(tokens);
   return all;
 }
 
-void ContextSource::maybe_evict(Context& context, Draws& draws) const {
-  if (context.tokens.size() < kShortestEvicted || !chance(sizes_.evicted, draws)) return;
-  context.policy = kPolicies[draws.below(std::size(kPolicies))];
-  context.keep = 0.3 + 0.5 * draws.unit();
+void ContextSource::maybe_evict(Context& context, Random& random) const {
+  if (context.tokens.size() < kShortestEvicted || !chance(sizes_.evicted, random)) return;
+  context.policy = kPolicies[random.below(std::size(kPolicies))];
+  context.keep = 0.3 + 0.5 * random.unit();
 }
 
-Context ContextSource::neighbours(Draws draws) const {
-  const int spans = chance(0.8, draws) ? 1 : 2;
+Context ContextSource::neighbours(Random random) const {
+  const int spans = chance(0.8, random) ? 1 : 2;
   const int stale =
-      chance(0.7, draws) ? 0 : log_uniform(8, 256, draws);  // read before the erase, behind the spans
+      chance(0.7, random) ? 0 : log_uniform(8, 256, random);  // read before the erase, behind the spans
   const int behind = stale + sizes_.neighbours + 1;
   std::vector<int> sizes, gaps;
   int used = behind;
   for (int i = 0; i < spans; i++) {
-    sizes.push_back(log_uniform(sizes_.span_min, sizes_.span_max, draws));
-    gaps.push_back(i == 0 ? 0 : log_uniform(8, 64, draws));
+    sizes.push_back(log_uniform(sizes_.span_min, sizes_.span_max, random));
+    gaps.push_back(i == 0 ? 0 : log_uniform(8, 64, random));
     used += sizes[i] + gaps[i];
   }
-  const int prefix = log_uniform(8, std::max(16, sizes_.tokens - used), draws);
-  std::vector<Token> all = stream(prefix + used, draws);
+  const int prefix = log_uniform(8, std::max(16, sizes_.tokens - used), random);
+  std::vector<Token> all = stream(prefix + used, random);
 
   Context context;
   int at = prefix;
@@ -120,34 +120,34 @@ Context ContextSource::neighbours(Draws draws) const {
     at += sizes[i];
   }
   const int read = at + stale + 1;  // the last one is pending: no erase is needed behind nothing
-  Ask ask;
-  ask.kind = stale == 0 ? "neighbours" : "distant";
-  ask.forced.assign(all.begin() + read, all.begin() + read + sizes_.neighbours);
+  Probe probe;
+  probe.kind = stale == 0 ? "neighbours" : "distant";
+  probe.forced.assign(all.begin() + read, all.begin() + read + sizes_.neighbours);
   all.resize(read);
   context.tokens = std::move(all);
-  maybe_evict(context, draws);
-  context.asks = {std::move(ask)};
+  maybe_evict(context, random);
+  context.probes = {std::move(probe)};
   return context;
 }
 
-Context ContextSource::facts(Draws draws) const {
+Context ContextSource::facts(Random random) const {
   // Facts: one or two that go, some that stay.
   std::vector<Planned> planned;
   const auto fact = [&] {
-    return !finder_.empty() && chance(0.5, draws) ? finder_.draw(draws) : invent_fact(draws);
+    return !finder_.empty() && chance(0.5, random) ? finder_.draw(random) : invent_fact(random);
   };
-  const size_t gone = chance(0.75, draws) ? 1 : 2;
+  const size_t gone = chance(0.75, random) ? 1 : 2;
   for (size_t i = 0; i < gone; i++)
-    planned.push_back({fact(), chance(0.5, draws) ? Role::unique : Role::conflicting});
-  const size_t kept = 1 + draws.below(2);
+    planned.push_back({fact(), chance(0.5, random) ? Role::unique : Role::conflicting});
+  const size_t kept = 1 + random.below(2);
   for (size_t i = 0; i < kept; i++) planned.push_back({fact(), Role::retained});
 
   // Filler up to the length, then the statements at random sentences of it.
-  const bool chat = !chat_head_.empty() && chance(0.4, draws);
-  const int length = log_uniform(std::min(150, sizes_.tokens), sizes_.tokens, draws);
+  const bool chat = !chat_head_.empty() && chance(0.4, random);
+  const int length = log_uniform(std::min(150, sizes_.tokens), sizes_.tokens, random);
   std::vector<Piece> pieces = {{chat ? "Read these notes." : "Notes."}};
   for (int tokens = 0; tokens < length;) {
-    const size_t index = draws.below(passages_.all.size());
+    const size_t index = random.below(passages_.all.size());
     tokens += static_cast<int>(tokens_[index].size());
     bool first = true;
     for (std::string& sentence : sentences(passages_.all[index].text)) {
@@ -160,7 +160,7 @@ Context ContextSource::facts(Draws draws) const {
   if (pieces.size() > most + 4)
     pieces.resize(most + 4);  // about 25 tokens a sentence: half of it is room enough
   const auto insert = [&](const std::string& statement, bool erased) {
-    const size_t at = 1 + draws.below(pieces.size());
+    const size_t at = 1 + random.below(pieces.size());
     pieces.insert(pieces.begin() + static_cast<ptrdiff_t>(at), {" " + statement, erased});
   };
   for (const Planned& plan : planned) {
@@ -168,7 +168,7 @@ Context ContextSource::facts(Draws draws) const {
            plan.role != Role::retained);
     if (plan.role == Role::conflicting) insert(plan.fact.statement, false);
   }
-  if (chance(0.2, draws)) {  // a neighbouring sentence goes with it
+  if (chance(0.2, random)) {  // a neighbouring sentence goes with it
     const auto erased = std::find_if(pieces.begin(), pieces.end(), [](const Piece& p) { return p.erased; });
     if (std::next(erased) != pieces.end()) std::next(erased)->erased = true;
   }
@@ -189,13 +189,13 @@ Context ContextSource::facts(Draws draws) const {
       context.erased.push_back({begin, end});
     }
   }
-  maybe_evict(context, draws);
+  maybe_evict(context, random);
 
   for (int i = 0; i < sizes_.questions; i++) {
-    const Planned& plan = planned[i < static_cast<int>(planned.size()) ? i : draws.below(planned.size())];
-    const bool stale = chance(0.6, draws);
+    const Planned& plan = planned[i < static_cast<int>(planned.size()) ? i : random.below(planned.size())];
+    const bool stale = chance(0.6, random);
     std::vector<Token> question;
-    const bool opened = chance(0.5, draws);
+    const bool opened = chance(0.5, random);
     if (chat) {
       question = model_.tokenize("\n\n" + plan.fact.question);
       add(question, model_.tokenize(chat_tail_, true));
@@ -204,55 +204,55 @@ Context ContextSource::facts(Draws draws) const {
       question = model_.tokenize(
           cat("\n\nQuestion: ", plan.fact.question, "\nAnswer:", opened ? plan.fact.opening : ""));
     }
-    Ask ask;
-    ask.kind = cat(stale ? "stale/" : "fresh/", kRoleNames[static_cast<size_t>(plan.role)]);
-    (stale ? ask.before : ask.after) = std::move(question);
-    if (stale && chance(0.3, draws)) ask.answer_before = 1 + static_cast<int>(draws.below(4));
-    context.asks.push_back(std::move(ask));
+    Probe probe;
+    probe.kind = cat(stale ? "stale/" : "fresh/", kRoleNames[static_cast<size_t>(plan.role)]);
+    (stale ? probe.before : probe.after) = std::move(question);
+    if (stale && chance(0.3, random)) probe.answer_before = 1 + static_cast<int>(random.below(4));
+    context.probes.push_back(std::move(probe));
   }
   return context;
 }
 
 // Of some texts no prefix has the length that was drawn: then another one is.
-eval::Example ContextSource::numbers_of_some_length(Draws& draws) const {
+eval::Example ContextSource::numbers_of_some_length(Random& random) const {
   for (int left = 8;; left--) {
-    eval::Wish wish;
-    wish.length = log_uniform(std::min(kShortestNumbers, sizes_.tokens), sizes_.tokens, draws);
-    wish.seed = draws.below(size_t{1} << 32U);
+    eval::ExampleSpec spec;
+    spec.length = log_uniform(std::min(kShortestNumbers, sizes_.tokens), sizes_.tokens, random);
+    spec.seed = random.below(size_t{1} << 32U);
     try {
-      return numbers_->make(model_, wish);
+      return numbers_->make(model_, spec);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::out_of_range || left == 0) throw;
     }
   }
 }
 
-Context ContextSource::around_numbers(Draws draws) const {
+Context ContextSource::around_numbers(Random random) const {
   std::vector<const eval::Question*> texts;
   eval::Example example;
   while (texts.empty()) {
-    example = numbers_of_some_length(draws);
+    example = numbers_of_some_length(random);
     for (const eval::Question& question : example.questions)
       if (!question.continuation.empty()) texts.push_back(&question);
   }
-  const eval::Question& text = *texts[draws.below(texts.size())];
+  const eval::Question& text = *texts[random.below(texts.size())];
   Context context;
   context.tokens.assign(example.context.begin(), example.context.begin() + text.cut);
   for (const Span span : example.erased)
     if (span.end < text.cut) context.erased.push_back(span);
-  maybe_evict(context, draws);
-  context.asks = {{.kind = text.kind == "neighbours" ? text.kind : "distant", .forced = text.continuation}};
+  maybe_evict(context, random);
+  context.probes = {{.kind = text.kind == "neighbours" ? text.kind : "distant", .forced = text.continuation}};
   return context;
 }
 
-Context ContextSource::numbers(Draws draws) const {
-  eval::Example example = numbers_of_some_length(draws);
+Context ContextSource::numbers(Random random) const {
+  eval::Example example = numbers_of_some_length(random);
   Context context{std::move(example.context), std::move(example.erased), {}, {}};
-  maybe_evict(context, draws);
+  maybe_evict(context, random);
   std::erase_if(example.questions, [](const eval::Question& q) { return !q.continuation.empty(); });
-  for (const size_t i : draws.some(sizes_.questions, example.questions.size())) {
+  for (const size_t i : random.sample(sizes_.questions, example.questions.size())) {
     eval::Question& question = example.questions[i];
-    context.asks.push_back(
+    context.probes.push_back(
         {question.kind, std::move(question.before), std::move(question.after), {}, question.answer_tokens});
   }
   return context;

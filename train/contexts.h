@@ -1,5 +1,5 @@
 // What the eraser learns from: texts with spans to erase, and what is asked afterwards. An example is a
-// function of the texts and its draws alone, so that an interrupted run goes on with the same ones.
+// function of the texts and its random numbers alone, so that an interrupted run goes on with the same ones.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@
 namespace kvedit::train {
 
 /// Asked of a context, on a fork of its own.
-struct Ask {
+struct Probe {
   std::string kind;           // "neighbours", "stale/unique", "fresh/retained": rows of the log
   std::vector<Token> before;  // read while the erased text is still in the cache
   std::vector<Token> after;   // and what is read once it is gone
@@ -25,7 +25,7 @@ struct Ask {
 struct Context {
   std::vector<Token> tokens;
   std::vector<Span> erased;
-  std::vector<Ask> asks;
+  std::vector<Probe> probes;
   std::string policy;  // evicted by it before the erase; empty: not evicted
   double keep = 1;
 };
@@ -45,20 +45,20 @@ class ContextSource {
   ContextSource(const Model& model, Passages passages, const ContextSizes& sizes);
 
   /// Stage 1: plain text; the tokens right after the spans, or after a stale stretch behind them.
-  Context neighbours(eval::Draws draws) const;
+  Context neighbours(eval::Random random) const;
   /// The same around the sentences that erase-niah erases.
-  Context around_numbers(eval::Draws draws) const;
+  Context around_numbers(eval::Random random) const;
   /// Stage 2: facts among passages, some of them erased, and questions.
-  Context facts(eval::Draws draws) const;
+  Context facts(eval::Random random) const;
   /// Stage 2: erase-niah of the evaluation, in these passages.
-  Context numbers(eval::Draws draws) const;
+  Context numbers(eval::Random random) const;
 
   uint64_t hash() const { return passages_.hash; }
 
  private:
-  std::vector<Token> stream(int tokens, eval::Draws& draws) const;
-  eval::Example numbers_of_some_length(eval::Draws& draws) const;
-  void maybe_evict(Context& context, eval::Draws& draws) const;
+  std::vector<Token> stream(int tokens, eval::Random& random) const;
+  eval::Example numbers_of_some_length(eval::Random& random) const;
+  void maybe_evict(Context& context, eval::Random& random) const;
 
   const Model& model_;
   Passages passages_;

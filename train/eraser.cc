@@ -104,7 +104,7 @@ class EraserTraining {
     trainee.description = description();
     trainee.steps = config_.steps_1 + config_.steps_2;
     trainee.weight_decay = config_.weight_decay;
-    return run_loop(trainee, config_.pace, run);
+    return run_loop(trainee, config_.loop, run);
   }
 
  private:
@@ -117,16 +117,16 @@ class EraserTraining {
                      first ? 0.5 : config_.floor);
   }
 
-  Context plain(const ContextSource& source, eval::Draws draws) const {
-    const bool numbers = config_.steps_2 > 0 && draws.unit() < config_.numbers_share;
-    return numbers ? source.around_numbers(draws) : source.neighbours(draws);
+  Context plain(const ContextSource& source, eval::Random random) const {
+    const bool numbers = config_.steps_2 > 0 && random.unit() < config_.numbers_share;
+    return numbers ? source.around_numbers(random) : source.neighbours(random);
   }
 
-  Context task(const ContextSource& source, eval::Draws draws) const {
-    return draws.unit() < config_.numbers_share ? source.numbers(draws) : source.facts(draws);
+  Context task(const ContextSource& source, eval::Random random) const {
+    return random.unit() < config_.numbers_share ? source.numbers(random) : source.facts(random);
   }
 
-  // KL of drop, mean over groups / that of the ask's group; stage 1 has but one kind of loss.
+  // KL of drop, mean over groups / that of the probe's group; stage 1 has but one kind of loss.
   Tensor ask_weights(const Example& example) const {
     double all = 0;
     int groups = 0;
@@ -147,13 +147,13 @@ class EraserTraining {
   double backward(int step) {
     double loss = 0;
     for (int i = 0; i < config_.batch; i++) {
-      eval::Draws draws{static_cast<uint64_t>(config_.seed), static_cast<uint64_t>(step),
-                        static_cast<uint64_t>(i)};
+      eval::Random random{static_cast<uint64_t>(config_.seed), static_cast<uint64_t>(step),
+                          static_cast<uint64_t>(i)};
       const bool first = first_stage(step);
-      const bool neighbours = first || draws.unit() < config_.neighbours_share;
-      const Context context = first        ? training_->neighbours(draws)
-                              : neighbours ? plain(*training_, draws)
-                                           : task(*training_, draws);
+      const bool neighbours = first || random.unit() < config_.neighbours_share;
+      const Context context = first        ? training_->neighbours(random)
+                              : neighbours ? plain(*training_, random)
+                                           : task(*training_, random);
       const Example example = make_example(model_, weights_, context, config_.steering_states);
       const bool again = example.span.tokens.numel() >= config_.checkpoint_span;
       const Tensor each = divergences(weights_, example, &lora_, again) * ask_weights(example);
@@ -168,17 +168,17 @@ class EraserTraining {
     if (run.resume) baselines_ = earlier_baselines(run.folder);
     std::map<std::string, Means> means;  // by method
     for (int i = 0; i < config_.held_out; i++) {
-      const eval::Draws draws{static_cast<uint64_t>(config_.seed), kHeldOut >> 32U, kHeldOut,
-                              static_cast<uint64_t>(i)};
-      const Context context = i % 2 == 0 ? plain(*held_out_, draws) : task(*held_out_, draws);
+      const eval::Random random{static_cast<uint64_t>(config_.seed), kHeldOut >> 32U, kHeldOut,
+                                static_cast<uint64_t>(i)};
+      const Context context = i % 2 == 0 ? plain(*held_out_, random) : task(*held_out_, random);
       examples_.push_back(make_example(model_, weights_, context, config_.steering_states));
       examples_.back().teacher = examples_.back().teacher.to(torch::kFloat16);
       if (!run.resume) {
         for (const char* method : {"drop", "shift", "repair"}) {
           const std::vector<double> all = served_divergences(model_, context, method);
           for (size_t k = 0; k < all.size(); k++) {
-            means[method].add(context.asks[k].kind, all[k]);
-            means[method].add(group_of(context.asks[k].kind), all[k]);
+            means[method].add(context.probes[k].kind, all[k]);
+            means[method].add(group_of(context.probes[k].kind), all[k]);
           }
         }
       }
@@ -267,7 +267,7 @@ Settings EraserConfig::settings() {
        {"evicted", &sizes.evicted, "Share of contexts that are evicted before", 0, 1},
        {"checkpoint-span", &checkpoint_span, "Span tokens from which activations are computed again", 1},
        {"held-out", &held_out, "Contexts of the held-out evaluation", 2, 4096}},
-      pace.settings(),
+      loop.settings(),
       {{"seed", &seed, "Of contexts and adapter", 0, 1 << 30},
        {"threads", &threads, "Of the CPU", 1, 1024},
        {"device", &device, "cpu, cuda"},

@@ -37,7 +37,7 @@ struct EraserConfig {
   ContextSizes sizes;
   int checkpoint_span = 128;  // activations are computed again from this span length on
   int held_out = 24;          // contexts, half of them stage 1's
-  Pace pace;
+  LoopSettings loop;
   int seed = 1;
   int threads = 1;
   std::string device = "cpu";

@@ -53,12 +53,12 @@ class EraserTest : public testing::TestWithParam<std::string> {
     weights_ = load_weights(served.shared_network());
   }
 
-  // Contexts of tokens at random, of every kind of ask.
+  // Contexts of tokens at random, of every kind of probe.
   Context context(uint32_t seed, bool evicted = false) const {
     Context made;
     made.tokens = random_tokens(90, seed);
     made.erased = {{30, 42}, {50, 55}};
-    made.asks = {
+    made.probes = {
         {.kind = "fresh", .after = random_tokens(6, seed + 1), .forced = random_tokens(5, seed + 2)},
         {.kind = "stale", .before = random_tokens(7, seed + 3), .forced = random_tokens(4, seed + 4)},
         {.kind = "neighbours", .forced = random_tokens(6, seed + 5)},
@@ -98,7 +98,7 @@ TEST_P(EraserTest, TheLossIsTheServedDivergence) {
       ASSERT_EQ(ours.numel(), static_cast<int64_t>(served.size()));
       for (size_t i = 0; i < served.size(); i++) {
         EXPECT_NEAR(ours[static_cast<int64_t>(i)].item<double>(), served[i], 0.01 * served[i] + 2e-5)
-            << made.asks[i].kind << ", " << states << " states" << (evicted ? ", evicted" : "");
+            << made.probes[i].kind << ", " << states << " states" << (evicted ? ", evicted" : "");
         EXPECT_GT(served[i], 5e-5);
       }
     }
@@ -200,7 +200,7 @@ class EraserRunTest : public testing::Test {
     config_.steps_2 = 3;
     config_.batch = 1;
     config_.held_out = 2;
-    config_.pace.evaluate_every = 2;
+    config_.loop.evaluate_every = 2;
     config_.numbers_share = 0;  // they need longer contexts
     config_.sizes = {.tokens = 200, .span_max = 16, .neighbours = 8, .questions = 2};
   }
@@ -296,9 +296,9 @@ TEST(PassagesTest, WhatIsHeldOutIsNeverTrainedOn) {
 }
 
 TEST(FactsTest, AContradictionNeverAgrees) {
-  eval::Draws draws{4};
+  eval::Random random{4};
   for (int i = 0; i < 3000; i++) {
-    const Fact fact = invent_fact(draws);
+    const Fact fact = invent_fact(random);
     EXPECT_TRUE(eval::says(fact.statement, fact.value));
     ASSERT_FALSE(eval::says(fact.contradiction, fact.value)) << fact.contradiction;
   }
@@ -311,7 +311,7 @@ TEST(FactsTest, AContradictionNeverAgrees) {
   const FactFinder finder(passages);
   ASSERT_FALSE(finder.empty());
   for (int i = 0; i < 300; i++) {
-    const Fact fact = finder.draw(draws);
+    const Fact fact = finder.draw(random);
     ASSERT_FALSE(eval::says(fact.contradiction, fact.value)) << fact.value << ": " << fact.contradiction;
     EXPECT_NE(fact.contradiction.find("Langers saw it 19601 times."), std::string::npos)
         << fact.contradiction;
@@ -341,7 +341,7 @@ TEST_F(EraserRunTest, LearnsToErase) {
     Context context;
     context.tokens = random_tokens(41, 20 + i);
     context.erased = {{24, 40}};
-    context.asks = {{.kind = "neighbours", .forced = random_tokens(8, 30 + i)}};
+    context.probes = {{.kind = "neighbours", .forced = random_tokens(8, 30 + i)}};
     examples.push_back(make_example(model, weights, context, 0));
     drop += divergences(weights, examples.back(), nullptr).mean().item<double>() / 4;
   }

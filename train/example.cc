@@ -28,24 +28,24 @@ std::vector<Token> joined(std::vector<Token> a, std::span<const Token> b) {
   return a;
 }
 
-// An ask whose answer is known: what is read before and after the erase, what is forced then, and the exact
+// A probe whose answer is known: what is read before and after the erase, what is forced then, and the exact
 // cache that has read all before it.
 struct Forced {
   std::vector<Token> before, after, tokens;
   Session exact;
 };
 
-Forced force(const Ask& ask, const Session& exact) {
-  Session ready = with(with(exact, ask.before), ask.after);
-  if (!ask.forced.empty()) return {ask.before, ask.after, ask.forced, std::move(ready)};
+Forced force(const Probe& probe, const Session& exact) {
+  Session ready = with(with(exact, probe.before), probe.after);
+  if (!probe.forced.empty()) return {probe.before, probe.after, probe.forced, std::move(ready)};
   Session session = ready.fork();
   GenerateOptions options;
-  options.max_tokens = ask.answer_tokens;
+  options.max_tokens = probe.answer_tokens;
   const std::vector<Token> answer = session.generate(options).tokens;
   if (answer.empty()) fail(ErrorCode::unsupported, "train", "the model gave no answer");
-  const auto early = std::span(answer).first(std::min<size_t>(ask.answer_before, answer.size() - 1));
-  return {joined(ask.before, early),
-          ask.after,
+  const auto early = std::span(answer).first(std::min<size_t>(probe.answer_before, answer.size() - 1));
+  return {joined(probe.before, early),
+          probe.after,
           {answer.begin() + static_cast<ptrdiff_t>(early.size()), answer.end()},
           with(ready, early)};
 }
@@ -100,24 +100,24 @@ void append(Entries& to, const Entries& more, int64_t owner) {
 
 // Of the steering states those that stay, where they stay.
 void keep_last(Entries& steered, const Example& example, const std::vector<Rope>& ropes) {
-  const Tensor positions = steered[0].positions.index_select(1, example.kept.cpu()) - example.down;
+  const Tensor positions = steered[0].positions.index_select(1, example.kept.cpu()) - example.shift;
   for (size_t layer = 0; layer < steered.size(); layer++) {
     LayerEntries& s = steered[layer];
     const Rope& rope = ropes[layer];
     // a turn by -down; taking back divides by the magnitude, which stays in the key
-    s.keys = rotate(s.keys.index_select(1, example.kept), example.down, rope, true) * rope.magnitude;
+    s.keys = rotate(s.keys.index_select(1, example.kept), example.shift, rope, true) * rope.magnitude;
     s.values = s.values.index_select(1, example.kept);
     s.positions = positions;
     if (s.bias.defined()) s.bias = s.bias.index_select(1, example.kept);
   }
 }
 
-Tensor mean_by_ask(const Tensor& values, const Example& example) {
-  const auto asks = static_cast<int64_t>(example.kinds.size());
-  const Tensor at = example.question.to(values.device());
+Tensor mean_by_probe(const Tensor& values, const Example& example) {
+  const auto probes = static_cast<int64_t>(example.kinds.size());
+  const Tensor at = example.probe.to(values.device());
   const Tensor counts =
-      torch::zeros({asks}, values.options()).index_add(0, at, torch::ones_like(values).detach());
-  return torch::zeros({asks}, values.options()).index_add(0, at, values) / counts;
+      torch::zeros({probes}, values.options()).index_add(0, at, torch::ones_like(values).detach());
+  return torch::zeros({probes}, values.options()).index_add(0, at, values) / counts;
 }
 
 }  // namespace
@@ -136,7 +136,7 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
   std::vector<Token> span_tokens;
   std::vector<Position> span_positions;
   std::vector<Span> gaps;  // of positions, which close
-  std::vector<int64_t> kept, down;
+  std::vector<int64_t> kept, shift;
   Position closed = 0;
   for (const Span span : context.erased) {
     span_tokens.insert(span_tokens.end(), tokens.begin() + span.begin, tokens.begin() + span.end);
@@ -146,7 +146,7 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
     closed += gaps.back().size();
     for (int i = 0; i < stay; i++) {
       kept.push_back(static_cast<int64_t>(span_tokens.size()) - stay + i);
-      down.push_back(closed);
+      shift.push_back(closed);
     }
   }
   example.span = make_batch(span_tokens, span_positions, device);
@@ -159,7 +159,7 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
     for (size_t i = gaps.size(); i-- > 0;) left.shift(gaps[i].end, -gaps[i].size());
     if (gaps.size() > 1) example.around = entries_of(left, {0, seam - closed}, device);
     example.kept = torch::tensor(kept, torch::kInt64).to(device);
-    example.down = torch::tensor(down, torch::kInt64);
+    example.shift = torch::tensor(shift, torch::kInt64);
   }
   example.behind = entries_of(left, {seam - closed, positions.back() - closed}, device);
 
@@ -167,10 +167,10 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
   std::vector<Position> asked_positions;
   std::vector<int64_t> owners, rows, questions;
   std::vector<Tensor> teacher;
-  for (size_t i = 0; i < context.asks.size(); i++) {
+  for (size_t i = 0; i < context.probes.size(); i++) {
     const auto owner = static_cast<int64_t>(i);
-    const Forced ask = force(context.asks[i], exact);
-    const Session stale = with(session, ask.before);
+    const Forced probe = force(context.probes[i], exact);
+    const Session stale = with(session, probe.before);
     const Position pending = stale.positions().back();
     if (pending > positions.back()) {
       Cache question = cache_in(stale).fork();
@@ -180,10 +180,10 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
              owner);
     }
     std::vector<Token> read = {stale.tokens().back()};
-    read.insert(read.end(), ask.after.begin(), ask.after.end());
-    read.insert(read.end(), ask.tokens.begin(), ask.tokens.end() - 1);
+    read.insert(read.end(), probe.after.begin(), probe.after.end());
+    read.insert(read.end(), probe.tokens.begin(), probe.tokens.end() - 1);
     for (size_t k = 0; k < read.size(); k++) {
-      if (k + ask.tokens.size() >= read.size()) {
+      if (k + probe.tokens.size() >= read.size()) {
         rows.push_back(static_cast<int64_t>(asked.size()));
         questions.push_back(owner);
       }
@@ -191,13 +191,13 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
       asked_positions.push_back(pending - closed + static_cast<Position>(k));
       owners.push_back(owner);
     }
-    teacher.push_back(forced_logs(ask.exact, ask.tokens));
-    example.kinds.push_back(context.asks[i].kind);
+    teacher.push_back(forced_logs(probe.exact, probe.tokens));
+    example.kinds.push_back(context.probes[i].kind);
   }
-  example.asked = make_batch(asked, asked_positions, device);
-  example.asked.owners = torch::tensor(owners, torch::kInt64);
+  example.questions = make_batch(asked, asked_positions, device);
+  example.questions.owners = torch::tensor(owners, torch::kInt64);
   example.rows = torch::tensor(rows, torch::kInt64).to(device);
-  example.question = torch::tensor(questions, torch::kInt64);
+  example.probe = torch::tensor(questions, torch::kInt64);
   example.teacher = torch::cat(teacher).to(device);
   return example;
 }
@@ -217,10 +217,10 @@ Tensor divergences(const Weights& weights, const Example& example, const LoraTen
   for (const Entries* more : {&example.behind, &example.stale}) {
     if (!more->empty()) context.push_back(more);
   }
-  const Tensor hidden = forward(weights, example.asked, context, {.checkpoint = checkpoint}).hidden;
+  const Tensor hidden = forward(weights, example.questions, context, {.checkpoint = checkpoint}).hidden;
   const Tensor logs = torch::log_softmax(logits(weights, hidden.index_select(0, example.rows)), -1);
   const Tensor rows = (example.teacher.exp() * (example.teacher - logs)).sum(-1);
-  return mean_by_ask(rows, example);
+  return mean_by_probe(rows, example);
 }
 
 std::vector<double> served_divergences(const std::shared_ptr<Model>& model, const Context& context,
@@ -231,12 +231,12 @@ std::vector<double> served_divergences(const std::shared_ptr<Model>& model, cons
   Session exact = session.fork();
   exact.erase(context.erased, {.method = "recompute"});
   std::vector<double> all;
-  for (const Ask& asked : context.asks) {
-    const Forced ask = force(asked, exact);
-    Session edited = with(session, ask.before);
+  for (const Probe& given : context.probes) {
+    const Forced probe = force(given, exact);
+    Session edited = with(session, probe.before);
     if (method != "none") edited.erase(context.erased, {.method = method, .adapter = adapter});
-    const Tensor teacher = forced_logs(ask.exact, ask.tokens);
-    const Tensor ours = forced_logs(with(edited, ask.after), ask.tokens);
+    const Tensor teacher = forced_logs(probe.exact, probe.tokens);
+    const Tensor ours = forced_logs(with(edited, probe.after), probe.tokens);
     all.push_back((teacher.exp() * (teacher - ours)).sum(-1).mean().item<double>());
   }
   return all;

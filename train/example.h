@@ -19,13 +19,13 @@ struct Example {
   Entries stale;    // of what was asked before the erase, each entry its question's
   Batch span;       // all erased tokens
   Tensor kept;      // [k] int64: of the span's tokens, those whose steering states stay; undefined: all
-  Tensor down;      // [k] int64, on the CPU: by so many positions they move
+  Tensor shift;     // [k] int64, on the CPU: by so many positions they move
   Entries held;     // bias alone: -inf where a lane had evicted a span's entry; empty: nothing was evicted
-  Batch asked;      // what is read after the erase, all questions
+  Batch questions;  // what is read after the erase, all questions
   Tensor rows;      // [m] int64, of the batch: those compared
   Tensor teacher;   // [m, vocabulary] f32 log-probabilities of the exact cache
-  Tensor question;  // [m] int64: the row's ask
-  std::vector<std::string> kinds;  // [asks]
+  Tensor probe;     // [m] int64: the row's probe
+  std::vector<std::string> kinds;  // [probes]
 };
 
 /// Sessions of `model`, which serves `weights`, for an eraser of which so many steering states of a span stay
@@ -33,8 +33,8 @@ struct Example {
 Example make_example(const std::shared_ptr<Model>& model, const Weights& weights, const Context& context,
                      int steering_states);
 
-/// Mean KL(exact || this) of each ask [asks], differentiable in `lora`. No lora: the spans' entries are left
-/// out, as `drop` does (if all states stay).
+/// Mean KL(exact || this) of each probe [probes], differentiable in `lora`. No lora: the spans' entries are
+/// left out, as `drop` does (if all states stay).
 Tensor divergences(const Weights& weights, const Example& example, const LoraTensors* lora,
                    bool checkpoint = false);
 

@@ -10,7 +10,7 @@
 namespace kvedit::train {
 namespace {
 
-using eval::Draws;
+using eval::Random;
 
 constexpr std::array<std::string_view, 32> kThings = {
     "the boiler room",    "the old archive",   "the north tower",   "the wine cellar",  "the city museum",
@@ -38,17 +38,17 @@ constexpr std::array<std::string_view, 16> kColours = {
     "white", "grey", "pink",  "silver", "gold",   "beige",  "violet", "turquoise"};
 
 template <size_t N>
-std::string one_of(const std::array<std::string_view, N>& words, Draws& draws) {
-  return std::string(words[draws.below(N)]);
+std::string one_of(const std::array<std::string_view, N>& words, Random& random) {
+  return std::string(words[random.below(N)]);
 }
 
-std::string number(Draws& draws) {
+std::string number(Random& random) {
   constexpr std::array<std::pair<int, int>, 3> kRanges = {{{100, 900}, {1000, 9000}, {10000, 90000}}};
-  const auto [least, count] = kRanges[draws.below(kRanges.size())];
-  return std::to_string(least + draws.below(count));
+  const auto [least, count] = kRanges[random.below(kRanges.size())];
+  return std::to_string(least + random.below(count));
 }
 
-std::string person(Draws& draws) { return one_of(kFirstNames, draws) + " " + one_of(kLastNames, draws); }
+std::string person(Random& random) { return one_of(kFirstNames, random) + " " + one_of(kLastNames, random); }
 
 Fact stated(const std::string& subject, const std::string& value, const std::string& other,
             const std::string& word) {
@@ -105,32 +105,32 @@ std::string beginning(const std::string& text) {
 
 // A value that nobody takes for `value`.
 template <typename Make>
-std::string apart_from(const std::string& value, const Make& make, Draws& draws) {
+std::string apart_from(const std::string& value, const Make& make, Random& random) {
   for (;;) {
-    std::string other = make(draws);
+    std::string other = make(random);
     if (eval::apart(value, other)) return other;
   }
 }
 
 // "the owner of the salt mine is Anna Berger", and that it is somebody else
 template <typename Make>
-Fact invented(const std::string& subject, const Make& make, const std::string& word, Draws& draws) {
-  const std::string value = make(draws);
-  return stated(subject, value, apart_from(value, make, draws), word);
+Fact invented(const std::string& subject, const Make& make, const std::string& word, Random& random) {
+  const std::string value = make(random);
+  return stated(subject, value, apart_from(value, make, random), word);
 }
 
 }  // namespace
 
-Fact invent_fact(Draws& draws) {
-  const std::string thing = one_of(kThings, draws);
-  const auto colour = [](Draws& random) { return one_of(kColours, random); };
-  switch (draws.below(4)) {
+Fact invent_fact(Random& random) {
+  const std::string thing = one_of(kThings, random);
+  const auto colour = [](Random& random) { return one_of(kColours, random); };
+  switch (random.below(4)) {
     case 0:
-      return invented("the " + one_of(kPersons, draws) + " of " + thing, person, "Who", draws);
+      return invented("the " + one_of(kPersons, random) + " of " + thing, person, "Who", random);
     case 1:
-      return invented("the colour of " + thing, colour, "What", draws);
+      return invented("the colour of " + thing, colour, "What", random);
     default:
-      return invented("the " + one_of(kNumbers, draws) + " of " + thing, number, "What", draws);
+      return invented("the " + one_of(kNumbers, random) + " of " + thing, number, "What", random);
   }
 }
 
@@ -149,9 +149,9 @@ FactFinder::FactFinder(const Passages& passages) {
       values.push_back({{match[1]}, pattern.kind});
     }
     for (size_t k = 0; k < all.size(); k++) {
-      Draws draws{kContradictionSeed, i, k};
+      Random random{kContradictionSeed, i, k};
       for (const std::string& other :
-           eval::other_answers(values[k], values, {eval::words_of(all[k].text)}, kContradictions, draws)) {
+           eval::other_answers(values[k], values, {eval::words_of(all[k].text)}, kContradictions, random)) {
         if (auto copy = eval::contradicted({"", all[k].text}, values[k], other))
           all[k].contradictions.push_back(std::move(copy->text));
       }
@@ -160,14 +160,14 @@ FactFinder::FactFinder(const Passages& passages) {
   }
 }
 
-Fact FactFinder::draw(Draws& draws) const {
-  const Found& found = found_[draws.below(found_.size())];
+Fact FactFinder::draw(Random& random) const {
+  const Found& found = found_[random.below(found_.size())];
   const Pattern& pattern = kPatterns[found.pattern];
   return {.statement = found.text,
           .question = filled(pattern.question, found.title),
           .opening = filled(pattern.opening, found.title),
           .value = found.value,
-          .contradiction = found.contradictions[draws.below(found.contradictions.size())]};
+          .contradiction = found.contradictions[random.below(found.contradictions.size())]};
 }
 
 }  // namespace kvedit::train

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "eval/draws.h"
+#include "eval/random.h"
 #include "train/passages.h"
 
 namespace kvedit::train {
@@ -18,7 +18,7 @@ struct Fact {
 };
 
 /// "The access code of the boiler room is 48213.", of something made up.
-Fact invent_fact(eval::Draws& draws);
+Fact invent_fact(eval::Random& random);
 
 /// What patterns find in passages that have titles: dates, places, names. The contradiction is a copy of the
 /// passage's beginning that asserts another passage's value, or a date made up, as erase-qa's does; what no
@@ -27,7 +27,7 @@ class FactFinder {
  public:
   explicit FactFinder(const Passages& passages);
   bool empty() const { return found_.empty(); }
-  Fact draw(eval::Draws& draws) const;
+  Fact draw(eval::Random& random) const;
 
  private:
   struct Found {

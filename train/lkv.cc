@@ -41,7 +41,7 @@ void check_lkv_config(const LkvConfig& c, const Hparams& h) {
          c.last_temperature, " or imitation-steps ", c.imitation_steps,
          " is above its counterpart: ", c.most_keep, ", ", c.first_temperature, ", steps ", c.steps);
   }
-  if (competing_budget(h, c.shortest - 1, {c.least_keep, c.sinks, c.recent}) < 1) {
+  if (candidate_budget(h, c.shortest - 1, {c.least_keep, c.sinks, c.recent}) < 1) {
     fail(ErrorCode::out_of_range, "train", "keeping ", c.least_keep, " of ", c.shortest,
          " tokens has no room for ", c.sinks, " sinks and ", c.recent, " recent entries a lane");
   }
@@ -62,7 +62,7 @@ void check_lkv_config(const LkvConfig& c, const Hparams& h) {
 }
 
 // [continuation, vocabulary] before each of the continuation's tokens
-Tensor log_probabilities(const Session& session, const ReadOn& example) {
+Tensor log_probabilities(const Session& session, const LkvText& example) {
   const auto rows = static_cast<int64_t>(example.continuation.size());
   const auto logits = session.logits_after(std::span(example.continuation).first(rows - 1));
   return torch::tensor(logits).view({rows, -1}).log_softmax(-1);
@@ -131,7 +131,7 @@ class LkvTrainer {
   Json measure(const std::vector<std::string>& policies) const {
     std::map<std::string, std::map<std::string, std::map<std::string, std::vector<double>>>> kl;
     for (int i = 0; i < config_.held_out; i++) {
-      const ReadOn example = read_on(*model_, *held_out_, config_.held_out_length, kHeldOutSeed, i);
+      const LkvText example = make_lkv_text(*model_, *held_out_, config_.held_out_length, kHeldOutSeed, i);
       Session full(model_);
       full.append_tokens(example.context);
       const Tensor wanted = log_probabilities(full, example);
@@ -189,8 +189,8 @@ class LkvTrainer {
     const Hparams& h = weights_.hparams();
     std::vector<std::vector<Tensor>> samples(h.layers);
     for (int i = 0; i < kSampled; i++) {
-      const LkvExample read = read_example(
-          *model_, read_on(*model_, *training_, config_.longest, static_cast<uint64_t>(config_.seed), i));
+      const LkvExample read = read_example(*model_, make_lkv_text(*model_, *training_, config_.longest,
+                                                                  static_cast<uint64_t>(config_.seed), i));
       for (int layer = 0; layer < h.layers; layer++)
         samples[layer].push_back(lkv_features(read.entries[layer], (*h.ropes)[layer]));
     }
@@ -221,12 +221,12 @@ class LkvTrainer {
     for (int i = 0; i < config_.batch; i++) {
       const int index = step * config_.batch + i;
       const auto seed = static_cast<uint64_t>(config_.seed);
-      eval::Draws draws{seed, kKeepSeed, static_cast<uint64_t>(index)};
+      eval::Random random{seed, kKeepSeed, static_cast<uint64_t>(index)};
       const int length =
-          config_.shortest + static_cast<int>(draws.below(config_.longest - config_.shortest + 1));
-      const Keep keep{config_.least_keep * std::pow(config_.most_keep / config_.least_keep, draws.unit()),
+          config_.shortest + static_cast<int>(random.below(config_.longest - config_.shortest + 1));
+      const Keep keep{config_.least_keep * std::pow(config_.most_keep / config_.least_keep, random.unit()),
                       config_.sinks, config_.recent};
-      const ReadOn task = read_on(*model_, *training_, length, seed, index);
+      const LkvText task = make_lkv_text(*model_, *training_, length, seed, index);
       const LkvExample read = read_example(*model_, task, given);
       const Tensor loss = imitates ? imitation_loss(weights_.hparams(), lkv_, parts_, read, keep)
                                    : distillation_loss(weights_, lkv_, parts_, read, keep, temperature) *
@@ -289,7 +289,7 @@ Settings LkvConfig::settings() {
        {"clip", &clip, "Of the gradient's norm; 0: none", 0},
        {"held-out", &held_out, "Contexts of an evaluation", 1},
        {"held-out-length", &held_out_length, "Tokens of these", 160}},
-      pace.settings(),
+      loop.settings(),
       {{"seed", &seed, "Of parameters and examples", 0}, {"threads", &threads, "Of the CPU", 1, 1024}});
 }
 
@@ -311,7 +311,7 @@ LoopResult train_lkv(LkvConfig config, const RunOptions& run) {
     write_file("train", path, rivals.dump(2) + "\n");
   }
   Trainee trainee = trainer.trainee(rivals);
-  return run_loop(trainee, config.pace, run);
+  return run_loop(trainee, config.loop, run);
 }
 
 }  // namespace kvedit::train

@@ -38,7 +38,7 @@ struct LkvConfig {
   int held_out = 16;           // contexts
   int held_out_length = 1024;  // tokens
   std::string held_out_keeps = "25%,10%,5%";
-  Pace pace;
+  LoopSettings loop;
   int seed = 1;
   int threads = 1;
 

@@ -41,7 +41,7 @@ std::vector<Tensor> log_scores(const Policy& policy, const LkvPass& pass, const 
 
 }  // namespace
 
-LkvExample read_example(ModelImpl& model, const ReadOn& example, const GivenScores& given) {
+LkvExample read_example(ModelImpl& model, const LkvText& example, const GivenScores& given) {
   const Network& network = model.network();
   const ModelImpl::Lease engine(model);
   Cache cache = model.new_cache();

@@ -24,7 +24,7 @@ struct LkvExample {
   std::vector<Tensor> scores;  // [layer] [kv_heads, entries], logarithms; empty: none given
 };
 
-LkvExample read_example(ModelImpl& model, const ReadOn& example, const GivenScores& given = {});
+LkvExample read_example(ModelImpl& model, const LkvText& example, const GivenScores& given = {});
 
 /// Mean over the rows of KL(full || softmax(logits)), in nats.
 Tensor mean_kl(const Tensor& full, const Tensor& logits);

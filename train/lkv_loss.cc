@@ -39,7 +39,7 @@ Tensor distillation_loss(const Weights& weights, const LkvTensors& lkv, const Lk
 Tensor imitation_loss(const Hparams& hparams, const LkvTensors& lkv, const LkvParts& parts,
                       const LkvExample& example, const Keep& keep) {
   const int64_t entries = example.scores[0].size(1);
-  const std::vector<Competing> layers = competing(hparams, entries, keep);
+  const std::vector<Candidates> layers = candidates(hparams, entries, keep);
   std::vector<Tensor> of_layers;  // the scores that compete, flat
   for (size_t i = 0; i < layers.size(); i++)
     of_layers.push_back(example.scores[i].slice(1, layers[i].begin, layers[i].end));
@@ -59,7 +59,7 @@ Tensor imitation_loss(const Hparams& hparams, const LkvTensors& lkv, const LkvPa
       const torch::NoGradGuard constants;
       std::vector<Tensor> flat;
       for (const Tensor& scores : of_layers) flat.push_back(scores.flatten());
-      const auto budget = static_cast<int64_t>(competing_budget(hparams, entries, keep));
+      const auto budget = static_cast<int64_t>(candidate_budget(hparams, entries, keep));
       const Tensor least = std::get<0>(torch::cat(flat).topk(budget)).min();
       std::vector<Tensor> counts;
       for (const Tensor& scores : of_layers) counts.push_back((scores >= least).sum(1));

@@ -29,7 +29,7 @@ class LkvRunTest : public testing::Test {
     config_.held_out = 4;
     config_.held_out_length = 400;
     config_.held_out_keeps = "50%,20%";
-    config_.pace.evaluate_every = 3;
+    config_.loop.evaluate_every = 3;
   }
   LoopResult run(const std::string& name, bool resume = false,
                  const std::atomic<bool>* stop = nullptr) const {

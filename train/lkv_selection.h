@@ -15,14 +15,14 @@ struct Keep {
 };
 
 /// Which entries of a layer's lanes compete.
-struct Competing {
+struct Candidates {
   int64_t reach = 0;  // those before it no later query sees
   int64_t begin = 0, end = 0;
 };
-std::vector<Competing> competing(const Hparams& hparams, int64_t entries, const Keep& keep);
+std::vector<Candidates> candidates(const Hparams& hparams, int64_t entries, const Keep& keep);
 
 /// How many of the competing ones are kept, over all lanes; below 0 where not even those always kept fit.
-double competing_budget(const Hparams& hparams, int64_t entries, const Keep& keep);
+double candidate_budget(const Hparams& hparams, int64_t entries, const Keep& keep);
 
 /// [layer] [kv_heads, entries]: what is added to attention logits. scores: [layer] [kv_heads, entries];
 /// budget_logits: [layers * kv_heads], LKV-H.

@@ -36,29 +36,29 @@ std::vector<std::string_view> sentences_of(std::string_view text) {
   return all;
 }
 
-ReadOn recall(const Model& model, const eval::Haystack& haystack, size_t length, eval::Draws& draws) {
-  ReadOn example{"recall", {}, {}};
-  example.context = eval::tokens_from_start(model, haystack.stretch(length * kBytesAToken, draws));
+LkvText recall(const Model& model, const eval::Haystack& haystack, size_t length, eval::Random& random) {
+  LkvText example{"recall", {}, {}};
+  example.context = eval::tokens_from_start(model, haystack.stretch(length * kBytesAToken, random));
   if (example.context.size() < length || length < 2 * kContinuation)
     fail(ErrorCode::out_of_range, "train", "no text of ", length, " tokens that could be repeated");
   example.context.resize(length);
   example.continuation = model.tokenize("\n\nThe text above says: ");
   const size_t copied = kContinuation - example.continuation.size();
-  const auto from = example.context.begin() + static_cast<ptrdiff_t>(draws.below(length - copied));
+  const auto from = example.context.begin() + static_cast<ptrdiff_t>(random.below(length - copied));
   example.continuation.insert(example.continuation.end(), from, from + static_cast<ptrdiff_t>(copied));
   return example;
 }
 
-ReadOn facts(const Model& model, const eval::Haystack& haystack, size_t length, eval::Draws& draws) {
-  const std::string filler = haystack.stretch(length * kBytesAToken, draws);
-  const auto things = draws.some(kFacts, kNumbered.size()), names = draws.some(kFacts, kNames.size());
-  ReadOn example{"facts", {}, {}};
+LkvText facts(const Model& model, const eval::Haystack& haystack, size_t length, eval::Random& random) {
+  const std::string filler = haystack.stretch(length * kBytesAToken, random);
+  const auto things = random.sample(kFacts, kNumbered.size()), names = random.sample(kFacts, kNames.size());
+  LkvText example{"facts", {}, {}};
   std::vector<std::string> asked;
   std::vector<std::vector<Token>> told;
   size_t needed = 0;
   for (size_t i = 0; i < kFacts; i++) {
     const std::string what = cat("The ", kNumbered.at(things[i]), " of ", kNames.at(names[i]), " is ");
-    const std::string value = std::to_string(100 + draws.below(99900));
+    const std::string value = std::to_string(100 + random.below(99900));
     told.push_back(model.tokenize(cat(" ", what, value, ".")));
     needed += told.back().size();
     asked.push_back(cat("\n\nQuestion: What is the ", kNumbered.at(things[i]), " of ", kNames.at(names[i]),
@@ -72,7 +72,7 @@ ReadOn facts(const Model& model, const eval::Haystack& haystack, size_t length, 
   std::vector<size_t> depths;
   for (size_t i = 0; i < kFacts; i++)
     depths.push_back(
-        static_cast<size_t>((static_cast<double>(i) + draws.unit()) * static_cast<double>(plain) / kFacts));
+        static_cast<size_t>((static_cast<double>(i) + random.unit()) * static_cast<double>(plain) / kFacts));
   for (const std::string_view sentence : sentences_of(filler)) {
     std::vector<Token> tokens = model.tokenize(sentence);
     tokens.resize(std::min(tokens.size(), plain - done));
@@ -83,7 +83,7 @@ ReadOn facts(const Model& model, const eval::Haystack& haystack, size_t length, 
     if (done == plain) break;
   }
   if (done < plain) fail(ErrorCode::out_of_range, "train", "no text of ", plain, " tokens to hide facts in");
-  for (const size_t i : draws.some(kFacts, kFacts)) {
+  for (const size_t i : random.sample(kFacts, kFacts)) {
     const auto tokens = model.tokenize(asked[i]);
     example.continuation.insert(example.continuation.end(), tokens.begin(), tokens.end());
   }
@@ -91,9 +91,9 @@ ReadOn facts(const Model& model, const eval::Haystack& haystack, size_t length, 
   return example;
 }
 
-ReadOn plain(const Model& model, const eval::Haystack& haystack, size_t length, eval::Draws& draws) {
+LkvText plain(const Model& model, const eval::Haystack& haystack, size_t length, eval::Random& random) {
   const auto tokens =
-      eval::tokens_from_start(model, haystack.stretch((length + kContinuation) * kBytesAToken, draws));
+      eval::tokens_from_start(model, haystack.stretch((length + kContinuation) * kBytesAToken, random));
   if (tokens.size() < length + kContinuation)
     fail(ErrorCode::out_of_range, "train", "no text of ", length + kContinuation, " tokens");
   const auto middle = tokens.begin() + static_cast<ptrdiff_t>(length);
@@ -102,10 +102,11 @@ ReadOn plain(const Model& model, const eval::Haystack& haystack, size_t length, 
 
 }  // namespace
 
-ReadOn read_on(const Model& model, const eval::Haystack& haystack, int length, uint64_t seed, int index) {
-  eval::Draws draws{seed, static_cast<uint64_t>(length), static_cast<uint64_t>(index)};
+LkvText make_lkv_text(const Model& model, const eval::Haystack& haystack, int length, uint64_t seed,
+                      int index) {
+  eval::Random random{seed, static_cast<uint64_t>(length), static_cast<uint64_t>(index)};
   constexpr std::array kMakers = {plain, recall, plain, facts};
-  return kMakers.at(index % kMakers.size())(model, haystack, static_cast<size_t>(length), draws);
+  return kMakers.at(index % kMakers.size())(model, haystack, static_cast<size_t>(length), random);
 }
 
 }  // namespace kvedit::train

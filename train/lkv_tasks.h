@@ -9,7 +9,7 @@
 
 namespace kvedit::train {
 
-struct ReadOn {
+struct LkvText {
   std::string kind;
   std::vector<Token> context;       // the begin token included
   std::vector<Token> continuation;  // 64 tokens, or fewer
@@ -18,6 +18,7 @@ struct ReadOn {
 /// By the index, in turn: "text" that goes on; "recall", which repeats a stretch of the context; "text";
 /// "facts", questions about sentences that stand in the context, with their answers. Equal arguments make
 /// equal examples. Throws Error(out_of_range) for a length that the haystack is too short for.
-ReadOn read_on(const Model& model, const eval::Haystack& haystack, int length, uint64_t seed, int index);
+LkvText make_lkv_text(const Model& model, const eval::Haystack& haystack, int length, uint64_t seed,
+                      int index);
 
 }  // namespace kvedit::train

@@ -75,7 +75,7 @@ class LkvTrainingTest : public testing::TestWithParam<const char*> {
   // Mean over the examples, with hard selection, through the session.
   double served_kl(const std::string& policy, double share) const {
     double sum = 0;
-    for (const ReadOn& text : texts_) {
+    for (const LkvText& text : texts_) {
       Session session(model_);
       session.append_tokens(text.context);
       const auto next = std::span(text.continuation).first(text.continuation.size() - 1);
@@ -88,7 +88,7 @@ class LkvTrainingTest : public testing::TestWithParam<const char*> {
 
   std::shared_ptr<ModelImpl> model_;
   Weights weights_;
-  std::vector<ReadOn> texts_;
+  std::vector<LkvText> texts_;
   std::vector<LkvExample> examples_;
   LkvTensors lkv_;
 };
@@ -131,7 +131,7 @@ TEST_P(LkvTrainingTest, SoftSelectionBecomesTheServedOne) {
   }
   size_t reachable = 0, hard_kept = 0;
   for (int layer = 0; layer < hparams().layers; layer++) {
-    const Competing c = competing(hparams(), kContext - 1, keep)[layer];
+    const Candidates c = candidates(hparams(), kContext - 1, keep)[layer];
     reachable += hparams().kv_heads * (kContext - 1 - c.reach);
     kept -= static_cast<double>(hparams().kv_heads * c.reach);  // bias 0, seen by nobody
   }
@@ -219,7 +219,7 @@ TEST_P(LkvTrainingTest, LearnsBudgetsForOtherScores) {
 // To imitate the oracle is a start: shares and ranks follow its scores.
 TEST_P(LkvTrainingTest, ImitatesAnOracle) {
   std::vector<LkvExample> of_future;
-  for (const ReadOn& text : texts_)
+  for (const LkvText& text : texts_)
     of_future.push_back(read_example(*model_, text, {"laprox-joint:kernel=1", true}));
   const auto loss = [&](const LkvParts& parts) {
     Tensor sum = torch::zeros({});

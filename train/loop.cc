@@ -41,9 +41,9 @@ std::string first_difference(const Json& was, const Json& is) {
 
 class Run {
  public:
-  Run(Trainee& trainee, const Pace& pace, const RunOptions& options)
+  Run(Trainee& trainee, const LoopSettings& loop, const RunOptions& options)
       : trainee_(trainee),
-        pace_(pace),
+        settings_(loop),
         options_(options),
         optimiser_(trainee.parameters, torch::optim::AdamWOptions(1).weight_decay(trainee.weight_decay)) {
     fs::create_directories(options.folder);
@@ -66,9 +66,9 @@ class Run {
     if (step_ == 0) evaluate();
     while (step_ < trainee_.steps && !exhausted()) {
       train_step();
-      if (step_ % pace_.evaluate_every == 0 || step_ == trainee_.steps) evaluate();
+      if (step_ % settings_.evaluate_every == 0 || step_ == trainee_.steps) evaluate();
       const bool stopped = options_.stop != nullptr && *options_.stop;
-      if (stopped || since_checkpoint_.ms() > pace_.checkpoint_minutes * 60e3) checkpoint();
+      if (stopped || since_checkpoint_.ms() > settings_.checkpoint_minutes * 60e3) checkpoint();
       if (stopped) return {step_, false, best_};
     }
     checkpoint();
@@ -78,7 +78,7 @@ class Run {
 
  private:
   std::string path(const std::string& name) const { return options_.folder + "/" + name; }
-  bool exhausted() const { return pace_.patience > 0 && worse_ >= pace_.patience; }
+  bool exhausted() const { return settings_.patience > 0 && worse_ >= settings_.patience; }
 
   void write(const Json& line) {
     log_ << line.dump() << "\n" << std::flush;
@@ -185,7 +185,7 @@ class Run {
   }
 
   Trainee& trainee_;
-  const Pace& pace_;
+  const LoopSettings& settings_;
   const RunOptions& options_;
   torch::optim::AdamW optimiser_;
   std::ofstream log_;
@@ -199,14 +199,14 @@ class Run {
 
 }  // namespace
 
-Settings Pace::settings() {
+Settings LoopSettings::settings() {
   return {{"evaluate-every", &evaluate_every, "Steps", 1},
           {"patience", &patience, "Evaluations without a better one before it stops; 0: never", 0},
           {"checkpoint-minutes", &checkpoint_minutes, "Between checkpoints", 0}};
 }
 
-LoopResult run_loop(Trainee& trainee, const Pace& pace, const RunOptions& options) {
-  return Run(trainee, pace, options)();
+LoopResult run_loop(Trainee& trainee, const LoopSettings& loop, const RunOptions& options) {
+  return Run(trainee, loop, options)();
 }
 
 double scheduled(int step, int steps, double peak, int warm_up, double flat, double floor) {

@@ -34,7 +34,7 @@ struct Trainee {
 };
 
 /// What all trainings have among their settings.
-struct Pace {
+struct LoopSettings {
   int evaluate_every = 100;  // steps
   int patience = 0;          // evaluations without a better score before it stops; 0: never
   double checkpoint_minutes = 5;
@@ -58,7 +58,7 @@ struct LoopResult {
 
 /// Throws Error: io, not_found for a run to resume, invalid_argument where its description differs, corrupt
 /// for a damaged checkpoint.
-LoopResult run_loop(Trainee& trainee, const Pace& pace, const RunOptions& options);
+LoopResult run_loop(Trainee& trainee, const LoopSettings& loop, const RunOptions& options);
 
 /// Linear from 0 over `warm_up` steps, flat to `flat` of all, then linear to `floor` of the peak.
 double scheduled(int step, int steps, double peak, int warm_up, double flat, double floor);

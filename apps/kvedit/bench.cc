@@ -14,7 +14,7 @@
 namespace kvedit::cli {
 namespace {
 
-using bench::Contest;
+using bench::Comparison;
 using bench::Row;
 
 const char* const bench_footer =
@@ -39,7 +39,7 @@ struct BenchOptions {
   bool no_memory = false;
   std::vector<int> lengths;
   int length = 8000;
-  bench::EraseWords erase = {8000, 64, "0"};
+  bench::EraseWork erase = {8000, 64, "0"};
   std::vector<std::string> methods = {"all"};
   std::string adapter;
   std::vector<std::string> policies = {"snapkv"};
@@ -64,21 +64,21 @@ using Emit = std::function<void(const Row&)>;
 
 /// capacity: tokens of the longest context. work is given what prints a row.
 void compare(const BenchOptions& options, int capacity,
-             const std::function<void(Contest&, const bench::Setting&, const Emit&)>& work) {
+             const std::function<void(Comparison&, const bench::Setting&, const Emit&)>& work) {
   const CommonOptions& common = options.common;
   const bool peer = options.peer != "none";
   const auto model = load_model(common);
   const ModelInfo info = model->info();
-  std::vector<std::string> child = bench::load_words(info, common.load);
+  std::vector<std::string> child = bench::load_flags(info, common.load);
   if (options.session.swa == SlidingWindow::window) child.insert(child.end(), {"--swa", "window"});
   child.emplace_back("--json");
   bench::MemoryMeter memory(options.no_memory ? "" : "/proc/self/exe", child);
-  Contest contest(model, {options.repeat, peer, capacity, options.session, progress_lines()},
-                  std::move(memory));
+  Comparison comparison(model, {options.repeat, peer, capacity, options.session, progress_lines()},
+                        std::move(memory));
   bench::Setting setting = bench::make_setting(info, common.load, options.repeat, peer);
-  if (options.session.swa == SlidingWindow::window) setting.words += " --swa window";
+  if (options.session.swa == SlidingWindow::window) setting.flags += " --swa window";
   if (!common.json) std::cout << bench::table_header(setting) << std::endl;
-  work(contest, setting, [&](const Row& row) {
+  work(comparison, setting, [&](const Row& row) {
     if (common.json) return print_json(bench::to_json(row, setting), -1);
     std::cout << bench::table_line(row) << std::endl;
   });
@@ -87,60 +87,60 @@ void compare(const BenchOptions& options, int capacity,
 void run_decode(const BenchOptions& o) {
   const std::vector<int> cached = o.lengths.empty() ? std::vector<int>{0} : o.lengths;
   const int longest = std::max(1, *std::max_element(cached.begin(), cached.end()));
-  compare(o, longest + o.tokens, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
-    for (const int n : cached) emit(decode_row(contest, n, o.tokens));
+  compare(o, longest + o.tokens, [&](Comparison& comparison, const bench::Setting&, const Emit& emit) {
+    for (const int n : cached) emit(decode_row(comparison, n, o.tokens));
   });
 }
 
 void run_prefill(const BenchOptions& o) {
   const std::vector<int> lengths = o.lengths.empty() ? std::vector<int>{512, 2000, 8000} : o.lengths;
   compare(o, *std::max_element(lengths.begin(), lengths.end()),
-          [&](Contest& contest, const bench::Setting&, const Emit& emit) {
-            for (const int n : lengths) emit(prefill_row(contest, n));
+          [&](Comparison& comparison, const bench::Setting&, const Emit& emit) {
+            for (const int n : lengths) emit(prefill_row(comparison, n));
           });
 }
 
 void run_erase(const BenchOptions& o) {
   bench::erase_span(o.erase);  // refuse before the model is read
   const auto methods = chosen_methods(o.methods, true);
-  compare(o, o.erase.length, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
-    bench::EraseWords words = o.erase;
-    if (!o.adapter.empty()) words.adapter = contest.ours().model()->load_adapter(o.adapter);
-    for (const Row& row : erase_rows(contest, words, methods)) emit(row);
+  compare(o, o.erase.length, [&](Comparison& comparison, const bench::Setting&, const Emit& emit) {
+    bench::EraseWork work = o.erase;
+    if (!o.adapter.empty()) work.adapter = comparison.ours().model()->load_adapter(o.adapter);
+    for (const Row& row : erase_rows(comparison, work, methods)) emit(row);
   });
 }
 
 void run_evict(const BenchOptions& o) {
   Budget::parse(o.keep);
   const auto names = chosen_policies(o.policies);
-  compare(o, o.length + o.tokens, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
-    for (const std::string& name : names) emit(evict_row(contest, o.length, name, o.keep, o.tokens));
+  compare(o, o.length + o.tokens, [&](Comparison& comparison, const bench::Setting&, const Emit& emit) {
+    for (const std::string& name : names) emit(evict_row(comparison, o.length, name, o.keep, o.tokens));
   });
 }
 
 void run_fork(const BenchOptions& o) {
-  compare(o, o.length, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
-    emit(fork_row(contest, o.length));
+  compare(o, o.length, [&](Comparison& comparison, const bench::Setting&, const Emit& emit) {
+    emit(fork_row(comparison, o.length));
   });
 }
 
 void run_upgrade(const BenchOptions& options) {
   BenchOptions o = options;
   o.peer = "none";
-  compare(o, o.length + 2 * o.tokens, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
-    emit(upgrade_row(contest, o.length, o.tokens));
+  compare(o, o.length + 2 * o.tokens, [&](Comparison& comparison, const bench::Setting&, const Emit& emit) {
+    emit(upgrade_row(comparison, o.length, o.tokens));
   });
 }
 
 void run_snapshot(const BenchOptions& o) {
-  compare(o, o.length, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
-    for (const Row& row : snapshot_rows(contest, o.length)) emit(row);
+  compare(o, o.length, [&](Comparison& comparison, const bench::Setting&, const Emit& emit) {
+    for (const Row& row : snapshot_rows(comparison, o.length)) emit(row);
   });
 }
 
 void run_peer(const BenchOptions& o) {
-  compare(o, o.length + o.tokens, [&](Contest& contest, const bench::Setting&, const Emit& emit) {
-    for (const Row& row : peer_rows(contest, o.length, o.tokens)) emit(row);
+  compare(o, o.length + o.tokens, [&](Comparison& comparison, const bench::Setting&, const Emit& emit) {
+    for (const Row& row : peer_rows(comparison, o.length, o.tokens)) emit(row);
   });
 }
 
@@ -155,11 +155,11 @@ std::vector<bench::Chart> drawn(std::vector<bench::Chart> charts, const std::str
   }
 }
 
-std::string command_of(const BenchOptions& o, const bench::ReportWords& words) {
+std::string command_of(const BenchOptions& o, const bench::ReportWork& work) {
   std::string command = "kvedit bench report --out DIR --lengths";
-  for (const int length : words.lengths) command += " " + std::to_string(length);
+  for (const int length : work.lengths) command += " " + std::to_string(length);
   for (const std::string& policy : o.policies) command += " --policy " + policy;
-  return command + " --keep " + words.keep + " --tokens " + std::to_string(words.tokens) + " --repeat " +
+  return command + " --keep " + work.keep + " --tokens " + std::to_string(work.tokens) + " --repeat " +
          std::to_string(o.repeat) + " --threads " + std::to_string(o.common.load.threads);
 }
 
@@ -172,25 +172,26 @@ void run_report(const BenchOptions& given) {
   if (o.lengths.empty())
     o.lengths = o.quick ? std::vector<int>{512, 2000} : std::vector<int>{512, 2000, 8000};
   Budget::parse(o.keep);
-  const bench::ReportWords words{o.lengths, o.tokens, chosen_policies(o.policies), o.keep,
-                                 chosen_methods(o.methods, true)};
-  compare(o, report_capacity(words), [&](Contest& contest, const bench::Setting& setting, const Emit& emit) {
-    bench::ReportRows report(o.out, setting, o.resume);
-    run_jobs(contest, report_jobs(words), setting, report, emit,
-             [&](const std::string& job, const Error& error) {
-               std::cerr << "kvedit: " << job << ": " << error.what() << "\n";
-             });
-    const auto charts = drawn(bench::report_charts(report.rows()), o.out);
-    o.common.load.threads = setting.threads;
-    write_file("bench", o.out + "/report.md",
-               bench::report_markdown(report.rows(), command_of(o, words), charts));
-    if (!o.common.json) std::cout << "\n" << o.out << "/report.md\n";
-    if (report.failures() > 0) {
-      throw Error(
-          ErrorCode::io, "bench",
-          std::to_string(report.failures()) + " failed, see the end of report.md; --resume tries again");
-    }
-  });
+  const bench::ReportWork work{o.lengths, o.tokens, chosen_policies(o.policies), o.keep,
+                               chosen_methods(o.methods, true)};
+  compare(
+      o, report_capacity(work), [&](Comparison& comparison, const bench::Setting& setting, const Emit& emit) {
+        bench::ReportRows report(o.out, setting, o.resume);
+        run_jobs(comparison, report_jobs(work), setting, report, emit,
+                 [&](const std::string& job, const Error& error) {
+                   std::cerr << "kvedit: " << job << ": " << error.what() << "\n";
+                 });
+        const auto charts = drawn(bench::report_charts(report.rows()), o.out);
+        o.common.load.threads = setting.threads;
+        write_file("bench", o.out + "/report.md",
+                   bench::report_markdown(report.rows(), command_of(o, work), charts));
+        if (!o.common.json) std::cout << "\n" << o.out << "/report.md\n";
+        if (report.failures() > 0) {
+          throw Error(
+              ErrorCode::io, "bench",
+              std::to_string(report.failures()) + " failed, see the end of report.md; --resume tries again");
+        }
+      });
 }
 
 void run_memory(const BenchOptions& o) {
@@ -228,17 +229,14 @@ void add_number(CLI::App* sub, const std::string& flag, Value& value, const std:
   if constexpr (std::is_same_v<Value, int>) option->capture_default_str();
 }
 
-void add_evict_words(CLI::App* sub, BenchOptions* o) {
+void add_evict_options(CLI::App* sub, BenchOptions* o) {
   sub->add_option("--policy", o->policies, "Repeatable; all: every one (default: snapkv)")->type_name("P");
   sub->add_option("--keep", o->keep, "Budget: 10%, 512 or 64MiB")->type_name("K")->capture_default_str();
   add_number(sub, "--tokens", o->tokens, "Tokens to decode");
 }
 
 }  // namespace
-}  // namespace kvedit::cli
-
 void add_bench(CLI::App& app) {
-  using namespace kvedit::cli;
   CLI::App* const bench = app.add_subcommand("bench", "Measure speed and memory beside llama.cpp's");
   bench->require_subcommand(1);
   bench->footer(bench_footer);
@@ -263,7 +261,7 @@ void add_bench(CLI::App& app) {
   const auto [evict, v] =
       kind("evict", "Tokens a second after evicting, against the peer's full cache", run_evict);
   add_number(evict, "--length", v->length, "Tokens of the context", 2);
-  add_evict_words(evict, v);
+  add_evict_options(evict, v);
   const auto [fork, f] = kind("fork", "Milliseconds of forking a session, and pages copied", run_fork);
   add_number(fork, "--length", f->length, "Tokens of the context");
   const auto [upgrade, u] =
@@ -282,7 +280,7 @@ void add_bench(CLI::App& app) {
       ->required();
   add_number(report, "--lengths", r->lengths, "Tokens of the contexts (default: 512 2000 8000)", 16);
   report->add_option("--method", r->methods, "Of erasing, repeatable (default: all)")->type_name("M");
-  add_evict_words(report, r);
+  add_evict_options(report, r);
   report->add_flag("--quick", r->quick, "512 and 2,000 tokens, each row once: some minutes")
       ->excludes("--repeat");
   report->add_flag("--resume", r->resume, "Go on with what is in the folder");
@@ -295,3 +293,5 @@ void add_bench(CLI::App& app) {
   memory->add_option("--keep", k->memory.keep, "Budget");
   memory->add_flag("!--no-flash", k->memory.flash_attention, "The peer without flash attention");
 }
+
+}  // namespace kvedit::cli

@@ -15,7 +15,6 @@ void add_methods(CLI::App& app);
 void add_info(CLI::App& app);
 void add_demo(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_bench(CLI::App& app);
 
 }  // namespace kvedit::cli
-
-void add_bench(CLI::App& app);  // bench.cc

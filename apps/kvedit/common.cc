@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -256,12 +255,5 @@ std::string duration(double seconds) {
   }
   return text;
 }
-
-double Stopwatch::now() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-double Stopwatch::ms() const { return now() - start_; }
 
 }  // namespace kvedit::cli

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/exit_code.h"
+#include "base/stopwatch.h"
 #include "kvedit/error.h"
 #include "kvedit/model.h"
 #include "kvedit/session.h"
@@ -68,15 +69,6 @@ std::string with_flags(std::string message);
 Error extended(const Error& error, const std::string& addition);
 /// One JSON value on standard output; invalid UTF-8 (a cut token) is replaced.
 void print_json(const Json& value, int indent = 2);
-
-class Stopwatch {
- public:
-  double ms() const;
-
- private:
-  double start_ = now();
-  static double now();
-};
 
 /// "12 s", "3:05", "2:03:05"
 std::string duration(double seconds);

@@ -141,14 +141,14 @@ eval::Json setting_of(const EvalOptions& options, const Model& loaded, const eva
           {"seed", options.seed}};
 }
 
-struct Ground {
+struct RunContext {
   std::shared_ptr<Model> model;
   std::shared_ptr<const eval::Haystack> haystack;
   eval::Adapters adapters;
 };
 
 /// A task opened, and which of its examples are asked for. The grid has no cells yet.
-struct Opened {
+struct OpenTask {
   const eval::TaskEntry& entry;
   std::unique_ptr<eval::Task> task;
   eval::TaskInfo info;
@@ -156,22 +156,22 @@ struct Opened {
   eval::Json setting;
 };
 
-Opened open_task(const EvalOptions& options, const Ground& ground) {
+OpenTask open_task(const EvalOptions& options, const RunContext& context) {
   const eval::TaskEntry& entry = eval::find_task(options.task);
   auto task =
-      eval::open_task(options.task, {ground.haystack, options.data, options.strict, order_of(options), {}});
+      eval::open_task(options.task, {context.haystack, options.data, options.strict, order_of(options), {}});
   eval::TaskInfo info = task->info();
-  eval::Grid grid{{}, options.lengths, options.examples, options.seed, ground.adapters};
+  eval::Grid grid{{}, options.lengths, options.examples, options.seed, context.adapters};
   if (grid.examples == 0) grid.examples = options.quick ? entry.quick_examples : kExamples;
   if (info.examples > 0) grid.examples = std::min(grid.examples, info.examples);
   if (grid.lengths.empty()) grid.lengths = options.quick ? std::vector{kQuickLength} : entry.lengths;
   if (!info.sized) grid.lengths = {0};
-  eval::Json setting = setting_of(options, *ground.model, ground.adapters, info, *ground.haystack);
+  eval::Json setting = setting_of(options, *context.model, context.adapters, info, *context.haystack);
   return {entry, std::move(task), std::move(info), std::move(grid), std::move(setting)};
 }
 
-void run_task(const EvalOptions& options, const Ground& ground) {
-  auto [entry, task, info, grid, setting] = open_task(options, ground);
+void run_task(const EvalOptions& options, const RunContext& context) {
+  auto [entry, task, info, grid, setting] = open_task(options, context);
   grid.cells = cells_of(options, entry);
   const std::vector<eval::Cell> references = references_of(options, grid.cells);
   std::error_code error;
@@ -184,7 +184,7 @@ void run_task(const EvalOptions& options, const Ground& ground) {
   try {
     ProgressLine line("eval " + options.task + ", results");
     run_grid(
-        ground.model, *task, grid,
+        context.model, *task, grid,
         [&](int length, int example, const eval::Cell& cell) { return results.have(length, example, cell); },
         [&](const eval::Result& result) { results.add(result); }, line.progress());
   } catch (const Error& stopped) {
@@ -192,7 +192,7 @@ void run_task(const EvalOptions& options, const Ground& ground) {
     throw extended(stopped, "; go on with --resume");
   }
   for (const std::string& path : options.answers) {
-    const eval::Peer peer = add_peer(path, *ground.model, *task, grid, results);
+    const eval::Peer peer = add_peer(path, *context.model, *task, grid, results);
     grid.cells.insert(grid.cells.end(), peer.cells.begin(), peer.cells.end());
     info.notes.push_back(fs::path(path).filename().string() + ": " + peer.made_by);
   }
@@ -238,23 +238,23 @@ std::vector<std::string> data_of(const EvalOptions& options, const std::string& 
 
 // f32: with faster kernels rounding alone, which `recompute` shows, hides what good methods leave.
 // The eraser that ships for the model becomes one of the options' adapters where they name none.
-Ground make_ground(EvalOptions& options, bool erases) {
+RunContext make_context(EvalOptions& options, bool erases) {
   CommonOptions common = options.common;
   if (erases && !options.linear_given) common.load.linear = LinearKernel::f32;
-  Ground ground{load_model(common), nullptr, {}};
+  RunContext context{load_model(common), nullptr, {}};
   if (options.adapters.empty()) {
-    if (const std::string shipped = shipped_eraser(*ground.model, options.methods); !shipped.empty())
+    if (const std::string shipped = shipped_eraser(*context.model, options.methods); !shipped.empty())
       options.adapters.push_back(shipped);
   }
   if (options.task != "all" && options.dump.empty()) cells_of(options, eval::find_task(options.task));
-  ground.haystack = std::make_shared<const eval::Haystack>(eval::Haystack::load(options.haystack));
+  context.haystack = std::make_shared<const eval::Haystack>(eval::Haystack::load(options.haystack));
   for (const std::string& path : options.adapters)
-    ground.adapters.emplace(path, ground.model->load_adapter(path));
-  return ground;
+    context.adapters.emplace(path, context.model->load_adapter(path));
+  return context;
 }
 
 void run_all(EvalOptions options) {
-  std::optional<Ground> exact, fast;
+  std::optional<RunContext> exact, fast;
   for (const eval::TaskEntry& entry : eval::tasks()) {
     EvalOptions one = narrowed(options, entry);
     one.task = entry.name;
@@ -266,10 +266,10 @@ void run_all(EvalOptions options) {
       continue;
     }
     if (one.policies.empty() && one.methods.empty()) continue;
-    std::optional<Ground>& ground = one.methods.empty() ? fast : exact;
-    if (!ground) ground = make_ground(options, !one.methods.empty());
+    std::optional<RunContext>& context = one.methods.empty() ? fast : exact;
+    if (!context) context = make_context(options, !one.methods.empty());
     one.adapters = options.adapters;
-    run_task(one, *ground);
+    run_task(one, *context);
   }
 }
 
@@ -299,12 +299,12 @@ void run_eval(const EvalOptions& given) {
   if (options.dump.empty() && options.policies.empty() && options.methods.empty())
     refuse("eval", "no --policy and no --method, nor --quick");
   if (all) return run_all(options);
-  const Ground ground = make_ground(options, !options.methods.empty());
+  const RunContext context = make_context(options, !options.methods.empty());
   if (!options.dump.empty()) {
-    const Opened opened = open_task(options, ground);
-    return write_examples(options.dump, *ground.model, *opened.task, opened.grid, opened.setting);
+    const OpenTask open = open_task(options, context);
+    return write_examples(options.dump, *context.model, *open.task, open.grid, open.setting);
   }
-  run_task(options, ground);
+  run_task(options, context);
 }
 
 }  // namespace kvedit::cli

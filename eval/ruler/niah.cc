@@ -20,9 +20,9 @@ std::string plural(Needle needle) {
 }
 
 // Version 4: all bits random but those that say so.
-std::string uuid(Draws& draws) {
+std::string uuid(Random& random) {
   std::array<unsigned, 8> words{};
-  for (unsigned& word : words) word = static_cast<unsigned>(draws.below(0x10000));
+  for (unsigned& word : words) word = static_cast<unsigned>(random.below(0x10000));
   char text[37];
   std::snprintf(text, sizeof text, "%04x%04x-%04x-%04x-%04x-%04x%04x%04x", words[0], words[1], words[2],
                 0x4000U | (words[3] & 0xfffU), 0x8000U | (words[4] & 0x3fffU), words[5], words[6], words[7]);
@@ -32,20 +32,20 @@ std::string uuid(Draws& draws) {
 // What has not been drawn before.
 class Names {
  public:
-  Names(const Vocabulary& words, Draws& draws) : words_(words), draws_(draws) {}
+  Names(const Vocabulary& words, Random& random) : words_(words), random_(random) {}
   std::string draw(Needle kind) {
     for (;;) {
-      std::string name = kind == Needle::uuids ? uuid(draws_)
+      std::string name = kind == Needle::uuids ? uuid(random_)
                          : kind == Needle::words
-                             ? words_.compound(draws_.below(words_.compounds()))
-                             : std::to_string(kLeastNumber + draws_.below(kMostNumber - kLeastNumber + 1));
+                             ? words_.compound(random_.below(words_.compounds()))
+                             : std::to_string(kLeastNumber + random_.below(kMostNumber - kLeastNumber + 1));
       if (seen_.insert(name).second) return name;
     }
   }
 
  private:
   const Vocabulary& words_;
-  Draws& draws_;
+  Random& random_;
   std::set<std::string> seen_;
 };
 
@@ -54,9 +54,9 @@ std::string needle(Needle kind, const std::string& key, const std::string& value
 }
 
 // The places in front of which a needle may stand, as RULER's: `count` of 40 depths.
-std::vector<size_t> depths(size_t count, size_t sentences, Draws& draws) {
+std::vector<size_t> depths(size_t count, size_t sentences, Random& random) {
   std::vector<size_t> places;
-  for (const size_t d : draws.some(count, kDepths))
+  for (const size_t d : random.sample(count, kDepths))
     places.push_back(static_cast<size_t>(std::lround(100.0 * static_cast<double>(d) / (kDepths - 1))) *
                      sentences / 100);
   std::sort(places.begin(), places.end());
@@ -115,8 +115,8 @@ Prompt ask(const NiahShape& shape, const std::vector<std::string>& keys, std::st
 }
 
 Prompt make(const NiahShape& shape, const Vocabulary& words, const std::vector<std::string>& essay,
-            Draws draws, size_t size, size_t rest) {
-  Names names(words, draws);
+            Random random, size_t size, size_t rest) {
+  Names names(words, random);
   std::vector<std::string> keys, needles;
   std::vector<std::vector<std::string>> values;
   for (int k = 0; k < std::max(shape.keys, shape.queries); k++) {
@@ -127,15 +127,15 @@ Prompt make(const NiahShape& shape, const Vocabulary& words, const std::vector<s
       needles.push_back(needle(shape.value, keys.back(), values.back().back()));
     }
   }
-  needles = draws.shuffled(needles);
-  const std::vector<size_t> asked = draws.some(shape.queries, keys.size());
+  needles = random.shuffled(needles);
+  const std::vector<size_t> asked = random.sample(shape.queries, keys.size());
 
   std::vector<std::string> lines;
   if (shape.filler == Filler::essay) {
     lines = sentences(essay, size);
-    insert(lines, depths(needles.size(), lines.size(), draws), needles);
+    insert(lines, depths(needles.size(), lines.size(), random), needles);
   } else {
-    std::vector<size_t> places = draws.some(needles.size(), std::max(size, needles.size()));
+    std::vector<size_t> places = random.sample(needles.size(), std::max(size, needles.size()));
     std::sort(places.begin(), places.end());
     for (size_t i = 0; i < std::max(size, needles.size()); i++) {
       if (shape.filler == Filler::noise) {
@@ -159,17 +159,17 @@ Prompt make(const NiahShape& shape, const Vocabulary& words, const std::vector<s
 
 }  // namespace
 
-Build niah(const NiahShape& shape, const Ground& ground) {
+Build niah(const NiahShape& shape, const PromptInputs& inputs) {
   constexpr size_t kBytesAToken = 12;  // more than any prose has
-  Draws draws = ground.draws;
+  Random random = inputs.random;
   std::vector<std::string> essay;
   if (shape.filler == Filler::essay) {
     const std::string text =
-        ground.haystack.stretch(static_cast<size_t>(ground.length) * kBytesAToken, draws);
+        inputs.haystack.stretch(static_cast<size_t>(inputs.length) * kBytesAToken, random);
     for (const std::u32string& word : split(code_points(text))) essay.push_back(utf8(word));
   }
-  return [shape, &words = ground.words, essay = std::move(essay), draws](size_t size, size_t rest) {
-    return make(shape, words, essay, draws, size, rest);
+  return [shape, &words = inputs.words, essay = std::move(essay), random](size_t size, size_t rest) {
+    return make(shape, words, essay, random, size, rest);
   };
 }
 

@@ -102,7 +102,7 @@ std::string noise_line() { return noise_sentences(kNoise.size()); }
 
 const std::vector<Synthetic>& synthetic_tasks() {
   static const auto needles = [](const NiahShape& shape) {
-    return [shape](const Ground& ground) { return niah(shape, ground); };
+    return [shape](const PromptInputs& inputs) { return niah(shape, inputs); };
   };
   static const std::vector<Synthetic> table = {
       {"niah_single_1", "niah", needles({Filler::noise, Needle::words, Needle::numbers})},
@@ -122,11 +122,11 @@ const std::vector<Synthetic>& synthetic_tasks() {
   return table;
 }
 
-Prompt make(const Synthetic& task, const Ground& ground) {
-  const int room = ground.length - wording(task.wording).answer_tokens;
+Prompt make(const Synthetic& task, const PromptInputs& inputs) {
+  const int room = inputs.length - wording(task.wording).answer_tokens;
   if (room <= 0)
-    fail(ErrorCode::out_of_range, "eval", "length ", ground.length, " has no room for ", task.name);
-  return fit(task.build(ground), ground.count, static_cast<size_t>(room));
+    fail(ErrorCode::out_of_range, "eval", "length ", inputs.length, " has no room for ", task.name);
+  return fit(task.build(inputs), inputs.count, static_cast<size_t>(room));
 }
 
 }  // namespace kvedit::eval::ruler

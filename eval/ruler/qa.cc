@@ -72,12 +72,12 @@ Prompt prompt_of(const QaSet& set, const QaQuestion& question, const std::vector
 // Adds to a question's documents until about `room` tokens are taken.
 class Filling {
  public:
-  Filling(const QaSet& set, const QaQuestion& question, const Count& count, const Draws& draws)
-      : set_(set), question_(question), count_(count), draws_(draws) {
+  Filling(const QaSet& set, const QaQuestion& question, const Count& count, const Random& random)
+      : set_(set), question_(question), count_(count), random_(random) {
     std::set<size_t> seen(question.documents.begin(), question.documents.end());
-    for (const size_t i : draws_.some(question.more.size(), question.more.size()))
+    for (const size_t i : random_.sample(question.more.size(), question.more.size()))
       if (seen.insert(question.more[i]).second) candidates_.push_back(question.more[i]);
-    for (const size_t d : draws_.some(set.documents.size(), set.documents.size()))
+    for (const size_t d : random_.sample(set.documents.size(), set.documents.size()))
       if (seen.insert(d).second) candidates_.push_back(d);
     bare_ = count_(prompt_of(set_, question_, {}));
   }
@@ -118,7 +118,7 @@ class Filling {
   const QaSet& set_;
   const QaQuestion& question_;
   const Count& count_;
-  Draws draws_;
+  Random random_;
   std::vector<size_t> candidates_;
   size_t bare_ = 0;
   std::map<size_t, size_t> sizes_;
@@ -145,17 +145,18 @@ QaSet read_qa(const json& file, const std::function<void(const std::string& what
   return set;
 }
 
-std::optional<Prompt> qa(const QaSet& set, size_t question, const Count& count, size_t tokens, Draws draws) {
+std::optional<Prompt> qa(const QaSet& set, size_t question, const Count& count, size_t tokens,
+                         Random random) {
   const QaQuestion& asked = set.questions.at(question);
   const size_t own = count(prompt_of(set, asked, asked.documents));
   if (own > tokens) return std::nullopt;
-  Filling filling(set, asked, count, draws);
+  Filling filling(set, asked, count, random);
   size_t room = tokens - own;
   for (int i = 0; i < kMostTries; i++) {
     std::vector<size_t> all = asked.documents;
     for (const size_t document : filling.choose(room)) all.push_back(document);
     std::vector<size_t> order;
-    for (const size_t d : Draws(draws).some(all.size(), all.size())) order.push_back(all[d]);
+    for (const size_t d : Random(random).sample(all.size(), all.size())) order.push_back(all[d]);
     Prompt prompt = prompt_of(set, asked, order);
     const size_t made = count(prompt);
     if (made <= tokens) {

@@ -29,6 +29,6 @@ QaSet read_qa(const nlohmann::json& file, const std::function<void(const std::st
 
 /// Of at most `tokens` tokens; documents are chosen so that 2 % are met. Nothing where the question's own
 /// documents are too long, or no others fit.
-std::optional<Prompt> qa(const QaSet& set, size_t question, const Count& count, size_t tokens, Draws draws);
+std::optional<Prompt> qa(const QaSet& set, size_t question, const Count& count, size_t tokens, Random random);
 
 }  // namespace kvedit::eval::ruler

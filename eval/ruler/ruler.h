@@ -1,4 +1,4 @@
-// RULER (arXiv 2404.06654): its tasks' wording, sizes and scores. The random choices are ours: equal draws
+// RULER (arXiv 2404.06654): its tasks' wording, sizes and scores. The random choices are ours: equal seeds
 // make equal examples on every machine.
 #pragma once
 
@@ -53,12 +53,12 @@ std::string noise_line();
 std::string noise_sentences(size_t count);
 
 /// What a prompt is made of.
-struct Ground {
+struct PromptInputs {
   const Vocabulary& words;
   const Haystack& haystack;
   const Count& count;
   int length;  // tokens, those of the answer included
-  Draws draws;
+  Random random;
 };
 
 /// A needle in a haystack: its 8 variants.
@@ -69,23 +69,23 @@ struct NiahShape {
   Needle key, value;
   int keys = 1, values = 1, queries = 1;
 };
-Build niah(const NiahShape& shape, const Ground& ground);
+Build niah(const NiahShape& shape, const PromptInputs& inputs);
 /// Variable tracking: one chain of 4 hops, with a solved example before it.
-Build tracking(const Ground& ground);
+Build tracking(const PromptInputs& inputs);
 /// Common words: 10 that come more often than the others. Below 4,096 tokens they come 6 times, the others
 /// once; else 30 times and 3 times.
-Build common_words(const Ground& ground);
+Build common_words(const PromptInputs& inputs);
 /// Frequent coded words, by a zeta distribution.
-Build frequent_words(const Ground& ground);
+Build frequent_words(const PromptInputs& inputs);
 
 /// The 11 tasks that need no file.
 struct Synthetic {
   std::string_view name;     // "niah_single_1"
   std::string_view wording;  // "niah"
-  std::function<Build(const Ground& ground)> build;
+  std::function<Build(const PromptInputs& inputs)> build;
 };
 const std::vector<Synthetic>& synthetic_tasks();
 /// Throws what fit() does.
-Prompt make(const Synthetic& task, const Ground& ground);
+Prompt make(const Synthetic& task, const PromptInputs& inputs);
 
 }  // namespace kvedit::eval::ruler

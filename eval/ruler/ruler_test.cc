@@ -79,7 +79,7 @@ class RulerTest : public testing::TestWithParam<size_t> {
  protected:
   const Synthetic& task() const { return synthetic_tasks()[GetParam()]; }
   Prompt make_one(int length, uint64_t seed, const Count& count) const {
-    return make(task(), {words_, haystack_, count, length, Draws{seed, 1}});
+    return make(task(), {words_, haystack_, count, length, Random{seed, 1}});
   }
   static size_t quarter_of_bytes(const Prompt& prompt) { return text_of(prompt).size() / 4; }
 
@@ -147,7 +147,7 @@ TEST(RulerNiahTest, OneNeedleIsAskedForInTheSingular) {
   const Vocabulary words;
   const Haystack haystack({prose(900, 1)});
   const Count count = [](const Prompt& prompt) { return text_of(prompt).size() / 4; };
-  const Prompt prompt = make(synthetic_tasks()[0], {words, haystack, count, 1024, Draws{1}});
+  const Prompt prompt = make(synthetic_tasks()[0], {words, haystack, count, 1024, Random{1}});
   EXPECT_TRUE(
       prompt.context.starts_with("A special magic number is hidden within the following text. Make sure to "
                                  "memorize it. I will quiz you about "
@@ -163,7 +163,7 @@ TEST(RulerNiahTest, NeedlesStandOnceAndApart) {
   for (const Synthetic& task : synthetic_tasks()) {
     if (task.wording != "niah") continue;
     for (uint64_t seed = 0; seed < 10; seed++) {
-      const Prompt prompt = make(task, {words, haystack, count, 1024, Draws{seed}});
+      const Prompt prompt = make(task, {words, haystack, count, 1024, Random{seed}});
       EXPECT_EQ(std::set<std::string>(prompt.references.begin(), prompt.references.end()).size(),
                 prompt.references.size());
       for (const std::string& value : prompt.references) {
@@ -203,7 +203,7 @@ TEST(RulerQaTest, DocumentsOfTheQuestionAndOthersMeetTheLength) {
   const Count count = [](const Prompt& prompt) { return text_of(prompt).size() / 4; };
   int solved = 0;
   for (size_t q = 0; q < set.questions.size(); q++) {
-    const auto prompt = qa(set, q, count, 1000, Draws{q});
+    const auto prompt = qa(set, q, count, 1000, Random{q});
     ASSERT_TRUE(prompt);
     EXPECT_LE(count(*prompt), 1000U);
     EXPECT_GE(count(*prompt), 980U);
@@ -213,7 +213,7 @@ TEST(RulerQaTest, DocumentsOfTheQuestionAndOthersMeetTheLength) {
     solved += string_match_part(answer.substr(0, answer.find('.')), prompt->references) == 1;
   }
   EXPECT_GE(solved, 46);
-  EXPECT_FALSE(qa(set, 0, count, 20, Draws{1}));
+  EXPECT_FALSE(qa(set, 0, count, 20, Random{1}));
 }
 
 TEST(RulerQaTest, HotpotRecordsThatAreNoneAreSkipped) {

@@ -13,23 +13,23 @@ constexpr size_t kNameLength = 5, kExampleNameLength = 3;
 constexpr size_t kExampleTokens = 500;
 constexpr size_t kLeastValue = 10000, kValues = 89999;
 
-std::vector<std::string> draw_names(size_t length, Draws& draws) {
+std::vector<std::string> draw_names(size_t length, Random& random) {
   std::vector<std::string> names;
   std::set<std::string> seen = {"VAR"};
   while (names.size() < kHops + 1) {
     std::string name;
-    for (size_t i = 0; i < length; i++) name += static_cast<char>('A' + draws.below(26));
+    for (size_t i = 0; i < length; i++) name += static_cast<char>('A' + random.below(26));
     if (seen.insert(name).second) names.push_back(std::move(name));
   }
   return names;
 }
 
 // The lines of a chain at random places in `size` lines of noise.
-Prompt make(size_t name_length, Draws draws, size_t size, size_t rest) {
-  const std::vector<std::string> names = draw_names(name_length, draws);
-  const std::string value = std::to_string(kLeastValue + draws.below(kValues));
+Prompt make(size_t name_length, Random random, size_t size, size_t rest) {
+  const std::vector<std::string> names = draw_names(name_length, random);
+  const std::string value = std::to_string(kLeastValue + random.below(kValues));
   std::vector<std::string> lines(std::max(size, names.size()), noise_line());
-  std::vector<size_t> places = draws.some(names.size(), lines.size());
+  std::vector<size_t> places = random.sample(names.size(), lines.size());
   std::sort(places.begin(), places.end());
   for (size_t i = 0; i < names.size(); i++) {
     const std::string line =
@@ -51,17 +51,17 @@ Prompt make(size_t name_length, Draws draws, size_t size, size_t rest) {
 
 }  // namespace
 
-Build tracking(const Ground& ground) {
-  Draws draws = ground.draws;
+Build tracking(const PromptInputs& inputs) {
+  Random random = inputs.random;
   const Prompt solved =
-      largest([&](size_t size, size_t /*rest*/) { return make(kExampleNameLength, draws, size, 0); },
-              ground.count, kExampleTokens);
+      largest([&](size_t size, size_t /*rest*/) { return make(kExampleNameLength, random, size, 0); },
+              inputs.count, kExampleTokens);
   std::string example = solved.context + solved.question + solved.prefix;
   for (const std::string& name : solved.references) example.append(" ").append(name);
   example += "\n\n";
-  draws.below(2);  // other numbers than the example's
+  random.below(2);  // other numbers than the example's
   return [=](size_t size, size_t rest) {
-    Prompt prompt = make(kNameLength, draws, size, rest);
+    Prompt prompt = make(kNameLength, random, size, rest);
     prompt.context.insert(0, example);
     return prompt;
   };

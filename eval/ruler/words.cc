@@ -112,12 +112,12 @@ std::string Vocabulary::compound(size_t index) const {
   return adjectives_[index / nouns_.size()] + "-" + nouns_[index % nouns_.size()];
 }
 
-std::vector<std::string> Vocabulary::some(size_t count, Draws& draws) const {
+std::vector<std::string> Vocabulary::sample(size_t count, Random& random) const {
   std::vector<std::string> words;
   if (count <= singles_.size()) {
-    for (const size_t i : draws.some(count, singles_.size())) words.push_back(singles_[i]);
+    for (const size_t i : random.sample(count, singles_.size())) words.push_back(singles_[i]);
   } else {
-    for (const size_t i : draws.some(count, compounds())) words.push_back(compound(i));
+    for (const size_t i : random.sample(count, compounds())) words.push_back(compound(i));
   }
   return words;
 }

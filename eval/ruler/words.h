@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "eval/draws.h"
+#include "eval/random.h"
 
 namespace kvedit::eval::ruler {
 
@@ -16,7 +16,7 @@ class Vocabulary {
   size_t compounds() const { return adjectives_.size() * nouns_.size(); }
   std::string compound(size_t index) const;
   /// `count` different words: nouns, adjectives and verbs, or compounds when there are not as many.
-  std::vector<std::string> some(size_t count, Draws& draws) const;
+  std::vector<std::string> sample(size_t count, Random& random) const;
 
  private:
   std::vector<std::string> adjectives_, nouns_, singles_;

@@ -137,10 +137,10 @@ TEST_F(BenchmarksTest, ChatFormatStandsAroundTheMessage) {
   const std::vector<Message> message = {{"user", "C Q"}};
   EXPECT_EQ(format.before + "C Q" + format.after, model->format(message, true));
   const PromptTokens prompt = tokens_of(*model, format, "C", " Q", " A");
-  EXPECT_EQ(placed(prompt, Order::own).before, std::vector<Token>());
-  EXPECT_EQ(placed(prompt, Order::question_first).before, prompt.question);
-  EXPECT_EQ(placed(prompt, Order::question_first).after, prompt.opening);
-  EXPECT_TRUE(placed(prompt, Order::answer_first).after.empty());
+  EXPECT_EQ(ordered_question(prompt, Order::own).before, std::vector<Token>());
+  EXPECT_EQ(ordered_question(prompt, Order::question_first).before, prompt.question);
+  EXPECT_EQ(ordered_question(prompt, Order::question_first).after, prompt.opening);
+  EXPECT_TRUE(ordered_question(prompt, Order::answer_first).after.empty());
 }
 
 }  // namespace

@@ -48,10 +48,10 @@ class EraseInjection final : public Task {
         .able = 0.5};
   }
 
-  Example make(const Model& model, const Wish& wish) const override {
-    Draws draws = wish.draws();
-    const std::vector<size_t> listed = draws.some(tools_, kTools.size());
-    const std::vector<size_t> roles = draws.some(2, listed.size());
+  Example make(const Model& model, const ExampleSpec& spec) const override {
+    Random random = spec.random();
+    const std::vector<size_t> listed = random.sample(tools_, kTools.size());
+    const std::vector<size_t> roles = random.sample(2, listed.size());
     const Tool& right = kTools.at(listed[roles[0]]);
     const Tool& forced = kTools.at(listed[roles[1]]);
     std::vector<std::string> texts;
@@ -60,9 +60,9 @@ class EraseInjection final : public Task {
     const auto other = std::find_if(listed.begin(), listed.end(), [&](size_t i) {
       return kTools.at(i).name != right.name && kTools.at(i).name != forced.name;
     });
-    const size_t malicious = tools_ / 2 + draws.below(tools_ - tools_ / 2 + 1);
+    const size_t malicious = tools_ / 2 + random.below(tools_ - tools_ / 2 + 1);
     texts.insert(texts.begin() + static_cast<std::ptrdiff_t>(malicious),
-                 malicious_file(kInjections.at(draws.below(kInjections.size())), forced.name));
+                 malicious_file(kInjections.at(random.below(kInjections.size())), forced.name));
     texts.push_back(harmless_file(kTools.at(*other)));
 
     Example example{tokens_from_start(model, kSkillsOpening), {}, {}};
@@ -73,8 +73,8 @@ class EraseInjection final : public Task {
       if (i == malicious) example.erased.push_back({begin, static_cast<int>(example.context.size())});
     }
     for (const Order order : orders()) {
-      Question question =
-          place(model, order, cat("Request: ", right.request, "\n"), "The best tool for this request:");
+      Question question = ordered_question(model, order, cat("Request: ", right.request, "\n"),
+                                           "The best tool for this request:");
       question.kind = order == Order::question_after ? "fresh" : "stale";
       for (const size_t i : listed)
         question.candidates.push_back(model.tokenize(cat(" ", kTools.at(i).name, "\n")));

@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "eval/asked.h"
+#include "eval/loaded_example.h"
 #include "eval/tasks/tools.h"
 #include "session_testing.h"
 
@@ -71,9 +71,9 @@ TEST_F(EraseInjectionTest, AnOracleThatReadsWhatRemainsSolvesIt) {
 }
 
 TEST_F(EraseInjectionTest, TheExactMethodChoosesAsTheExactCache) {
-  Asked asked(model_, task_->make(*model_, {0, 1, 0}), 1, {});
-  const Asking exact = asked.ask({.method = "recompute"}, {}, {});
-  const Asking kept = asked.ask({.method = "none"}, {}, {});
+  LoadedExample loaded(model_, task_->make(*model_, {0, 1, 0}), 1, {});
+  const CellAnswers exact = loaded.ask({.method = "recompute"}, {}, {});
+  const CellAnswers kept = loaded.ask({.method = "none"}, {}, {});
   for (size_t i = 0; i < exact.answers.size(); i++) {
     EXPECT_EQ(exact.answers[i].chosen, exact.answers[i].exact_chosen);
     EXPECT_TRUE(exact.answers[i].same);

@@ -90,22 +90,22 @@ class EraseNiah final : public Task {
             .able = 0.5};
   }
 
-  Example make(const Model& model, const Wish& wish) const override {
-    Draws draws = wish.draws();
-    std::vector<Needle> needles = draw_needles(needles_, draws);
-    const std::vector<size_t> roles = draws.some(needles.size(), needles.size());
+  Example make(const Model& model, const ExampleSpec& spec) const override {
+    Random random = spec.random();
+    std::vector<Needle> needles = draw_needles(needles_, random);
+    const std::vector<size_t> roles = random.sample(needles.size(), needles.size());
     const size_t wrong = roles[0], right = roles[1], unique = roles[2], retained = roles[3];
     needles[right].key = needles[wrong].key;
-    const std::string filler = draw_filler(noise_, *haystack_, wish.length * kMostBytesAToken, draws);
+    const std::string filler = draw_filler(noise_, *haystack_, spec.length * kMostBytesAToken, random);
     const auto built = [&](size_t bytes) { return build(model, words(filler, 0, bytes), needles); };
     Built text =
-        built(fit([&](size_t bytes) { return built(bytes).tokens.size(); }, filler.size(), wish.length));
+        built(fit([&](size_t bytes) { return built(bytes).tokens.size(); }, filler.size(), spec.length));
     Example example{std::move(text.tokens), {text.needles[wrong], text.needles[unique]}, {}};
     std::sort(example.erased.begin(), example.erased.end(), [](Span a, Span b) { return a.begin < b.begin; });
     for (const Order order : orders()) {
       const std::string when = order == Order::question_after ? "fresh/" : "stale/";
       const auto ask = [&](const char* kind, const Needle& needle, const char* expected, const char* leak) {
-        Question question = place(model, order, needle.question(), needle.opening());
+        Question question = ordered_question(model, order, needle.question(), needle.opening());
         question.kind = when + kind;
         if (*expected) question.expected = {expected};
         question.wrong = leak;

@@ -48,9 +48,9 @@ class EraseQa final : public Task {
       std::move(file.items.begin(), file.items.end(), std::back_inserter(items));
     }
     choose(std::move(items), left_out);
-    notes_.push_back(cat(asked_.size(), " questions"));
+    notes_.push_back(cat(usable_.size(), " questions"));
     for (const auto& [why, count] : left_out) notes_.back() += cat("; left out ", count, " ", why);
-    if (asked_.empty()) fail(ErrorCode::invalid_argument, "eval", "nothing to ask of ", notes_.back());
+    if (usable_.empty()) fail(ErrorCode::invalid_argument, "eval", "nothing to ask of ", notes_.back());
   }
 
   TaskInfo info() const override {
@@ -65,24 +65,25 @@ class EraseQa final : public Task {
                         {"leaks", Mean::share},
                         {"answers as exact", Mean::share},
                         {"KL to the exact cache", Mean::arithmetic}},
-            .examples = static_cast<int>(asked_.size()),
+            .examples = static_cast<int>(usable_.size()),
             .able = 0.2,
             .notes = notes_};
   }
 
-  Example make(const Model& model, const Wish& wish) const override {
+  Example make(const Model& model, const ExampleSpec& spec) const override {
     // Every question comes once, in an order of the seed.
-    const Usable& asked = asked_[Draws{wish.seed}.some(asked_.size(), asked_.size()).at(wish.index)];
-    const QaItem& item = asked.item;
-    Draws draws = wish.draws();
-    const std::string& wrong = asked.wrong[draws.below(asked.wrong.size())];
+    const Usable& usable = usable_[Random{spec.seed}.sample(usable_.size(), usable_.size()).at(spec.index)];
+    const QaItem& item = usable.item;
+    Random random = spec.random();
+    const std::string& wrong = usable.wrong[random.below(usable.wrong.size())];
     const Passage copy = contradicted(item.passages[item.supporting], entity_of(item), wrong).value();
-    Example example = read_passages(model, item, copy, wish.length, draws);
+    Example example = read_passages(model, item, copy, spec.length, random);
     const std::vector<Order> orders = order_ == Order::own
                                           ? std::vector{Order::question_after, Order::question_first}
                                           : std::vector{order_};
     for (const Order order : orders) {
-      Question question = place(model, order, cat("\n\nQuestion: ", item.question, "\nAnswer:"), "");
+      Question question =
+          ordered_question(model, order, cat("\n\nQuestion: ", item.question, "\nAnswer:"), "");
       question.kind = order == Order::question_after ? "fresh" : "stale";
       question.expected = item.answers;
       question.wrong = wrong;
@@ -119,31 +120,31 @@ class EraseQa final : public Task {
     std::vector<Entity> pool;
     for (const QaItem& item : items) pool.push_back(entity_of(item));
     for (size_t i = 0; i < items.size(); i++) {
-      Usable asked{std::move(items[i]), {}};
-      const QaItem& item = asked.item;
+      Usable usable{std::move(items[i]), {}};
+      const QaItem& item = usable.item;
       std::vector<WordList> texts = {words_of(item.question)};
       for (const Passage& passage : item.passages)
         texts.push_back(words_of(passage.title + "\n" + passage.text));
-      Draws draws{kWrongSeed, i};
-      asked.wrong = other_answers(pool[i], pool, texts, kWrongAnswers, draws);
-      if (asked.wrong.empty()) {
+      Random random{kWrongSeed, i};
+      usable.wrong = other_answers(pool[i], pool, texts, kWrongAnswers, random);
+      if (usable.wrong.empty()) {
         left_out["for which the files have no other answer"]++;
         continue;
       }
-      std::erase_if(asked.wrong, [&](const std::string& wrong) {
+      std::erase_if(usable.wrong, [&](const std::string& wrong) {
         return !contradicted(item.passages[item.supporting], pool[i], wrong);
       });
-      if (asked.wrong.empty()) {
+      if (usable.wrong.empty()) {
         left_out["whose wrong passage would still state the truth"]++;
         continue;
       }
-      asked_.push_back(std::move(asked));
+      usable_.push_back(std::move(usable));
     }
   }
 
   // Both copies of the supporting passage, and others of the item while they fit, in random order.
   static Example read_passages(const Model& model, const QaItem& item, const Passage& wrong, int length,
-                               Draws& draws) {
+                               Random& random) {
     const Passage& supporting = item.passages[item.supporting];
     std::vector<std::vector<Token>> pieces = {model.tokenize(passage_text(wrong)),
                                               model.tokenize(passage_text(supporting))};
@@ -155,14 +156,14 @@ class EraseQa final : public Task {
       fail(ErrorCode::out_of_range, "eval", "length ", length, " is too short for the passages of \"",
            item.question, "\": ", tokens, " tokens");
     }
-    for (const size_t i : draws.some(item.passages.size(), item.passages.size())) {
+    for (const size_t i : random.sample(item.passages.size(), item.passages.size())) {
       if (i == item.supporting) continue;
       std::vector<Token> piece = model.tokenize(passage_text(item.passages[i]));
       if (tokens + piece.size() > room) continue;
       tokens += piece.size();
       pieces.push_back(std::move(piece));
     }
-    for (const size_t i : draws.some(pieces.size(), pieces.size())) {
+    for (const size_t i : random.sample(pieces.size(), pieces.size())) {
       const auto begin = static_cast<int>(example.context.size());
       example.context.insert(example.context.end(), pieces[i].begin(), pieces[i].end());
       if (i == 0) example.erased = {{begin, static_cast<int>(example.context.size())}};
@@ -173,7 +174,7 @@ class EraseQa final : public Task {
 
   Order order_;
   bool single_hop_;
-  std::vector<Usable> asked_;
+  std::vector<Usable> usable_;
   std::vector<std::string> notes_;
 };
 

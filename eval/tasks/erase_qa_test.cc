@@ -89,8 +89,8 @@ const std::vector<Entity> kPool = {{{"Otto Lang"}, EntityKind::person}, {{"Turin
 std::string another(const Entity& entity, uint64_t seed, const std::vector<std::string>& texts = {}) {
   std::vector<WordList> said;
   for (const std::string& text : texts) said.push_back(words_of(text));
-  Draws draws{seed};
-  const std::vector<std::string> found = other_answers(entity, kPool, said, 1, draws);
+  Random random{seed};
+  const std::vector<std::string> found = other_answers(entity, kPool, said, 1, random);
   return found.empty() ? "" : found[0];
 }
 
@@ -192,9 +192,9 @@ TEST(EntitiesTest, ACopyThatStillStatesTheTruthIsNone) {
 TEST(EntitiesTest, WhateverIsAssertedTheTruthIsGoneAndTheRestStays) {
   const std::vector<std::string> names = {"Otto Lang",   "1931", "Turin", "the Arno",
                                           "12 May 1945", "U.S.", "4",     "Bó Åkesson"};
-  Draws draws{3};
+  Random random{3};
   for (int i = 0; i < 400; i++) {
-    const std::string &truth = names[draws.below(names.size())], &wrong = names[draws.below(names.size())];
+    const std::string &truth = names[random.below(names.size())], &wrong = names[random.below(names.size())];
     if (!apart(truth, wrong)) continue;
     const std::string head =
         i % 2 == 0 ? "Langers wrote 19312 notes on " : "(In 441 of 1,946 Turiner towns) ";

@@ -52,22 +52,22 @@ class LongBench final : public Task {
     return info;
   }
 
-  Example make(const Model& model, const Wish& wish) const override {
-    const Record& record = records_[wish.index];
+  Example make(const Model& model, const ExampleSpec& spec) const override {
+    const Record& record = records_[spec.index];
     const DataSet& set = find_data_set(record.data_set);
     const ChatFormat format = chat_ && set.chat ? chat_format(model) : ChatFormat{};
     const Fields fields = {{"context", record.context}, {"input", record.input}};
     const std::string text = shortened(model, fill(set.prompt, fields), room(model, set, format));
     const std::string asked = fill(set.prompt.substr(set.prompt.find(kContext) + kContext.size()), fields);
     if (!text.ends_with(asked)) {
-      fail(ErrorCode::out_of_range, "eval", "the question of record ", wish.index, " of ", set.name,
+      fail(ErrorCode::out_of_range, "eval", "the question of record ", spec.index, " of ", set.name,
            " does not fit half the limit");
     }
     const PromptTokens tokens =
         tokens_of(model, format, std::string_view(text).substr(0, text.size() - asked.size()), asked, "");
     Example example;
     example.context = tokens.context;
-    Question question = placed(tokens, order_);
+    Question question = ordered_question(tokens, order_);
     question.kind = counts_.size() == 1 ? record.data_set : cat("all/", record.data_set);
     question.expected = record.answers;
     question.answer_tokens = set.answer_tokens;

@@ -52,16 +52,16 @@ class Niah final : public Task {
             .able = 0.5};
   }
 
-  Example make(const Model& model, const Wish& wish) const override {
-    Draws draws = wish.draws();
-    std::vector<Needle> needles = draw_needles(needles_, draws);
-    const std::vector<size_t> asked = asked_needles(needles, wish.index, draws);
-    const size_t bytes = wish.length * kMostBytesAToken;
-    const std::string filler = draw_filler(noise_, *haystack_, bytes, draws);
+  Example make(const Model& model, const ExampleSpec& spec) const override {
+    Random random = spec.random();
+    std::vector<Needle> needles = draw_needles(needles_, random);
+    const std::vector<size_t> asked = asked_needles(needles, spec.index, random);
+    const size_t bytes = spec.length * kMostBytesAToken;
+    const std::string filler = draw_filler(noise_, *haystack_, bytes, random);
     Example example;
     size_t longest = 0;
     for (const size_t i : asked) {
-      Question question = place(model, order_, needles[i].question(), needles[i].opening());
+      Question question = ordered_question(model, order_, needles[i].question(), needles[i].opening());
       question.kind = kind(needles[i].depth);
       question.expected = {needles[i].value};
       question.answer_tokens = kNeedleAnswerTokens;
@@ -71,7 +71,7 @@ class Niah final : public Task {
     const auto build = [&](size_t size) {
       return tokens_from_start(model, with_needles(words(filler, 0, size), needles));
     };
-    const size_t size = fit([&](size_t s) { return build(s).size() + longest; }, filler.size(), wish.length);
+    const size_t size = fit([&](size_t s) { return build(s).size() + longest; }, filler.size(), spec.length);
     example.context = build(size);
     return example;
   }
@@ -82,8 +82,8 @@ class Niah final : public Task {
 
  private:
   // With a grid of depths, the index-th example's needle stands at the next of them.
-  std::vector<size_t> asked_needles(std::vector<Needle>& needles, int index, Draws& draws) const {
-    if (depths_ == 0 || asked_ > 1) return draws.some(asked_, needles.size());
+  std::vector<size_t> asked_needles(std::vector<Needle>& needles, int index, Random& random) const {
+    if (depths_ == 0 || asked_ > 1) return random.sample(asked_, needles.size());
     const double depth = depths_ == 1 ? 0.5 : static_cast<double>(index % depths_) / (depths_ - 1);
     const auto slot = static_cast<size_t>(depth * static_cast<double>(needles.size()));
     const size_t asked = std::min(needles.size() - 1, slot);

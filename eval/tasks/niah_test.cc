@@ -35,7 +35,7 @@ struct Case {
 
 class NiahTest : public testing::TestWithParam<Case> {
  protected:
-  Example make(const Wish& wish) const { return task_->make(*model_, wish); }
+  Example make(const ExampleSpec& spec) const { return task_->make(*model_, spec); }
   std::string text(const Example& example) const { return model_->detokenize(example.context); }
   std::string text(const Question& question) const {
     return model_->detokenize(question.before) + model_->detokenize(question.after);

@@ -61,14 +61,14 @@ class Ruler final : public Task {
             .notes = notes_};
   }
 
-  Example make(const Model& model, const Wish& wish) const override {
+  Example make(const Model& model, const ExampleSpec& spec) const override {
     if (!records_.empty()) {
-      const Record& record = records_[wish.index];
+      const Record& record = records_[spec.index];
       return example(
           tokens_of(model, {}, record.prompt.context, record.prompt.question, record.prompt.prefix),
           record.prompt, record.wording, record.wording);
     }
-    const std::string& kind = kinds_[wish.index % kinds_.size()];
+    const std::string& kind = kinds_[spec.index % kinds_.size()];
     const ChatFormat format = chat_ ? chat_format(model) : ChatFormat{};
     const auto tokens = [&](const Prompt& prompt) {
       return tokens_of(model, format, prompt.context, prompt.question, prompt.prefix);
@@ -76,10 +76,10 @@ class Ruler final : public Task {
     const Count count = [&](const Prompt& prompt) { return tokens(prompt).size(); };
     for (const Synthetic& task : synthetic_tasks()) {
       if (task.name != kind) continue;
-      const Prompt prompt = ruler::make(task, {vocabulary_, *haystack_, count, wish.length, wish.draws()});
+      const Prompt prompt = ruler::make(task, {vocabulary_, *haystack_, count, spec.length, spec.random()});
       return example(tokens(prompt), prompt, kind, task.wording);
     }
-    const Prompt prompt = answerable(kind, count, wish);
+    const Prompt prompt = answerable(kind, count, spec);
     return example(tokens(prompt), prompt, kind, "qa");
   }
 
@@ -125,17 +125,18 @@ class Ruler final : public Task {
   }
 
   // The index-th question, in random order, whose documents fit.
-  Prompt answerable(const std::string& kind, const Count& count, const Wish& wish) const {
+  Prompt answerable(const std::string& kind, const Count& count, const ExampleSpec& spec) const {
     const QaSet& set =
         *std::find_if(sets_.begin(), sets_.end(), [&](const QaSet& s) { return s.name == kind; });
-    const size_t room = wish.length - std::min(wish.length, wording("qa").answer_tokens);
-    size_t skip = wish.index / kinds_.size(), fitting = 0;
-    for (const size_t q : Draws{wish.seed, kQuestionOrder}.some(set.questions.size(), set.questions.size())) {
-      const auto prompt = ruler::qa(set, q, count, room, wish.draws());
+    const size_t room = spec.length - std::min(spec.length, wording("qa").answer_tokens);
+    size_t skip = spec.index / kinds_.size(), fitting = 0;
+    for (const size_t q :
+         Random{spec.seed, kQuestionOrder}.sample(set.questions.size(), set.questions.size())) {
+      const auto prompt = ruler::qa(set, q, count, room, spec.random());
       if (!prompt) continue;
       if (fitting++ == skip) return *prompt;
     }
-    fail(ErrorCode::out_of_range, "eval", "only ", fitting, " questions of ", kind, " fit ", wish.length,
+    fail(ErrorCode::out_of_range, "eval", "only ", fitting, " questions of ", kind, " fit ", spec.length,
          " tokens within 2 % with their documents");
   }
 
@@ -143,7 +144,7 @@ class Ruler final : public Task {
                   std::string_view words) const {
     Example result;
     result.context = tokens.context;
-    Question question = placed(tokens, order_);
+    Question question = ordered_question(tokens, order_);
     question.kind = kinds_.size() <= 1 ? std::string(kind) : cat("all/", kind);
     question.expected = prompt.references;
     question.answer_tokens = wording(words).answer_tokens;

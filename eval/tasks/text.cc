@@ -25,26 +25,26 @@ class Text final : public Task {
         .metrics = {{"KL to the exact cache", Mean::arithmetic}, {"perplexity", Mean::geometric}}};
   }
 
-  Example make(const Model& model, const Wish& wish) const override {
-    const auto needed = static_cast<size_t>(wish.length) + kContinuation;
-    if (wish.length < span_ + 2) {
-      fail(ErrorCode::out_of_range, "eval", "length ", wish.length, " leaves no text beside the ", span_,
+  Example make(const Model& model, const ExampleSpec& spec) const override {
+    const auto needed = static_cast<size_t>(spec.length) + kContinuation;
+    if (spec.length < span_ + 2) {
+      fail(ErrorCode::out_of_range, "eval", "length ", spec.length, " leaves no text beside the ", span_,
            " tokens to erase");
     }
     const std::vector<std::string>& documents = haystack_->documents();
     // Every document comes once before one comes again, those too short for the length left out.
     const std::vector<size_t> order =
-        Draws{wish.seed, kDocumentOrder}.some(documents.size(), documents.size());
-    Draws draws = wish.draws();
+        Random{spec.seed, kDocumentOrder}.sample(documents.size(), documents.size());
+    Random random = spec.random();
     for (size_t i = 0; i < order.size(); i++) {
-      const std::string& document = documents[order[(i + wish.index) % order.size()]];
+      const std::string& document = documents[order[(i + spec.index) % order.size()]];
       const size_t bytes = needed * kBytesAToken;
       const size_t spare = document.size() - std::min(document.size(), bytes);
-      const std::string_view window = words(document, spare > 0 ? draws.below(spare + 1) : 0, bytes);
+      const std::string_view window = words(document, spare > 0 ? random.below(spare + 1) : 0, bytes);
       std::vector<Token> tokens = tokens_from_start(model, window);
       if (tokens.size() < needed) continue;
-      const auto middle = tokens.begin() + wish.length;
-      const int erased = 1 + static_cast<int>(draws.below(wish.length - span_ - 1));
+      const auto middle = tokens.begin() + spec.length;
+      const int erased = 1 + static_cast<int>(random.below(spec.length - span_ - 1));
       Question question;
       question.continuation = {middle, middle + kContinuation};
       return {{tokens.begin(), middle}, {{erased, erased + span_}}, {question}};

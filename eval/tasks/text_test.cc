@@ -6,8 +6,8 @@ namespace {
 
 class TextTest : public testing::Test {
  protected:
-  Example make(const Haystack& haystack, const Wish& wish) const {
-    return open_task("text", {std::make_shared<const Haystack>(haystack)})->make(*model_, wish);
+  Example make(const Haystack& haystack, const ExampleSpec& spec) const {
+    return open_task("text", {std::make_shared<const Haystack>(haystack)})->make(*model_, spec);
   }
   std::shared_ptr<Model> model_ = load(spec_of("llama"), exact_options());
 };

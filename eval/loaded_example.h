@@ -21,7 +21,7 @@ using Adapters = std::map<std::string, std::shared_ptr<const Adapter>>;
 /// it. Of one that `begins`, a stop string in the first token is none.
 std::string answer_text(const Model& model, const std::vector<Token>& tokens, const Question& question);
 
-struct Asking {
+struct CellAnswers {
   std::vector<Answer> answers;  // [questions]
   double edit_ms = 0;  // evicting and erasing, passes shared with other cells included; mean over the caches
                        // that differ before
@@ -30,14 +30,15 @@ struct Asking {
   std::string policy;    // with all parameters
 };
 
-class Asked {
+class LoadedExample {
  public:
   /// Throws what Session::append_tokens does.
-  Asked(const std::shared_ptr<Model>& model, Example example, uint64_t seed, const Progress& progress);
+  LoadedExample(const std::shared_ptr<Model>& model, Example example, uint64_t seed,
+                const Progress& progress);
 
   const Example& example() const { return example_; }
   /// Throws what Session::evict, Session::erase and Session::generate do.
-  Asking ask(const Cell& cell, const Adapters& adapters, const Progress& progress);
+  CellAnswers ask(const Cell& cell, const Adapters& adapters, const Progress& progress);
 
  private:
   // A cache as it is before the edit: context up to `cut`, then `before`.
@@ -60,7 +61,7 @@ class Asked {
   const Session& without_erased(int cut, const Progress& progress);
   const Exact& exact(const Base& base, size_t question, bool erased, const Progress& progress);
   void edit(Session& session, const Base& base, const Cell& cell, const Adapters& adapters,
-            const Progress& progress, Asking& asking) const;
+            const Progress& progress, CellAnswers& asking) const;
 
   std::shared_ptr<Model> model_;
   Example example_;

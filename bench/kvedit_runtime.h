@@ -4,7 +4,7 @@
 #include <memory>
 #include <optional>
 
-#include "bench/side.h"
+#include "bench/runtime.h"
 #include "bench/temporary.h"
 #include "kvedit/session.h"
 
@@ -15,11 +15,13 @@ namespace kvedit::bench {
 /// put its own token into the cache; at the first step of a fork it forwards the one before.
 Step session_step(Session& session, Token token);
 
-class Ours final : public Side {
+class KveditRuntime final : public Runtime {
  public:
-  Ours(std::shared_ptr<Model> model, const SessionOptions& options, std::vector<Token> text,
-       ProgressMaker progress)
-      : Side("kvedit", std::move(text), std::move(progress)), model_(std::move(model)), options_(options) {}
+  KveditRuntime(std::shared_ptr<Model> model, const SessionOptions& options, std::vector<Token> text,
+                ProgressMaker progress)
+      : Runtime("kvedit", std::move(text), std::move(progress)),
+        model_(std::move(model)),
+        options_(options) {}
 
   const std::shared_ptr<Model>& model() const { return model_; }
   /// The session that hold() prepared, shared by nobody's edits: fork it.
@@ -28,7 +30,7 @@ class Ours final : public Side {
   void drop();
   /// A session over the first `tokens` tokens that shares its pages with nobody: from a snapshot, made of
   /// what hold() prepares. Nothing is held afterwards.
-  Session alone(int tokens);
+  Session unshared_session(int tokens);
 
  protected:
   void read(std::span<const Token> tokens, const Progress& progress) override;

@@ -11,20 +11,20 @@
 
 namespace kvedit::eval {
 
-class Draws {
+class Random {
  public:
   /// The 32 low bits of each number count.
-  explicit Draws(std::initializer_list<uint64_t> seeds) {
+  explicit Random(std::initializer_list<uint64_t> seeds) {
     std::seed_seq sequence(seeds);
-    random_.seed(sequence);
+    engine_.seed(sequence);
   }
   /// n > 0; its bias, n / 2^64, cannot be seen.
-  size_t below(size_t n) { return random_() % n; }
+  size_t below(size_t n) { return engine_() % n; }
   /// In [0, 1).
-  double unit() { return static_cast<double>(random_() >> 11U) * 0x1p-53; }
+  double unit() { return static_cast<double>(engine_() >> 11U) * 0x1p-53; }
 
   /// `count` different numbers below n, in random order; all of them if there are no more.
-  std::vector<size_t> some(size_t count, size_t n) {
+  std::vector<size_t> sample(size_t count, size_t n) {
     std::vector<size_t> all(n);
     for (size_t i = 0; i < n; i++) all[i] = i;
     for (size_t i = 0; i < std::min(count, n); i++) std::swap(all[i], all[i + below(n - i)]);
@@ -36,12 +36,12 @@ class Draws {
   template <class T>
   std::vector<T> shuffled(const std::vector<T>& all) {
     std::vector<T> result;
-    for (const size_t i : some(all.size(), all.size())) result.push_back(all[i]);
+    for (const size_t i : sample(all.size(), all.size())) result.push_back(all[i]);
     return result;
   }
 
  private:
-  std::mt19937_64 random_;
+  std::mt19937_64 engine_;
 };
 
 }  // namespace kvedit::eval

@@ -1,4 +1,4 @@
-#include "bench/contest.h"
+#include "bench/comparison.h"
 
 #include <algorithm>
 
@@ -7,7 +7,8 @@
 
 namespace kvedit::bench {
 
-Contest::Contest(const std::shared_ptr<Model>& model, const ContestOptions& options, MemoryMeter memory)
+Comparison::Comparison(const std::shared_ptr<Model>& model, const ComparisonOptions& options,
+                       MemoryMeter memory)
     : options_(options), memory_(std::move(memory)) {
   const ModelInfo info = model->info();
   if (options.capacity > info.context_length) {
@@ -15,7 +16,7 @@ Contest::Contest(const std::shared_ptr<Model>& model, const ContestOptions& opti
          " tokens is needed (length and tokens to decode), the model's limit is ", info.context_length);
   }
   const std::vector<Token> text = prose_tokens(model, std::max(options.capacity, 4));
-  ours_ = std::make_unique<Ours>(model, options.session, text, options.progress);
+  ours_ = std::make_unique<KveditRuntime>(model, options.session, text, options.progress);
   ours_->warm_up();
   if (!options.peer) return;
   const auto loaded = LlamaPeer::load(info.path);
@@ -26,7 +27,7 @@ Contest::Contest(const std::shared_ptr<Model>& model, const ContestOptions& opti
   }
 }
 
-void Contest::interleave(const std::function<void()>& ours, const std::function<void(LlamaPeer&)>& peer) {
+void Comparison::interleave(const std::function<void()>& ours, const std::function<void(LlamaPeer&)>& peer) {
   for (int i = 0; i < options_.repeat; i++) {
     const bool ours_first = i % 2 == 0;
     if (ours_first) ours();
@@ -35,20 +36,20 @@ void Contest::interleave(const std::function<void()>& ours, const std::function<
   }
 }
 
-void Contest::hold_measured(int tokens) {
+void Comparison::hold_measured(int tokens) {
   ours_->hold_measured(tokens);
   for (const auto& peer : peers_) peer->hold_measured(tokens);
 }
 
-Both Contest::first_token_ms(int tokens) const {
-  Both both{ours_->first_token_ms(tokens)};
+Paired Comparison::first_token_ms(int tokens) const {
+  Paired paired{ours_->first_token_ms(tokens)};
   for (const auto& peer : peers_) {
-    if (const auto ms = peer->first_token_ms(tokens)) both.peers[peer->name()] = *ms;
+    if (const auto ms = peer->first_token_ms(tokens)) paired.peers[peer->name()] = *ms;
   }
-  return both;
+  return paired;
 }
 
-void Contest::note_memory(Row& row, int length, const std::string& policy, const std::string& keep) {
+void Comparison::note_memory(Row& row, int length, const std::string& policy, const std::string& keep) {
   constexpr int kTokens = 2;
   const int most = ours_->model()->info().context_length - kTokens;
   length = std::clamp(length, 1, most);
@@ -66,11 +67,11 @@ void Contest::note_memory(Row& row, int length, const std::string& policy, const
   }
 }
 
-void Contest::note_agreement(Row& row, const std::vector<Token>& ours) const {
+void Comparison::note_agreement(Row& row, const std::vector<Token>& ours) const {
   if (peers_.empty() || ours.size() != peers_.front()->tops().size()) return;
   int same = 0;
   for (size_t i = 0; i < ours.size(); i++) same += static_cast<int>(ours[i] == peers_.front()->tops()[i]);
-  row.more["same_top_token"] = {{"same", same}, {"of", ours.size()}};
+  row.details["same_top_token"] = {{"same", same}, {"of", ours.size()}};
 }
 
 }  // namespace kvedit::bench

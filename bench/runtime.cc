@@ -1,4 +1,4 @@
-#include "bench/side.h"
+#include "bench/runtime.h"
 
 #include <algorithm>
 
@@ -10,45 +10,45 @@ Token most_likely(std::span<const float> logits) {
   return static_cast<Token>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-Progress Side::progress(const std::string& what) const {
+Progress Runtime::progress(const std::string& what) const {
   Progress callback = progress_ ? progress_(name_ + ", " + what) : Progress();
   return callback ? callback : [](size_t, size_t) { return true; };
 }
 
-std::span<const Token> Side::text(int begin, int end) const {
+std::span<const Token> Runtime::text(int begin, int end) const {
   return std::span<const Token>(text_).subspan(begin, end - begin);
 }
 
-void Side::warm_up() {
+void Runtime::warm_up() {
   const int tokens = std::min(512, static_cast<int>(text_.size()) - 2);
   prefill(tokens);
   for (int i = 0; i < 2; i++) step(text_[tokens + i]);
   first_token_ms_.clear();
 }
 
-double Side::prefill(int tokens) {
+double Runtime::prefill(int tokens) {
   wait_until_idle();
   const Progress callback = progress("prefill");
-  const Timer timer;
+  const Stopwatch timer;
   read(text(0, tokens), callback);
   const double ms = timer.ms();
   first_token_ms_[tokens].push_back(ms);
   return ms;
 }
 
-void Side::hold(int tokens) {
+void Runtime::hold(int tokens) {
   if (!go_back(tokens)) {
     prefill(tokens);
     go_back(tokens);
   }
 }
 
-void Side::hold_measured(int tokens) {
+void Runtime::hold_measured(int tokens) {
   if (!first_token_ms(tokens)) prefill(tokens);
   hold(tokens);
 }
 
-double Side::decode(int cached, int tokens) {
+double Runtime::decode(int cached, int tokens) {
   hold(cached);
   step(text_[cached]);  // wakes threads, makes the graph
   go_back(cached);
@@ -63,12 +63,12 @@ double Side::decode(int cached, int tokens) {
   return 1e3 * tokens / ms;
 }
 
-int Side::prefills(int tokens) const {
+int Runtime::prefills(int tokens) const {
   const auto found = first_token_ms_.find(tokens);
   return found == first_token_ms_.end() ? 0 : static_cast<int>(found->second.size());
 }
 
-std::optional<double> Side::first_token_ms(int tokens) const {
+std::optional<double> Runtime::first_token_ms(int tokens) const {
   const auto found = first_token_ms_.find(tokens);
   if (found == first_token_ms_.end()) return std::nullopt;
   return summarize(found->second).median;

@@ -22,13 +22,13 @@ struct Step {
   Token top = 0;  // the most likely next token
 };
 
-class Side {
+class Runtime {
  public:
-  Side(std::string name, std::vector<Token> text, ProgressMaker progress)
+  Runtime(std::string name, std::vector<Token> text, ProgressMaker progress)
       : name_(std::move(name)), text_(std::move(text)), progress_(std::move(progress)) {}
-  virtual ~Side() = default;
-  Side(const Side&) = delete;
-  Side& operator=(const Side&) = delete;
+  virtual ~Runtime() = default;
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
 
   const std::vector<Token>& text() const { return text_; }
 

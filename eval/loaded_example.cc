@@ -1,4 +1,4 @@
-#include "eval/asked.h"
+#include "eval/loaded_example.h"
 
 #include <algorithm>
 #include <cmath>
@@ -79,7 +79,8 @@ std::string answer_text(const Model& model, const std::vector<Token>& tokens, co
   return text.substr(0, end);
 }
 
-Asked::Asked(const std::shared_ptr<Model>& model, Example example, uint64_t seed, const Progress& progress)
+LoadedExample::LoadedExample(const std::shared_ptr<Model>& model, Example example, uint64_t seed,
+                             const Progress& progress)
     : model_(model), example_(std::move(example)), seed_(seed) {
   const auto all = static_cast<int>(example_.context.size());
   std::set<int> cuts;
@@ -108,7 +109,7 @@ Asked::Asked(const std::shared_ptr<Model>& model, Example example, uint64_t seed
   }
 }
 
-std::vector<Span> Asked::erased_before(int cut) const {
+std::vector<Span> LoadedExample::erased_before(int cut) const {
   std::vector<Span> spans;
   for (const Span& span : example_.erased) {
     if (span.end <= cut) spans.push_back(span);
@@ -116,7 +117,7 @@ std::vector<Span> Asked::erased_before(int cut) const {
   return spans;
 }
 
-const Session& Asked::without_erased(int cut, const Progress& progress) {
+const Session& LoadedExample::without_erased(int cut, const Progress& progress) {
   const auto known = without_erased_.find(cut);
   if (known != without_erased_.end()) return known->second;
   std::vector<Token> rest;
@@ -131,7 +132,8 @@ const Session& Asked::without_erased(int cut, const Progress& progress) {
   return without_erased_.emplace(cut, std::move(session)).first->second;
 }
 
-const Asked::Exact& Asked::exact(const Base& base, size_t index, bool erased, const Progress& progress) {
+const LoadedExample::Exact& LoadedExample::exact(const Base& base, size_t index, bool erased,
+                                                 const Progress& progress) {
   const auto known = exact_.find({index, erased});
   if (known != exact_.end()) return known->second;
   const Question& question = example_.questions[index];
@@ -154,8 +156,8 @@ const Asked::Exact& Asked::exact(const Base& base, size_t index, bool erased, co
   return exact_.emplace(std::pair(index, erased), std::move(exact)).first->second;
 }
 
-void Asked::edit(Session& session, const Base& base, const Cell& cell, const Adapters& adapters,
-                 const Progress& progress, Asking& asking) const {
+void LoadedExample::edit(Session& session, const Base& base, const Cell& cell, const Adapters& adapters,
+                         const Progress& progress, CellAnswers& result) const {
   const Stopwatch watch;
   double spared_ms = 0;
   if (cell.evicts()) {
@@ -164,7 +166,7 @@ void Asked::edit(Session& session, const Base& base, const Cell& cell, const Ada
     options.progress = progress;
     options.passes = base.passes;
     EvictReport report = session.evict(cell.policy, Budget::parse(cell.keep), options);
-    asking.policy = std::move(report.policy);
+    result.policy = std::move(report.policy);
     spared_ms = report.spared_ms;
   }
   const std::vector<Span> spans = erased_before(base.cut);
@@ -175,25 +177,25 @@ void Asked::edit(Session& session, const Base& base, const Cell& cell, const Ada
     if (!cell.adapter.empty()) options.adapter = adapters.at(cell.adapter);
     session.erase(spans, options);
   }
-  asking.edit_ms += (watch.ms() + spared_ms) / static_cast<double>(bases_.size());
+  result.edit_ms += (watch.ms() + spared_ms) / static_cast<double>(bases_.size());
 }
 
-Asking Asked::ask(const Cell& cell, const Adapters& adapters, const Progress& progress) {
-  Asking asking;
-  asking.answers.resize(example_.questions.size());
+CellAnswers LoadedExample::ask(const Cell& cell, const Adapters& adapters, const Progress& progress) {
+  CellAnswers result;
+  result.answers.resize(example_.questions.size());
   for (const Base& base : bases_) {
     Session edited = base.session.fork();
-    edit(edited, base, cell, adapters, progress, asking);
-    asking.bytes = std::max(asking.bytes, edited.stats().bytes);
+    edit(edited, base, cell, adapters, progress, result);
+    result.bytes = std::max(result.bytes, edited.stats().bytes);
     for (const size_t index : base.questions) {
       const Question& question = example_.questions[index];
       const Exact& reference = exact(base, index, cell.erases(), progress);
-      Answer& answer = asking.answers[index];
+      Answer& answer = result.answers[index];
       answer.exact_text = reference.text;
       answer.exact_chosen = reference.chosen;
       const Stopwatch reading;
       Session session = with(edited, question.after, progress);
-      asking.answer_ms += reading.ms();
+      result.answer_ms += reading.ms();
       if (!reference.forced.empty()) {
         const std::vector<float> now = forced(session, reference.forced);
         const size_t count = reference.forced.size();
@@ -203,11 +205,11 @@ Asking Asked::ask(const Cell& cell, const Adapters& adapters, const Progress& pr
       const Stopwatch answering;
       answer.chosen = likeliest(session, question.candidates);
       if (writes(question)) answer.text = generate(*model_, session, question).text;
-      asking.answer_ms += answering.ms();
+      result.answer_ms += answering.ms();
       answer.same = answer.text == answer.exact_text && answer.chosen == answer.exact_chosen;
     }
   }
-  return asking;
+  return result;
 }
 
 }  // namespace kvedit::eval

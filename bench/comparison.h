@@ -7,15 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "bench/kvedit_runtime.h"
 #include "bench/llama_peer.h"
 #include "bench/memory.h"
-#include "bench/ours.h"
 #include "bench/row.h"
 #include "kvedit/adapter.h"
 
 namespace kvedit::bench {
 
-struct ContestOptions {
+struct ComparisonOptions {
   int repeat = 3;
   bool peer = true;
   int capacity = 0;  // tokens of the longest context that any row needs
@@ -23,13 +23,13 @@ struct ContestOptions {
   ProgressMaker progress;
 };
 
-class Contest {
+class Comparison {
  public:
   /// Loads the peer and warms both sides up. Throws Error(out_of_range) when the capacity passes the
   /// model's context.
-  Contest(const std::shared_ptr<Model>& model, const ContestOptions& options, MemoryMeter memory);
+  Comparison(const std::shared_ptr<Model>& model, const ComparisonOptions& options, MemoryMeter memory);
 
-  Ours& ours() { return *ours_; }
+  KveditRuntime& ours() { return *ours_; }
   /// One of each setting; or none.
   const std::vector<std::unique_ptr<LlamaPeer>>& peers() const { return peers_; }
   int repeat() const { return options_.repeat; }
@@ -37,33 +37,34 @@ class Contest {
   void interleave(const std::function<void()>& ours, const std::function<void(LlamaPeer&)>& peer);
   /// Makes `tokens` tokens what each side holds, after a prefill of just this length.
   void hold_measured(int tokens);
-  Both first_token_ms(int tokens) const;
+  Paired first_token_ms(int tokens) const;
   /// The memory of reading `length` tokens and decoding a few; ours evicts between, if a policy is given.
   void note_memory(Row& row, int length, const std::string& policy = {}, const std::string& keep = {});
   /// The share of steps after which both found the same token most likely.
   void note_agreement(Row& row, const std::vector<Token>& ours) const;
 
  private:
-  ContestOptions options_;
+  ComparisonOptions options_;
   MemoryMeter memory_;
-  std::unique_ptr<Ours> ours_;
+  std::unique_ptr<KveditRuntime> ours_;
   std::vector<std::unique_ptr<LlamaPeer>> peers_;
 };
 
 /// Decoding `tokens` tokens after `cached` (0 counts as 1: a decoder has to begin with something).
-Row decode_row(Contest& contest, int cached, int tokens);
+Row decode_row(Comparison& comparison, int cached, int tokens);
 /// Reading `length` tokens, up to the logits after the last.
-Row prefill_row(Contest& contest, int length);
+Row prefill_row(Comparison& comparison, int length);
 /// Decoding after evicting `length` tokens with the policy, against the peer with its full cache; what
 /// evicting costs.
-Row evict_row(Contest& contest, int length, const std::string& policy, const std::string& keep, int tokens);
+Row evict_row(Comparison& comparison, int length, const std::string& policy, const std::string& keep,
+              int tokens);
 /// Forking a session of `length` tokens; the peer's second sequence shares the first's cells.
-Row fork_row(Contest& contest, int length);
+Row fork_row(Comparison& comparison, int length);
 /// Writing the state of `length` tokens to a file, and reading it back: two rows.
-std::vector<Row> snapshot_rows(Contest& contest, int length);
+std::vector<Row> snapshot_rows(Comparison& comparison, int length);
 
 /// Milliseconds of a generated token while an upgrade runs in the background; there is no peer.
-Row upgrade_row(Contest& contest, int length, int tokens);
+Row upgrade_row(Comparison& comparison, int length, int tokens);
 /// What `token` gives, called at most `tokens` times, of those calls alone after which the work in the
 /// background was still `running`.
 std::vector<double> while_running(int tokens, const std::function<double()>& token,
@@ -71,19 +72,19 @@ std::vector<double> while_running(int tokens, const std::function<double()>& tok
 
 /// The peer's reading and decoding with all threads and half of them, with each polling of idle workers, with
 /// and without flash attention: two rows without ours. Throws Error(invalid_argument) where there is no peer.
-std::vector<Row> peer_rows(Contest& contest, int length, int tokens);
+std::vector<Row> peer_rows(Comparison& comparison, int length, int tokens);
 
-struct EraseWords {
+struct EraseWork {
   int length = 0;
   int span = 0;       // tokens
   std::string depth;  // where the span begins: "10%" of the length, or a token's index
   std::shared_ptr<const Adapter> adapter = nullptr;  // of steer; null: one of rank 16 without effect
 };
 /// The span that the words mean. Throws Error(invalid_argument, out_of_range).
-Span erase_span(const EraseWords& words);
+Span erase_span(const EraseWork& work);
 /// A row for each method: milliseconds until the logits of the next token are there. Beside drop and shift
 /// the peer does the same in its cache, beside all others it reads again what follows.
-std::vector<Row> erase_rows(Contest& contest, const EraseWords& words,
+std::vector<Row> erase_rows(Comparison& comparison, const EraseWork& work,
                             const std::vector<std::string>& methods);
 
 }  // namespace kvedit::bench
