@@ -67,83 +67,91 @@ struct Section {
   std::vector<Column> columns;
 };
 
+Section reading_section() {
+  return {"Reading and decoding",
+          "Peak and resident memory: of a process of its own that loads the model, reads, and decodes two "
+          "tokens. llama.cpp's first token and peak are each at the better setting too, the last column.",
+          {"prefill", "decode"},
+          {kWork,
+           kUnit,
+           kOurs,
+           kPeer,
+           kAt,
+           kRatio,
+           kFirst,
+           kPeak,
+           kResident,
+           {"first token / peak at", [](const Json& r) {
+              return cat(or_dash(text(r, "/first_token_ms/peer_setting")), " / ",
+                         or_dash(text(r, "/peak_memory_bytes/peer_setting")));
+            }}}};
+}
+
+Section evicting_section() {
+  return {"Evicting",
+          "What compressing costs, as a share of reading the same tokens, and decoding afterwards beside "
+          "llama.cpp with its full cache.",
+          {"evict"},
+          {kWork,
+           {"score ms", [](const Json& r) { return three(r, "score_ms"); }},
+           {"compact ms", [](const Json& r) { return three(r, "compact_ms"); }},
+           {"% of the prefill", [](const Json& r) { return shown(value(r, "/evict_percent_of_prefill")); }},
+           {"cache MiB, before / after",
+            [](const Json& r) { return pair(r, "cache_bytes", "before", "after", kMiB); }},
+           {"decode after, tok/s", kOurs.cell},
+           {"llama.cpp, full cache", kPeer.cell},
+           kAt,
+           kRatio,
+           kResident}};
+}
+
+Section erasing_section() {
+  return {"Erasing",
+          "Milliseconds from the call to the logits of the next token. Beside drop and shift llama.cpp does "
+          "the same in its cache. Beside all others it keeps what stands before the span, where its cache "
+          "allows that, and reads again what follows: the same work as recompute, and more than steer, mend "
+          "and repair promise.",
+          {"erase"},
+          {kWork,
+           {"kvedit ms, min / median / max", kOurs.cell},
+           {"llama.cpp ms", kPeer.cell},
+           kAt,
+           kRatio,
+           {"without the next step ms, kvedit / llama.cpp",
+            [](const Json& r) {
+              return value(r, "/call_ms/ours/median") ? cat(shown(value(r, "/call_ms/ours/median")), " / ",
+                                                            shown(value(r, "/call_ms/peer/median")))
+                                                      : std::string("-");
+            }},
+           {"tokens recomputed, kvedit / llama.cpp",
+            [](const Json& r) { return pair(r, "tokens_recomputed", "ours", "peer", 1); }},
+           {"exactness", [](const Json& r) { return text(r, "/exactness"); }},
+           kBeside}};
+}
+
+Section forks_section() {
+  return {"Forks and snapshots",
+          "A fork shares pages. kvedit's snapshot has checksums and is on the disk (fsync) when it returns, "
+          "llama.cpp's not.",
+          {"fork", "save", "load"},
+          {kWork,
+           {"kvedit ms, min / median / max", kOurs.cell},
+           {"llama.cpp ms", kPeer.cell},
+           kAt,
+           kRatio,
+           {"file MiB, kvedit / llama.cpp",
+            [](const Json& r) { return pair(r, "file_bytes", "ours", "peer", kMiB); }},
+           {"pages copied / shared",
+            [](const Json& r) {
+              const auto copied = value(r, "/pages_copied"), shared = value(r, "/pages_shared");
+              return copied && shared ? cat(*copied, " / ", *shared) : std::string("-");
+            }},
+           kBeside}};
+}
+
 const std::vector<Section>& sections() {
-  static const std::vector<Section> all = {
-      {"Reading and decoding",
-       "Peak and resident memory: of a process of its own that loads the model, reads, and decodes two "
-       "tokens. llama.cpp's first token and peak are each at the better setting too, the last column.",
-       {"prefill", "decode"},
-       {kWork,
-        kUnit,
-        kOurs,
-        kPeer,
-        kAt,
-        kRatio,
-        kFirst,
-        kPeak,
-        kResident,
-        {"first token / peak at",
-         [](const Json& r) {
-           return cat(or_dash(text(r, "/first_token_ms/peer_setting")), " / ",
-                      or_dash(text(r, "/peak_memory_bytes/peer_setting")));
-         }}}},
-      {"Evicting",
-       "What compressing costs, as a share of reading the same tokens, and decoding afterwards beside "
-       "llama.cpp "
-       "with its full cache.",
-       {"evict"},
-       {kWork,
-        {"score ms", [](const Json& r) { return three(r, "score_ms"); }},
-        {"compact ms", [](const Json& r) { return three(r, "compact_ms"); }},
-        {"% of the prefill", [](const Json& r) { return shown(value(r, "/evict_percent_of_prefill")); }},
-        {"cache MiB, before / after",
-         [](const Json& r) { return pair(r, "cache_bytes", "before", "after", kMiB); }},
-        {"decode after, tok/s", kOurs.cell},
-        {"llama.cpp, full cache", kPeer.cell},
-        kAt,
-        kRatio,
-        kResident}},
-      {"Erasing",
-       "Milliseconds from the call to the logits of the next token. Beside drop and shift llama.cpp does the "
-       "same in "
-       "its cache. Beside all others it keeps what stands before the span, where its cache allows that, and "
-       "reads "
-       "again what follows: the same work as recompute, and more than steer, mend and repair promise.",
-       {"erase"},
-       {kWork,
-        {"kvedit ms, min / median / max", kOurs.cell},
-        {"llama.cpp ms", kPeer.cell},
-        kAt,
-        kRatio,
-        {"without the next step ms, kvedit / llama.cpp",
-         [](const Json& r) {
-           return value(r, "/call_ms/ours/median") ? cat(shown(value(r, "/call_ms/ours/median")), " / ",
-                                                         shown(value(r, "/call_ms/peer/median")))
-                                                   : std::string("-");
-         }},
-        {"tokens recomputed, kvedit / llama.cpp",
-         [](const Json& r) { return pair(r, "tokens_recomputed", "ours", "peer", 1); }},
-        {"exactness", [](const Json& r) { return text(r, "/exactness"); }},
-        kBeside}},
-      {"Forks and snapshots",
-       "A fork shares pages. kvedit's snapshot has checksums and is on the disk (fsync) when it returns, "
-       "llama.cpp's "
-       "not.",
-       {"fork", "save", "load"},
-       {kWork,
-        {"kvedit ms, min / median / max", kOurs.cell},
-        {"llama.cpp ms", kPeer.cell},
-        kAt,
-        kRatio,
-        {"file MiB, kvedit / llama.cpp",
-         [](const Json& r) { return pair(r, "file_bytes", "ours", "peer", kMiB); }},
-        {"pages copied / shared",
-         [](const Json& r) {
-           const auto copied = value(r, "/pages_copied"), shared = value(r, "/pages_shared");
-           return copied && shared ? cat(*copied, " / ", *shared) : std::string("-");
-         }},
-        kBeside}},
-  };
+  static const std::vector<Section> all = {reading_section(), evicting_section(), erasing_section(),
+                                           forks_section()};
   return all;
 }
 

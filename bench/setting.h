@@ -4,10 +4,20 @@
 #include <string>
 #include <vector>
 
-#include "bench/machine.h"
 #include "kvedit/model.h"
 
 namespace kvedit::bench {
+
+/// What a timing depends on besides the code.
+struct Machine {
+  std::string cpu;                    // model name, or "unknown"
+  std::vector<std::string> features;  // those of its instruction sets that our kernels or ggml's care about
+  int cores = 0;                      // usable by this process
+
+  bool amx() const;
+};
+
+Machine this_machine();
 
 struct Setting {
   std::string model;  // path

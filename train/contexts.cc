@@ -56,6 +56,67 @@ struct Planned {
   Role role;
 };
 
+// One or two facts that go, some that stay.
+std::vector<Planned> plan_facts(const FactFinder& finder, Random& random) {
+  std::vector<Planned> planned;
+  const auto fact = [&] {
+    return !finder.empty() && chance(0.5, random) ? finder.draw(random) : invent_fact(random);
+  };
+  const size_t gone = chance(0.75, random) ? 1 : 2;
+  for (size_t i = 0; i < gone; i++)
+    planned.push_back({fact(), chance(0.5, random) ? Role::unique : Role::conflicting});
+  const size_t kept = 1 + random.below(2);
+  for (size_t i = 0; i < kept; i++) planned.push_back({fact(), Role::retained});
+  return planned;
+}
+
+// Puts each fact's statement behind a random sentence of the text, and marks what is erased.
+void insert_facts(std::vector<Piece>& pieces, const std::vector<Planned>& planned, Random& random) {
+  const auto insert = [&](const std::string& statement, bool erased) {
+    const size_t at = 1 + random.below(pieces.size());
+    pieces.insert(pieces.begin() + static_cast<ptrdiff_t>(at), {" " + statement, erased});
+  };
+  for (const Planned& plan : planned) {
+    insert(plan.role == Role::conflicting ? plan.fact.contradiction : plan.fact.statement,
+           plan.role != Role::retained);
+    if (plan.role == Role::conflicting) insert(plan.fact.statement, false);
+  }
+  if (chance(0.2, random)) {  // a neighbouring sentence goes with it
+    const auto erased = std::find_if(pieces.begin(), pieces.end(), [](const Piece& p) { return p.erased; });
+    if (std::next(erased) != pieces.end()) std::next(erased)->erased = true;
+  }
+  if (pieces.back().erased) pieces.push_back({" That is all for today."});
+}
+
+// Appends the pieces' tokens; erased neighbours are one span.
+void append_pieces(Context& context, const Model& model, const std::vector<Piece>& pieces) {
+  for (const Piece& piece : pieces) {
+    const auto begin = static_cast<int>(context.tokens.size());
+    add(context.tokens, model.tokenize(piece.text));
+    const auto end = static_cast<int>(context.tokens.size());
+    if (!piece.erased) continue;
+    if (!context.erased.empty() && context.erased.back().end == begin) {
+      context.erased.back().end = end;
+    } else {
+      context.erased.push_back({begin, end});
+    }
+  }
+}
+
+// The tokens of a question about the fact, up to its answer. chat_tail closes a user's message; empty: no
+// chat.
+std::vector<Token> question_tokens(const Model& model, const Fact& fact, const std::string& chat_tail,
+                                   Random& random) {
+  const bool opened = chance(0.5, random);
+  if (chat_tail.empty()) {
+    return model.tokenize(cat("\n\nQuestion: ", fact.question, "\nAnswer:", opened ? fact.opening : ""));
+  }
+  std::vector<Token> question = model.tokenize("\n\n" + fact.question);
+  add(question, model.tokenize(chat_tail, true));
+  if (opened) add(question, model.tokenize(fact.opening.substr(1)));
+  return question;
+}
+
 }  // namespace
 
 ContextSource::ContextSource(const Model& model, Passages passages, const ContextSizes& sizes)
@@ -131,18 +192,7 @@ Context ContextSource::neighbours(Random random) const {
 }
 
 Context ContextSource::facts(Random random) const {
-  // Facts: one or two that go, some that stay.
-  std::vector<Planned> planned;
-  const auto fact = [&] {
-    return !finder_.empty() && chance(0.5, random) ? finder_.draw(random) : invent_fact(random);
-  };
-  const size_t gone = chance(0.75, random) ? 1 : 2;
-  for (size_t i = 0; i < gone; i++)
-    planned.push_back({fact(), chance(0.5, random) ? Role::unique : Role::conflicting});
-  const size_t kept = 1 + random.below(2);
-  for (size_t i = 0; i < kept; i++) planned.push_back({fact(), Role::retained});
-
-  // Filler up to the length, then the statements at random sentences of it.
+  const std::vector<Planned> planned = plan_facts(finder_, random);
   const bool chat = !chat_head_.empty() && chance(0.4, random);
   const int length = log_uniform(std::min(150, sizes_.tokens), sizes_.tokens, random);
   std::vector<Piece> pieces = {{chat ? "Read these notes." : "Notes."}};
@@ -159,54 +209,20 @@ Context ContextSource::facts(Random random) const {
   const size_t most = static_cast<size_t>(length) / 12;
   if (pieces.size() > most + 4)
     pieces.resize(most + 4);  // about 25 tokens a sentence: half of it is room enough
-  const auto insert = [&](const std::string& statement, bool erased) {
-    const size_t at = 1 + random.below(pieces.size());
-    pieces.insert(pieces.begin() + static_cast<ptrdiff_t>(at), {" " + statement, erased});
-  };
-  for (const Planned& plan : planned) {
-    insert(plan.role == Role::conflicting ? plan.fact.contradiction : plan.fact.statement,
-           plan.role != Role::retained);
-    if (plan.role == Role::conflicting) insert(plan.fact.statement, false);
-  }
-  if (chance(0.2, random)) {  // a neighbouring sentence goes with it
-    const auto erased = std::find_if(pieces.begin(), pieces.end(), [](const Piece& p) { return p.erased; });
-    if (std::next(erased) != pieces.end()) std::next(erased)->erased = true;
-  }
-  if (pieces.back().erased) pieces.push_back({" That is all for today."});
+  insert_facts(pieces, planned, random);
 
   Context context;
-  context.tokens = eval::tokens_from_start(model_, "");
-  if (chat) context.tokens = model_.tokenize(chat_head_, true);
-  for (const Piece& piece : pieces) {
-    const std::vector<Token> tokens = model_.tokenize(piece.text);
-    const auto begin = static_cast<int>(context.tokens.size());
-    add(context.tokens, tokens);
-    const auto end = static_cast<int>(context.tokens.size());
-    if (!piece.erased) continue;
-    if (!context.erased.empty() && context.erased.back().end == begin) {
-      context.erased.back().end = end;
-    } else {
-      context.erased.push_back({begin, end});
-    }
-  }
+  context.tokens = chat ? model_.tokenize(chat_head_, true) : eval::tokens_from_start(model_, "");
+  append_pieces(context, model_, pieces);
   maybe_evict(context, random);
 
   for (int i = 0; i < sizes_.questions; i++) {
     const Planned& plan = planned[i < static_cast<int>(planned.size()) ? i : random.below(planned.size())];
     const bool stale = chance(0.6, random);
-    std::vector<Token> question;
-    const bool opened = chance(0.5, random);
-    if (chat) {
-      question = model_.tokenize("\n\n" + plan.fact.question);
-      add(question, model_.tokenize(chat_tail_, true));
-      if (opened) add(question, model_.tokenize(plan.fact.opening.substr(1)));
-    } else {
-      question = model_.tokenize(
-          cat("\n\nQuestion: ", plan.fact.question, "\nAnswer:", opened ? plan.fact.opening : ""));
-    }
     Probe probe;
     probe.kind = cat(stale ? "stale/" : "fresh/", kRoleNames[static_cast<size_t>(plan.role)]);
-    (stale ? probe.before : probe.after) = std::move(question);
+    (stale ? probe.before : probe.after) =
+        question_tokens(model_, plan.fact, chat ? chat_tail_ : std::string(), random);
     if (stale && chance(0.3, random)) probe.answer_before = 1 + static_cast<int>(random.below(4));
     context.probes.push_back(std::move(probe));
   }

@@ -120,17 +120,9 @@ Tensor mean_by_probe(const Tensor& values, const Example& example) {
   return torch::zeros({probes}, values.options()).index_add(0, at, values) / counts;
 }
 
-}  // namespace
-
-Example make_example(const std::shared_ptr<Model>& model, const Weights& weights, const Context& context,
-                     int steering_states) {
-  const torch::NoGradGuard no_grad;
-  const torch::Device device = weights.device();
-  const Session session = read(model, context);
-  Session exact = session.fork();
-  exact.erase(context.erased, {.method = "recompute"});
-
-  Example example;
+// Fills in what the cache holds of the context, and returns by how much its end moves once the gaps close.
+Position add_context(Example& example, const Session& session, const Context& context, int steering_states,
+                     torch::Device device) {
   const std::vector<Position> positions = session.positions();
   const std::vector<Token> tokens = session.tokens();
   std::vector<Token> span_tokens;
@@ -162,22 +154,27 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
     example.shift = torch::tensor(shift, torch::kInt64);
   }
   example.behind = entries_of(left, {seam - closed, positions.back() - closed}, device);
+  return closed;
+}
 
+// Fills in what the probes read before and after the erase, and what the exact cache makes of it.
+void add_probes(Example& example, const Session& session, const Session& exact,
+                const std::vector<Probe>& probes, Position closed, torch::Device device) {
+  const Position last = session.positions().back();
   std::vector<Token> asked;
   std::vector<Position> asked_positions;
-  std::vector<int64_t> owners, rows, questions;
+  std::vector<int64_t> owners, rows, row_probes;
   std::vector<Tensor> teacher;
-  for (size_t i = 0; i < context.probes.size(); i++) {
+  for (size_t i = 0; i < probes.size(); i++) {
     const auto owner = static_cast<int64_t>(i);
-    const Forced probe = force(context.probes[i], exact);
+    const Forced probe = force(probes[i], exact);
     const Session stale = with(session, probe.before);
     const Position pending = stale.positions().back();
-    if (pending > positions.back()) {
+    if (pending > last) {
       Cache question = cache_in(stale).fork();
-      question.remove({0, positions.back()});
-      question.shift(positions.back(), -closed);
-      append(example.stale, entries_of(question, {positions.back() - closed, pending - closed}, device),
-             owner);
+      question.remove({0, last});
+      question.shift(last, -closed);
+      append(example.stale, entries_of(question, {last - closed, pending - closed}, device), owner);
     }
     std::vector<Token> read = {stale.tokens().back()};
     read.insert(read.end(), probe.after.begin(), probe.after.end());
@@ -185,20 +182,33 @@ Example make_example(const std::shared_ptr<Model>& model, const Weights& weights
     for (size_t k = 0; k < read.size(); k++) {
       if (k + probe.tokens.size() >= read.size()) {
         rows.push_back(static_cast<int64_t>(asked.size()));
-        questions.push_back(owner);
+        row_probes.push_back(owner);
       }
       asked.push_back(read[k]);
       asked_positions.push_back(pending - closed + static_cast<Position>(k));
       owners.push_back(owner);
     }
     teacher.push_back(forced_logs(probe.exact, probe.tokens));
-    example.kinds.push_back(context.probes[i].kind);
+    example.kinds.push_back(probes[i].kind);
   }
   example.questions = make_batch(asked, asked_positions, device);
   example.questions.owners = torch::tensor(owners, torch::kInt64);
   example.rows = torch::tensor(rows, torch::kInt64).to(device);
-  example.probe = torch::tensor(questions, torch::kInt64);
+  example.probe = torch::tensor(row_probes, torch::kInt64);
   example.teacher = torch::cat(teacher).to(device);
+}
+
+}  // namespace
+
+Example make_example(const std::shared_ptr<Model>& model, const Weights& weights, const Context& context,
+                     int steering_states) {
+  const torch::NoGradGuard no_grad;
+  const Session session = read(model, context);
+  Session exact = session.fork();
+  exact.erase(context.erased, {.method = "recompute"});
+  Example example;
+  const Position closed = add_context(example, session, context, steering_states, weights.device());
+  add_probes(example, session, exact, context.probes, closed, weights.device());
   return example;
 }
 

@@ -1,4 +1,6 @@
-// The soft selection of a whole model's entries, term by term as evict/select.cc makes the hard one.
+// The selection of LKV (arXiv 2605.06676) made differentiable: each entry is kept to a degree, and a lane may
+// keep any number of entries, so that a loss reaches scores and budgets alike. As the temperature falls to 0
+// it becomes the selection that is served, evict/select.cc's, term by term.
 #pragma once
 
 #include <vector>
@@ -23,6 +25,18 @@ std::vector<Candidates> candidates(const Hparams& hparams, int64_t entries, cons
 
 /// How many of the competing ones are kept, over all lanes; below 0 where not even those always kept fit.
 double candidate_budget(const Hparams& hparams, int64_t entries, const Keep& keep);
+
+/// log m [lanes][n], m = sigmoid((s - tau) / T) with each lane's tau such that its m sum to its count:
+/// what is added to attention logits. scores: [lanes][n]; counts: [lanes], each in [0, n].
+///
+/// Differentiated through tau: with w = m (1 - m), d tau = (sum_j w_j d s_j - T d count) / sum_j w_j, by
+/// the implicit function theorem. (A detached tau would give the counts no gradient at all.) A lane whose
+/// count is n keeps everything: log m = 0, without gradient.
+Tensor soft_keep(const Tensor& scores, const Tensor& counts, double temperature);
+
+/// LKV-H, [lanes]: budget * softmax(logits), where what passes a lane's room goes to the others by their
+/// shares: in_proportion() of evict/proportional.h without rounding. Sums to min(budget, sum of room).
+Tensor learned_counts(const Tensor& logits, const std::vector<double>& room, double budget);
 
 /// [layer] [kv_heads, entries]: what is added to attention logits. scores: [layer] [kv_heads, entries];
 /// budget_logits: [layers * kv_heads], LKV-H.

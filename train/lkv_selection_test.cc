@@ -1,5 +1,5 @@
 // The soft top-k against differences, and against the hard one as the temperature falls.
-#include "train/soft_top_k.h"
+#include "train/lkv_selection.h"
 
 #include <gtest/gtest.h>
 #include <torch/utils.h>
