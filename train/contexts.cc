@@ -15,7 +15,6 @@ using eval::Random;
 constexpr std::string_view kPolicies[] = {"snapkv", "keydiff", "streaming-llm", "laprox"};
 constexpr int kShortestNumbers = 250;     // tokens: six sentences with numbers take about 120
 constexpr size_t kShortestEvicted = 160;  // tokens: 30 % of it is more than what is always kept
-constexpr size_t kMark = 1;               // a byte no template has
 
 // Small values as often as large ones.
 int log_uniform(int least, int most, Random& random) {
@@ -103,16 +102,15 @@ void append_pieces(Context& context, const Model& model, const std::vector<Piece
   }
 }
 
-// The tokens of a question about the fact, up to its answer. chat_tail closes a user's message; empty: no
-// chat.
-std::vector<Token> question_tokens(const Model& model, const Fact& fact, const std::string& chat_tail,
+// Tokenises a question about the fact, up to its answer; without `chat` as plain text.
+std::vector<Token> question_tokens(const Model& model, const Fact& fact, const eval::ChatFormat* chat,
                                    Random& random) {
   const bool opened = chance(0.5, random);
-  if (chat_tail.empty()) {
+  if (chat == nullptr) {
     return model.tokenize(cat("\n\nQuestion: ", fact.question, "\nAnswer:", opened ? fact.opening : ""));
   }
   std::vector<Token> question = model.tokenize("\n\n" + fact.question);
-  add(question, model.tokenize(chat_tail, true));
+  add(question, model.tokenize(chat->after, true));
   if (opened) add(question, model.tokenize(fact.opening.substr(1)));
   return question;
 }
@@ -134,12 +132,7 @@ ContextSource::ContextSource(const Model& model, Passages passages, const Contex
   eval::TaskOptions options;
   options.haystack = std::make_shared<const eval::Haystack>(haystack_of(passages_));
   numbers_ = eval::open_task("erase-niah", options);
-  if (!model.info().has_chat_template) return;
-  const Message message{"user", std::string(1, kMark)};
-  const std::string text = model.format({&message, 1}, true);
-  const size_t at = text.find(static_cast<char>(kMark));
-  chat_head_ = text.substr(0, at);
-  chat_tail_ = text.substr(at + 1);
+  chat_ = eval::chat_format(model);
 }
 
 std::vector<Token> ContextSource::stream(int tokens, Random& random) const {
@@ -193,7 +186,7 @@ Context ContextSource::neighbours(Random random) const {
 
 Context ContextSource::facts(Random random) const {
   const std::vector<Planned> planned = plan_facts(finder_, random);
-  const bool chat = !chat_head_.empty() && chance(0.4, random);
+  const bool chat = !chat_.before.empty() && chance(0.4, random);
   const int length = log_uniform(std::min(150, sizes_.tokens), sizes_.tokens, random);
   std::vector<Piece> pieces = {{chat ? "Read these notes." : "Notes."}};
   for (int tokens = 0; tokens < length;) {
@@ -212,7 +205,7 @@ Context ContextSource::facts(Random random) const {
   insert_facts(pieces, planned, random);
 
   Context context;
-  context.tokens = chat ? model_.tokenize(chat_head_, true) : eval::tokens_from_start(model_, "");
+  context.tokens = chat ? model_.tokenize(chat_.before, true) : eval::tokens_from_start(model_, "");
   append_pieces(context, model_, pieces);
   maybe_evict(context, random);
 
@@ -222,7 +215,7 @@ Context ContextSource::facts(Random random) const {
     Probe probe;
     probe.kind = cat(stale ? "stale/" : "fresh/", kRoleNames[static_cast<size_t>(plan.role)]);
     (stale ? probe.before : probe.after) =
-        question_tokens(model_, plan.fact, chat ? chat_tail_ : std::string(), random);
+        question_tokens(model_, plan.fact, chat ? &chat_ : nullptr, random);
     if (stale && chance(0.3, random)) probe.answer_before = 1 + static_cast<int>(random.below(4));
     context.probes.push_back(std::move(probe));
   }

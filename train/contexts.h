@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/chat.h"
 #include "eval/task.h"
 #include "kvedit/model.h"
 #include "train/facts.h"
@@ -67,7 +68,7 @@ class ContextSource {
   std::unique_ptr<eval::Task> numbers_;
   std::vector<std::vector<Token>> tokens_;  // [passage]
   std::vector<Token> gap_;                  // between passages
-  std::string chat_head_, chat_tail_;       // around a user's message; empty: no template
+  eval::ChatFormat chat_;                   // around a user's message; empty: no template
 };
 
 }  // namespace kvedit::train

@@ -184,7 +184,7 @@ ChatState start(const ChatCommand& command) {
   return chat;
 }
 
-void take(ChatState& chat, const std::string& line, bool& leave) {
+void handle_line(ChatState& chat, const std::string& line, bool& leave) {
   const std::string text = trim(line);
   if (text.empty()) return;
   try {
@@ -199,12 +199,7 @@ void take(ChatState& chat, const std::string& line, bool& leave) {
     const Json reply = reply_to_user(chat);
     if (chat.json) print_json(reply, -1);
   } catch (const Error& error) {  // says what went wrong; the chat goes on
-    if (chat.json) {
-      print_json({{"error", {{"code", to_string(error.code())}, {"message", with_flags(error.what())}}}}, -1);
-    } else {
-      std::cout << std::flush;
-      std::cerr << "kvedit: " << with_flags(error.what()) << std::endl;
-    }
+    print_error(to_string(error.code()), error.what(), chat.json, -1);
   }
 }
 
@@ -219,7 +214,7 @@ void run(const ChatCommand& command) {
     arm_interrupt();
     const std::optional<std::string> line = lines.next();
     if (line) {
-      take(chat, *line, leave);
+      handle_line(chat, *line, leave);
     } else {
       if (lines.terminal()) std::cout << std::endl;
       leave = !(interrupted() && lines.terminal());
@@ -238,12 +233,9 @@ Json reply_to_user(ChatState& chat) {
   };
   const Generation generation = chat.session.generate(chat.generate);
   if (stream) {
-    const bool whole = generation.stop == StopReason::end_token || generation.stop == StopReason::stop_string;
-    std::cout << (whole ? "" : " [" + std::string(to_string(generation.stop)) + "]") << std::endl;
-    const SessionStats stats = chat.session.stats();
-    if (generation.stop == StopReason::context_full && stats.next_position > stats.tokens)
-      std::cerr << "kvedit: edits have left " << stats.next_position - stats.tokens
-                << " positions unused; /upgrade frees them\n";
+    std::cout << (cut_short(generation) ? " [" + std::string(to_string(generation.stop)) + "]" : "") << std::endl;
+    if (const int unused = unused_positions(chat.session, generation); unused > 0)
+      std::cerr << "kvedit: edits have left " << unused << " positions unused; /upgrade frees them\n";
     if (!generation.error.empty()) std::cerr << "kvedit: " << with_flags(generation.error) << "\n";
   }
   return {{"text", generation.text},

@@ -317,11 +317,12 @@ Json find(ChatState& chat, const std::string& arguments, std::ostream& out) {
   if (arguments.empty()) refuse("chat", "/find TEXT");
   const std::vector<Found> all = chat.session.find(arguments, {.loose = true});
   const std::vector<MessageSpan> said = chat.session.messages();
+  const std::vector<Token> tokens = chat.session.tokens();
   Json list = Json::array();
   for (const Found& found : all) {
     out << place_name(said, found.tokens)
         << (found.differs.empty() ? "" : " (other in " + found.differs + ")") << ": "
-        << one_line(sentence_at(chat.session, found.tokens), 100) << "\n";
+        << one_line(sentence_at(*chat.session.model(), tokens, found.tokens), 100) << "\n";
     list.push_back(found_json(chat, found));
   }
   if (all.empty()) {

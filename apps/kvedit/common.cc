@@ -208,6 +208,12 @@ void print_json(const Json& value, int indent) {
   std::cout << value.dump(indent, ' ', false, Json::error_handler_t::replace) << std::endl;
 }
 
+void print_error(std::string_view code, const std::string& message, bool json, int indent) {
+  if (json) return print_json({{"error", {{"code", code}, {"message", with_flags(message)}}}}, indent);
+  std::cout << std::flush;
+  std::cerr << "kvedit: " << with_flags(message) << "\n";
+}
+
 namespace {
 
 constexpr double kTellTimeLeft = 3;  // seconds

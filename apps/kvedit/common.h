@@ -69,6 +69,9 @@ std::string with_flags(std::string message);
 Error extended(const Error& error, const std::string& addition);
 /// One JSON value on standard output; invalid UTF-8 (a cut token) is replaced.
 void print_json(const Json& value, int indent = 2);
+/// Prints an error for people on standard error or, in JSON, as {"error": {"code", "message"}} on standard
+/// output.
+void print_error(std::string_view code, const std::string& message, bool json, int indent = 2);
 
 /// "12 s", "3:05", "2:03:05"
 std::string duration(double seconds);

@@ -29,14 +29,6 @@ const char* const main_footer =
     "  kvedit COMMAND --help\n"
     "Exit codes: 0 done, 1 error, 2 wrong usage or argument, 3 cancelled.";
 
-void report(bool json, std::string_view code, const std::string& message) {
-  if (json) {
-    print_json({{"error", {{"code", code}, {"message", with_flags(message)}}}});
-  } else {
-    std::cerr << "kvedit: " << with_flags(message) << "\n";
-  }
-}
-
 /// Standard output that could not be written: silent success if its reader had enough, as in `| head`.
 int finish(int code) {
   std::cout.flush();
@@ -77,13 +69,13 @@ int main(int argc, char** argv) {
     if (argv[1][0] != '-' && known.empty()) {
       message = "no command '" + std::string(argv[1]) + "'";  // CLI11 only says that one is required
     }
-    report(json, "usage", "[cli] " + message + (json ? "" : "; see --help"));
+    print_error("usage", "[cli] " + message + (json ? "" : "; see --help"), json);
     return finish(exit_usage);
   } catch (const Error& error) {
-    report(json, to_string(error.code()), error.what());
+    print_error(to_string(error.code()), error.what(), json);
     return finish(exit_code(error.code()));
   } catch (const std::exception& error) {
-    report(json, "internal", error.what());
+    print_error("internal", error.what(), json);
     return finish(exit_runtime);
   }
 }

@@ -103,12 +103,11 @@ void tell_cap(const SessionStats& stats) {
             << grouped(static_cast<long long>(stats.full_entries)) << " entries; the rest is forgotten\n";
 }
 
-/// Where the context is full though its tokens would fit: what an edit left unused can be had again.
+/// Tells that an upgrade frees what edits left unused of a full context.
 void tell_positions(const Session& session, const Generation& generation) {
-  const SessionStats stats = session.stats();
-  const int unused = stats.next_position - stats.tokens;
-  if (generation.stop != StopReason::context_full || unused == 0) return;
-  std::cerr << "kvedit: " << grouped(unused) << " of " << grouped(stats.context_length)
+  const int unused = unused_positions(session, generation);
+  if (unused == 0) return;
+  std::cerr << "kvedit: " << grouped(unused) << " of " << grouped(session.stats().context_length)
             << " positions are left unused by edits; an upgrade frees them\n";
 }
 
@@ -132,8 +131,7 @@ void tell(const RunCommand& command, const Session& session, const Generation& g
           double prefill_ms) {
   if (command.common.json) return print_json(report_json(session, generation, prompt_tokens, prefill_ms));
   if (!generation.text.ends_with('\n')) std::cout << std::endl;
-  const bool whole = generation.stop == StopReason::end_token || generation.stop == StopReason::stop_string;
-  if (!whole) std::cerr << "kvedit: cut short by " << to_string(generation.stop) << "\n";
+  if (cut_short(generation)) std::cerr << "kvedit: cut short by " << to_string(generation.stop) << "\n";
   tell_positions(session, generation);
   if (!generation.error.empty()) std::cerr << "kvedit: " << with_flags(generation.error) << "\n";
   tell_cap(session.stats());

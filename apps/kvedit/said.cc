@@ -54,19 +54,17 @@ Json messages_json(const Session& session) {
   return list;
 }
 
-std::string sentence_at(const Session& session, Span place) {
-  const std::vector<Token> all = session.tokens();
-  const auto model = session.model();
-  const auto piece = [&](int i) { return model->detokenize(std::span(all).subspan(i, 1)); };
+std::string sentence_at(const Model& model, const std::vector<Token>& tokens, Span place) {
+  const auto piece = [&](int i) { return model.detokenize(std::span(tokens).subspan(i, 1)); };
   const auto ends = [](const std::string& text) { return text.find_first_of(".!?\n") != std::string::npos; };
   Span sentence = place;
   while (sentence.begin > 0 && place.begin - sentence.begin < kSentenceTokens &&
          !ends(piece(sentence.begin - 1)))
     sentence.begin--;
-  const auto size = static_cast<int>(all.size());
+  const auto size = static_cast<int>(tokens.size());
   while (sentence.end < size && sentence.end - place.end < kSentenceTokens && !ends(piece(sentence.end - 1)))
     sentence.end++;
-  std::string text = trim(model->detokenize(std::span(all).subspan(sentence.begin, sentence.size())));
+  std::string text = trim(model.detokenize(std::span(tokens).subspan(sentence.begin, sentence.size())));
   const size_t line = text.find('\n');
   return line == std::string::npos ? text : trim(text.substr(0, line));
 }
@@ -75,12 +73,13 @@ void print_mentions(std::ostream& out, const Session& session, const std::vector
                     Offer offer) {
   if (mentions.empty()) return;
   const std::vector<MessageSpan> messages = session.messages();
+  const std::vector<Token> tokens = session.tokens();
   std::vector<std::string> offers;
   out << "the context still tells some of it, and the model can repeat that:\n";
   for (const Mention& mention : mentions) {
     for (size_t i = 0; i < std::min(kPlaces, mention.places.size()); i++) {
       const Span place = mention.places[i].tokens;
-      const std::string sentence = sentence_at(session, place);
+      const std::string sentence = sentence_at(*session.model(), tokens, place);
       out << "  " << (i == 0 ? "\"" + mention.word + "\"" : "") << (i == 0 ? " at " : "    at ")
           << place_name(messages, place) << ": " << one_line(sentence, 100) << "\n";
       const MessageSpan* const message = message_of(messages, place);

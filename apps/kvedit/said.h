@@ -12,7 +12,7 @@ namespace kvedit::cli {
 /// "user:2 tokens 40..52" for a place, its message in front where there is one.
 std::string place_name(const std::vector<MessageSpan>& messages, Span tokens);
 /// The sentence around a place, or the nearest of it.
-std::string sentence_at(const Session& session, Span tokens);
+std::string sentence_at(const Model& model, const std::vector<Token>& tokens, Span place);
 
 /// [{"name": "user:2", "begin", "end", "text"}]
 Json messages_json(const Session& session);

@@ -47,4 +47,14 @@ void add_sampling(CLI::App& command, GenerateOptions& options) {
       ->group("Sampling");
 }
 
+bool cut_short(const Generation& generation) {
+  return generation.stop != StopReason::end_token && generation.stop != StopReason::stop_string;
+}
+
+int unused_positions(const Session& session, const Generation& generation) {
+  if (generation.stop != StopReason::context_full) return 0;
+  const SessionStats stats = session.stats();
+  return stats.next_position - stats.tokens;
+}
+
 }  // namespace kvedit::cli
