@@ -1,4 +1,4 @@
-// kvedit's side, through the public API only.
+// kvedit as a runtime to compare, through the public API only.
 #pragma once
 
 #include <memory>
@@ -10,9 +10,9 @@
 
 namespace kvedit::bench {
 
-/// One decoding step of a session. The time is that of the one forward pass that gives the token's logits.
-/// Appending the token is no part of it: in a loop of steps it forwards nothing, since the step before has
-/// put its own token into the cache; at the first step of a fork it forwards the one before.
+/// Decodes one step of a session and times the forward pass that gives the token's logits. Appending the
+/// token is not timed: in a loop of steps it forwards nothing, since the step before has put its own token
+/// into the cache; at the first step of a fork it forwards the one before.
 Step session_step(Session& session, Token token);
 
 class KveditRuntime final : public Runtime {
@@ -24,12 +24,12 @@ class KveditRuntime final : public Runtime {
         options_(options) {}
 
   const std::shared_ptr<Model>& model() const { return model_; }
-  /// The session that hold() prepared, shared by nobody's edits: fork it.
+  /// Returns the session that hold() prepared. Fork it before any edit.
   const Session& held() const { return *base_; }
   /// Frees what is held.
   void drop();
-  /// A session over the first `tokens` tokens that shares its pages with nobody: from a snapshot, made of
-  /// what hold() prepares. Nothing is held afterwards.
+  /// Returns a session over the first `tokens` tokens that shares no pages, loaded from a snapshot of what
+  /// hold() prepares. Nothing is held afterwards.
   Session unshared_session(int tokens);
 
  protected:
@@ -41,7 +41,7 @@ class KveditRuntime final : public Runtime {
   std::shared_ptr<Model> model_;
   SessionOptions options_;
   std::optional<Session> base_;
-  std::optional<Session> work_;  // a fork of it, for decoding
+  std::optional<Session> work_;  // a fork of base_, for decoding
   std::unique_ptr<TemporaryFile> snapshot_;
   int snapshot_tokens_ = 0;
 };

@@ -1,7 +1,7 @@
-// llama.cpp's side, at its best run-time settings on a CPU: weights mapped and repacked where its
-// kernels like that, F16 cache, batches of 2,048 tokens in steps of 512, a window cache for sliding layers,
-// logits only where asked for, and a thread pool of its own. With or without flash attention: which is faster
-// depends on the work, so that both are measured.
+// llama.cpp at its best run-time settings on a CPU: weights mapped, and repacked where its kernels like
+// that, F16 cache, batches of 2,048 tokens in steps of 512, a window cache for sliding layers, logits only
+// where asked for, and a thread pool of its own. It is measured with and without flash attention, since the
+// work decides which is faster.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct PeerSetting {
   int threads = 1;
   int poll = 50;  // percent, how long idle workers spin; ggml's default
 };
-/// The settings that every work is measured at.
+/// Returns the settings that every work is measured at.
 std::vector<PeerSetting> peer_settings(int threads);
 
 /// A copy of a cache.
@@ -29,11 +29,11 @@ struct PeerState {
   int tokens = 0;
 };
 
-/// Milliseconds of erasing until the logits of the next token are there.
+/// What an erase took, until the logits of the next token.
 struct PeerErased {
   double ms = 0;
-  double call_ms = 0;  // without the step that gives the logits
-  int recomputed = 0;  // tokens
+  double call_ms = 0;  // milliseconds without the step that gives the logits
+  int recomputed = 0;  // tokens read again
 };
 
 class LlamaPeer final : public Runtime {
@@ -47,37 +47,38 @@ class LlamaPeer final : public Runtime {
   ~LlamaPeer() override;
 
   static std::string version();
-  /// What it was compiled for: "AVX2 AVX512 ...".
+  /// Returns the instruction sets that it was compiled for, "AVX2 AVX512 ...".
   static std::string build();
 
   const PeerSetting& setting() const { return setting_; }
-  /// Of the setting: "flash on" or "flash off".
+  /// Names the setting: "flash on" or "flash off".
   std::string name() const { return setting_.flash_attention ? "flash on" : "flash off"; }
-  /// Another one of the same weights and text, empty.
+  /// Makes another, empty one of the same weights and text.
   std::unique_ptr<LlamaPeer> another(const PeerSetting& setting, int capacity, int sequences) const;
-  /// What is held, to be held again later, by this or another one of the same setting.
+  /// Copies what is held, for this or another one of the same setting to hold again.
   PeerState copy() const;
   void restore(const PeerState& state);
-  /// Reads on from what is held, to the first `tokens` tokens.
+  /// Reads on from what is held, up to the first `tokens` tokens.
   void read_on(int tokens);
 
-  /// Erasing `span` of the first `length` tokens exactly: what stands before it is kept, where the cache
-  /// allows that, what follows is read again, in one pass to the logits.
+  /// Erases `span` of the first `length` tokens exactly: keeps what stands before it, where the cache
+  /// allows that, and reads again what follows, in one pass to the logits.
   PeerErased read_again(Span span, int length);
-  /// Erasing it from `length - 1` tokens that are held, the last one being pending as in Session::erase:
-  /// llama_memory_seq_rm, which leaves a gap in the positions; if `shift`, then llama_memory_seq_add, whose
-  /// keys turn in the next step.
+  /// Erases `span` from `length - 1` tokens held, the last one being pending as in Session::erase.
+  /// llama_memory_seq_rm leaves a gap in the positions; if `shift`, llama_memory_seq_add closes it, and
+  /// the keys turn in the next step.
   PeerErased remove(Span span, int length, bool shift);
-  /// Whether its cache can do the latter.
+  /// Tells whether its cache can shift.
   bool can_shift() const;
-  /// llama_memory_seq_cp of all that is held to a second sequence, where there can be one; milliseconds.
+  /// Copies all that is held to a second sequence, where there can be one, by llama_memory_seq_cp; returns
+  /// milliseconds.
   double copy_sequence();
 
   /// Writes the cache of the tokens that hold() prepared, or reads it back. Throws Error(io).
   void save(const std::string& path);
   void load_state(const std::string& path);
 
-  /// Of the last step or erase.
+  /// Returns the logits of the last step or erase.
   const std::vector<float>& logits() const { return logits_; }
 
  protected:

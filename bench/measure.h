@@ -13,16 +13,16 @@ struct Summary {
   double max = 0;
 };
 
-/// Of at least one value. An even number of values: the mean of the two in the middle.
+/// Summarises at least one value; the median of an even number is the mean of the two in the middle.
 Summary summarize(std::vector<double> values);
 
-/// Pair by pair, oriented so that more than 1 means ours is better.
+/// Divides pair by pair, so that more than 1 means ours is better.
 std::vector<double> ratios(const std::vector<double>& ours, const std::vector<double>& peer,
                            bool higher_is_better);
 
-/// Returns when this process uses no CPU time while its caller sleeps. The workers of ggml and OpenMP
-/// spin for a while after their last task; waiting keeps one side's from taking time from the other's.
-/// Throws Error(busy) when they have not come to rest after five seconds.
+/// Waits until this process uses no CPU time while its caller sleeps. The workers of ggml and OpenMP spin
+/// for a while after their last task and would take time from the other runtime. Throws Error(busy) after
+/// five seconds.
 void wait_until_idle();
 
 }  // namespace kvedit::bench

@@ -1,4 +1,4 @@
-// Memory of each side, as the kernel counts it for a process of its own that loads the model and does the
+// Memory of each runtime, as the kernel counts it for a process of its own that loads the model and does the
 // work.
 #pragma once
 
@@ -13,14 +13,14 @@
 
 namespace kvedit::bench {
 
-/// Work to do in the child: read `length` tokens, evict if `policy` is not empty, decode `tokens` more.
+/// The work of a child process: read `length` tokens, evict if `policy` is not empty, decode `tokens` more.
 struct MemoryWork {
   std::string side;  // "ours" or "peer"
   int length = 0;
   int tokens = 0;
   std::string policy = {};
   std::string keep = {};
-  bool flash_attention = true;  // the peer's
+  bool flash_attention = true;  // of the peer
 };
 struct MemoryJob {
   MemoryWork work;
@@ -35,17 +35,17 @@ struct Memory {
   double resident = 0;  // when the work is done
 };
 
-/// In the child: does the work.
+/// Does the work, in the child.
 Memory do_memory_job(const MemoryJob& job);
 
-/// In the parent: runs `program arguments...` and waits; it prints
-/// {"peak_memory_bytes": n, "resident_bytes": n}. Each list of arguments runs once.
+/// Runs `program arguments...` from the parent, each list of arguments once, and reads the line that it
+/// prints: {"peak_memory_bytes": n, "resident_bytes": n}.
 class MemoryMeter {
  public:
-  /// program empty: nothing is measured. common: arguments of every child.
+  /// program empty: measures nothing. common: arguments of every child.
   MemoryMeter(std::string program, std::vector<std::string> common)
       : program_(std::move(program)), common_(std::move(common)) {}
-  /// Throws Error(io) with what the child wrote when it failed.
+  /// Throws Error(io) with the failed child's output.
   std::optional<Memory> measure(const MemoryWork& work);
 
  private:

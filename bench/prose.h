@@ -1,4 +1,4 @@
-// Text to read: English-like sentences, the same on every machine.
+// Text to read: English-like sentences, equal on every machine.
 #pragma once
 
 #include <memory>
@@ -9,13 +9,13 @@
 
 namespace kvedit::bench {
 
-/// Sentences of words drawn from a fixed sequence; `seed` chooses it.
+/// Makes sentences of words drawn from a fixed sequence; `seed` chooses it.
 std::string prose(int sentences, unsigned seed = 1);
 
-/// `count` tokens of generated prose, the model's begin token first where it has one.
+/// Makes `count` tokens of prose, the model's begin token first where it has one.
 std::vector<Token> prose_tokens(const std::shared_ptr<Model>& model, int count);
 
-/// `count` tokens of no meaning, for measuring memory without a tokenizer.
+/// Makes `count` tokens without meaning, for measuring memory without a tokenizer.
 std::vector<Token> filler_tokens(int vocabulary, int count);
 
 }  // namespace kvedit::bench

@@ -1,4 +1,4 @@
-// A line of results: both sides, repetition by repetition, and what else was seen.
+// A line of results: both runtimes, repetition by repetition, and what else was seen.
 #pragma once
 
 #include <map>
@@ -14,7 +14,7 @@ namespace kvedit::bench {
 
 using Json = nlohmann::ordered_json;
 
-/// A measure of which less is better. The peer's is the best of its settings.
+/// A measure of which less is better, of both runtimes. The peer's is the best of its settings.
 struct Paired {
   std::optional<double> ours;
   std::map<std::string, double> peers = {};  // by setting
@@ -33,29 +33,29 @@ struct Row {
   std::string peer_action = {};  // what the peer does, where that is not what ours does
   Paired first_token_ms = {};
   Paired peak_memory_bytes = {};  // of a process that does only this
-  Paired resident_bytes = {};     // of the same process when the work is done
-  Json details = Json::object();  // what only this kind of row has
-  std::string note = {};          // the same for people
-  std::string command = {};       // of the command: "decode --cached 8000"
+  Paired resident_bytes = {};     // of that process when the work is done
+  Json details = Json::object();  // fields that only this kind of row has
+  std::string note = {};          // the details for people
+  std::string command = {};       // arguments of the command: "decode --cached 8000"
 
   std::string name() const;  // "decode/8000", "evict/8000/snapkv@10%"
   bool higher_is_better() const { return unit == "tok/s"; }
   /// The setting of the better median; empty without a peer.
   std::string peer_setting() const;
-  /// [repeat], at that setting.
+  /// Returns the peer's values at that setting, [repeat].
   std::vector<double> peer() const;
 };
 
-/// For people: 0.123, 12.34, 123; a whole number as it is.
+/// Writes a number for people: 0.123, 12.34, 123; a whole number in full.
 std::string number(double value);
-/// "AMX: kvedit uses it, llama.cpp is built without" of a CPU that has it, else nothing.
+/// Writes "AMX: kvedit uses it, llama.cpp is built without" for a CPU that has it, else nothing.
 std::string amx_text(const Setting& setting);
-/// To six significant digits: more would be noise.
+/// Rounds to six significant digits: more would be noise.
 double rounded(double value);
 Json to_json(const Row& row, const Setting& setting);
 Json to_json(const Summary& summary);
 
-/// Lines of a table with aligned columns, to print one by one as results come.
+/// Writes a table with aligned columns line by line, as results come.
 std::string table_header(const Setting& setting);
 std::string table_line(const Row& row);
 

@@ -1,6 +1,6 @@
-// One of the two that are compared. Both read the same text and are asked for the same work:
-// a prefill ends with the logits after its last token, a decoding step forwards one given token and
-// fetches its logits. Nothing is sampled.
+// One of the runtimes that are compared. All read the same text and do the same work: a prefill ends with
+// the logits after its last token, a decoding step forwards one given token and fetches its logits. Nothing
+// is sampled.
 #pragma once
 
 #include <functional>
@@ -32,29 +32,30 @@ class Runtime {
 
   const std::vector<Token>& text() const { return text_; }
 
-  /// First use of buffers, files and weights, which no timing shall contain.
+  /// Uses buffers, files and weights for the first time, which no timing shall contain.
   void warm_up();
-  /// Reads the first `tokens` tokens from scratch; milliseconds.
+  /// Reads the first `tokens` tokens from scratch; returns milliseconds.
   double prefill(int tokens);
   /// Makes exactly the first `tokens` tokens the context, reusing a prefill where it can.
   void hold(int tokens);
-  /// The same, after a prefill of just this length, for first_token_ms().
+  /// Holds them after a prefill of just this length, for first_token_ms().
   void hold_measured(int tokens);
-  /// Tokens a second over the next `tokens` tokens of the text, one at a time, after the first `cached`.
+  /// Returns tokens a second over the next `tokens` tokens of the text, one at a time, after the first
+  /// `cached`.
   double decode(int cached, int tokens);
-  /// The most likely next token after each step of the last decode().
+  /// Returns the most likely next token after each step of the last decode().
   const std::vector<Token>& tops() const { return tops_; }
-  /// Median over the prefills of this length, if there was one.
+  /// Returns the median over the prefills of this length, if there was one.
   std::optional<double> first_token_ms(int tokens) const;
-  /// How often exactly this length was read.
+  /// Counts the prefills of exactly this length.
   int prefills(int tokens) const;
 
  protected:
   virtual void read(std::span<const Token> tokens, const Progress& progress) = 0;
-  /// Whether it could go back to the first `tokens` tokens of what it has read.
+  /// Goes back to the first `tokens` tokens of what it has read; false where it cannot.
   virtual bool go_back(int tokens) = 0;
   virtual Step step(Token token) = 0;
-  /// For a long step; never empty.
+  /// Returns the callback of a long step; never empty.
   Progress progress(const std::string& what) const;
   std::span<const Token> text(int begin, int end) const;
 

@@ -1,11 +1,11 @@
-// A file for a while.
+// A temporary file.
 #pragma once
 
 #include <string>
 
 namespace kvedit::bench {
 
-/// An empty file in the system's folder for temporary ones, gone with this object.
+/// An empty file in the system's temporary folder, removed with this object.
 class TemporaryFile {
  public:
   /// Throws Error(io).

@@ -7,24 +7,24 @@
 
 namespace kvedit::eval {
 
-/// Evicted first, then erased.
+/// What a cell does: it evicts first, then erases.
 struct Cell {
   std::string policy = "full";  // nothing is evicted
   std::string keep = "100%";    // a Budget as text
-  std::string method;           // empty: nothing is to be erased; "none": something is, and stays
+  std::string method;           // empty: the task has nothing to erase; "none": it has, and that stays
   std::string adapter;          // path, for a method that needs one
   bool operator==(const Cell&) const = default;
 
   bool evicts() const { return policy != "full"; }
   bool erases() const { return !method.empty(); }
-  /// "full", "snapkv@25%", "drop", "steer(eraser.gguf)", "snapkv@25%+drop"
+  /// Names the cell: "full", "snapkv@25%", "drop", "steer(eraser.gguf)", "snapkv@25%+drop".
   std::string text() const;
 };
 
-/// The reference of eviction: nothing is done.
+/// The reference of eviction, which does nothing.
 inline const Cell kFull = {};
 
-/// The cell of this text. Throws Error(not_found) naming those there are.
+/// Finds the cell of this name. Throws Error(not_found) with the names there are.
 const Cell& find_cell(const std::vector<Cell>& cells, std::string_view text);
 
 }  // namespace kvedit::eval

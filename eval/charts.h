@@ -7,10 +7,10 @@
 
 namespace kvedit::eval {
 
-/// For each metric, <folder>/<metric>-<length>.{svg,png}: bars of the cells by kind of question, with
-/// intervals; <metric>-<length>-by-keep: lines over what is kept, where policies were given several shares;
-/// of a task with depths, <folder>/depths-<cell>: a heat map of its first metric over lengths and
-/// depths, a cell each. Throws what plot::draw does.
+/// Draws <folder>/<metric>-<length>.{svg,png} for each metric: bars of the cells by kind of question, with
+/// intervals. Where policies were given several budgets, <metric>-<length>-by-keep has lines over the share
+/// kept. A task with depths gets a heat map of its first metric for each cell, depths-<cell>, over lengths
+/// and depths. Throws what plot::draw does.
 void draw_charts(const Report& report, const std::string& folder);
 
 }  // namespace kvedit::eval

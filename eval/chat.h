@@ -1,4 +1,4 @@
-// A benchmark's prompt in the model's chat format, and in the parts that a cache reads at different times.
+// A benchmark's prompt in the model's chat format, in the parts that a cache reads at different times.
 #pragma once
 
 #include <string>
@@ -9,24 +9,24 @@
 
 namespace kvedit::eval {
 
-/// What stands around a user's message, the opening of the reply included. Empty: no chat format.
+/// The text around a user's message, with the opening of the reply. Empty: no chat format.
 struct ChatFormat {
   std::string before, after;
 };
-/// Empty where the model has none.
+/// Returns the model's chat format, empty where it has none.
 ChatFormat chat_format(const Model& model);
 
 struct PromptTokens {
-  std::vector<Token> context;   // the begin token and what opens the message included
-  std::vector<Token> question;  // to the opening of the reply
-  std::vector<Token> opening;   // of the answer
+  std::vector<Token> context;   // the begin token, the opening of the message, and the context
+  std::vector<Token> question;  // the question and the opening of the reply
+  std::vector<Token> opening;   // the beginning of the answer
 
   size_t size() const { return context.size() + question.size() + opening.size(); }
 };
 PromptTokens tokens_of(const Model& model, const ChatFormat& format, std::string_view context,
                        std::string_view question, std::string_view opening);
 
-/// The question in its place; own is question_after.
+/// Orders the parts of a question; `own` is question_after.
 Question ordered_question(const PromptTokens& prompt, Order order);
 
 }  // namespace kvedit::eval

@@ -11,12 +11,13 @@
 
 namespace kvedit::eval {
 
-/// By the words of the question, the answer's shape where they do not say.
+/// What an answer names.
 enum class EntityKind { number, person, place, time, other };
+/// Tells an entity's kind by the words of the question, or by the answer's shape where they do not say.
 EntityKind entity_kind(std::string_view question, std::string_view answer);
 
 struct Entity {
-  std::vector<std::string> names;  // at least one; the first is its own, the others aliases
+  std::vector<std::string> names;  // its own name, then aliases; at least one
   EntityKind kind = EntityKind::other;
 };
 
@@ -24,19 +25,19 @@ struct Passage {
   std::string title, text;
 };
 
-/// Whether nobody would take one for the other: no word in common but "the", "of" and the like, no number
-/// that holds the other's, not the same letters.
+/// Tells whether nobody would take one for the other: they share no word but "the", "of" and the like,
+/// neither has a number that holds the other's, and their letters differ.
 bool apart(std::string_view a, std::string_view b);
 
-/// Up to `most` wrong answers in random order, each apart from all of the entity's names and said by none of
-/// the texts. A number or a date has its digits and months changed; anything else is the first name of one of
-/// `pool`, of its kind, or of any kind where there is none.
+/// Makes up to `most` wrong answers in random order. Each is apart from all of the entity's names, and none
+/// of the texts says it. A number or a date gets other digits and months; any other entity becomes the first
+/// name of one in `pool`, of its kind where there is one.
 std::vector<std::string> other_answers(const Entity& entity, const std::vector<Entity>& pool,
                                        const std::vector<WordList>& texts, size_t most, Random& random);
 
-/// The passage with `wrong` in place of the entity: of its names, in title and text, and of what stands for
-/// them alone, as a surname or a year. Nothing where a word of a name stays, so that the truth could still be
-/// read there.
+/// Puts `wrong` in place of the entity's names in title and text, and of parts that stand for it alone, as a
+/// surname or a year. Returns nothing where a word of a name stays, since the truth could still be read
+/// there.
 std::optional<Passage> contradicted(const Passage& passage, const Entity& entity, const std::string& wrong);
 
 }  // namespace kvedit::eval

@@ -1,4 +1,4 @@
-// Python's str.format with named fields: what the benchmarks write their prompts in.
+// Python's str.format with named fields, which the benchmarks' prompts are written in.
 #pragma once
 
 #include <string>
@@ -10,9 +10,9 @@ namespace kvedit::eval {
 
 using Fields = std::vector<std::pair<std::string_view, std::string_view>>;  // name, value
 
-/// `pattern` with each "{name}" replaced; what stands in a value is not looked at again.
+/// Replaces each "{name}" of the pattern; values are not searched again.
 std::string fill(std::string_view pattern, const Fields& fields);
-/// `text` with each `from` replaced by `to`.
+/// Replaces each `from` by `to`.
 std::string replaced(std::string_view text, std::string_view from, std::string_view to);
 
 }  // namespace kvedit::eval

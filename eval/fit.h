@@ -1,4 +1,4 @@
-// Meeting a length in tokens by changing how much filler a text has.
+// Meets a length in tokens by choosing how much filler a text has.
 #pragma once
 
 #include <cmath>
@@ -8,11 +8,11 @@
 
 namespace kvedit::eval {
 
-/// Lengths are met within this share.
+/// The share of a length within which it counts as met.
 inline constexpr double kTolerance = 0.02;
 
-/// The largest size of 0..most whose text has at most `length` tokens, by bisection; tokens(size) ascends
-/// but for a few. Throws Error(out_of_range) where that is not within 2 %.
+/// Finds by bisection the largest size of 0..most whose text has at most `length` tokens; tokens(size)
+/// ascends but for a few. Throws Error(out_of_range) where the nearest misses by more than 2 %.
 template <typename Tokens>
 size_t fit(const Tokens& tokens, size_t most, int length) {
   size_t best = 0, reached = tokens(0);

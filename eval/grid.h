@@ -10,10 +10,10 @@
 
 namespace kvedit::eval {
 
-/// What a cell made of one question.
+/// A cell's answer to one question.
 struct QuestionResult {
   std::string kind;
-  std::string prompt;  // its hash
+  std::string prompt;  // the prompt's hash
   std::string expected;
   std::string answer;
   std::vector<double> scores;  // [metrics], no_score() among them
@@ -24,17 +24,17 @@ struct Result {
   int example = 0;
   Cell cell;
   std::vector<QuestionResult> questions;
-  double edit_ms = 0;     // evicting and erasing
-  double answer_ms = 0;   // of all questions
-  size_t bytes = 0;       // of the cache when the answer begins
-  std::string policy;     // with all parameters
-  double read_ms = 0;     // of what stands before the edit; once for all cells
-  size_t peak_bytes = 0;  // resident in the process, from reading to the last answer
+  double edit_ms = 0;     // time of evicting and erasing
+  double answer_ms = 0;   // time of all questions
+  size_t bytes = 0;       // size of the cache when the answer begins
+  std::string policy;     // the policy with all its parameters
+  double read_ms = 0;     // time of reading up to the edit, once for all cells
+  size_t peak_bytes = 0;  // resident peak of the process, from reading to the last answer
 };
 
-/// xxHash of all tokens of a question, 16 hexadecimal digits.
+/// Hashes all tokens of a question with xxHash, as 16 hexadecimal digits.
 std::string prompt_hash(const Example& example, const Question& question);
-/// The scores of an example's answers, one for each question.
+/// Scores an example's answers, one for each question.
 std::vector<QuestionResult> score_answers(const Task& task, const Example& example,
                                           std::vector<Answer> answers);
 
@@ -46,9 +46,9 @@ struct Grid {
   Adapters adapters;
 };
 
-/// Runs what `have` does not know of each length, example and cell, and hands every result to `emit` at once.
-/// progress: results done and in all, also called while one is made. Throws Error(cancelled), and what
-/// Task::make and LoadedExample throw, with the cell at fault.
+/// Runs each length, example and cell that `have` does not know, and hands every result to `emit` at once.
+/// `progress` gets the results done and in all, also while one is made. Throws Error(cancelled), and what
+/// Task::make and LoadedExample throw, naming the cell at fault.
 void run_grid(const std::shared_ptr<Model>& model, const Task& task, const Grid& grid,
               const std::function<bool(int length, int example, const Cell& cell)>& have,
               const std::function<void(const Result&)>& emit, const Progress& progress = {});

@@ -1,4 +1,4 @@
-// The prose that tasks read: plain text files.
+// The prose that tasks read, from plain text files.
 #pragma once
 
 #include <cstdint>
@@ -15,19 +15,18 @@ inline constexpr std::string_view kDefaultHaystack = "/usr/share/common-licenses
 
 class Haystack {
  public:
-  /// One text. Runs of white space become one space, or an empty line between paragraphs: lines that
-  /// were broken to fit a page are prose again.
+  /// Turns runs of white space into one space, or into an empty line between paragraphs, so that lines
+  /// broken to fit a page are prose again.
   explicit Haystack(const std::vector<std::string>& texts);
-  /// A file, or a folder's files in the order of their names: those named *.txt, or all if none is. A file
-  /// with two names there is read once. Throws Error(not_found, io), Error(out_of_range) past 256 MiB,
+  /// Reads a file, or a folder's files in the order of their names: those named *.txt, or all if none is.
+  /// A file with two names is read once. Throws Error(not_found, io), Error(out_of_range) past 256 MiB,
   /// Error(invalid_argument) for no text.
   static Haystack load(const std::string& path);
 
   const std::vector<std::string>& documents() const { return documents_; }
-  /// Of all of the text.
+  /// Returns the hash of the whole text.
   uint64_t hash() const { return hash_; }
-  /// About `bytes` of running text from a random word on: document after document, after the last one
-  /// the first.
+  /// Returns about `bytes` of running text from a random word on; after the last document comes the first.
   std::string stretch(size_t bytes, Random& random) const;
 
  private:
@@ -35,7 +34,7 @@ class Haystack {
   uint64_t hash_ = 0;
 };
 
-/// `text` from the first word that begins at or after byte `from`, and at most `bytes` of whole words.
+/// Returns at most `bytes` of whole words from the first word that begins at or after byte `from`.
 std::string_view words(std::string_view text, size_t from, size_t bytes);
 
 }  // namespace kvedit::eval

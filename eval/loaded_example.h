@@ -1,4 +1,4 @@
-// An example in the cache: its context is read once, and forked for each cell and question.
+// An example of which the context is in the cache: read once, and forked for each cell and question.
 #pragma once
 
 #include <map>
@@ -17,17 +17,16 @@ namespace kvedit::eval {
 /// The erasers of a grid by their path.
 using Adapters = std::map<std::string, std::shared_ptr<const Adapter>>;
 
-/// The text of an answer's tokens, as Session::generate makes it: without the stop string and what follows
-/// it. Of one that `begins`, a stop string in the first token is none.
+/// Returns the text of an answer's tokens as Session::generate makes it: up to the stop string. Where the
+/// question `begins`, the first token is not searched for one.
 std::string answer_text(const Model& model, const std::vector<Token>& tokens, const Question& question);
 
 struct CellAnswers {
   std::vector<Answer> answers;  // [questions]
-  double edit_ms = 0;  // evicting and erasing, passes shared with other cells included; mean over the caches
-                       // that differ before
-  double answer_ms = 0;  // reading what follows the edit and answering, all questions
-  size_t bytes = 0;      // of the largest cache after the edit
-  std::string policy;    // with all parameters
+  double edit_ms = 0;           // time of evicting and erasing, shared passes included; mean over the caches
+  double answer_ms = 0;         // time of reading what follows the edit and of answering, all questions
+  size_t bytes = 0;             // size of the largest cache after the edit
+  std::string policy;           // the policy with all its parameters
 };
 
 class LoadedExample {
@@ -41,7 +40,7 @@ class LoadedExample {
   CellAnswers ask(const Cell& cell, const Adapters& adapters, const Progress& progress);
 
  private:
-  // A cache as it is before the edit: context up to `cut`, then `before`.
+  // A cache before the edit: the context up to `cut`, then `before`.
   struct Base {
     int cut;
     std::vector<Token> before;
@@ -49,7 +48,7 @@ class LoadedExample {
     std::vector<size_t> questions;
     std::shared_ptr<EvictPasses> passes;
   };
-  // What the exact cache makes of a question.
+  // The exact cache's answer to a question.
   struct Exact {
     std::string text;
     int chosen = -1;
@@ -61,7 +60,7 @@ class LoadedExample {
   const Session& without_erased(int cut, const Progress& progress);
   const Exact& exact(const Base& base, size_t question, bool erased, const Progress& progress);
   void edit(Session& session, const Base& base, const Cell& cell, const Adapters& adapters,
-            const Progress& progress, CellAnswers& asking) const;
+            const Progress& progress, CellAnswers& result) const;
 
   std::shared_ptr<Model> model_;
   Example example_;

@@ -1,4 +1,4 @@
-// Numbers with keys that stand in a long text: what the needle tasks share.
+// Numbers with keys that stand in a long text, which the needle tasks share.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ struct Needle {
 
   std::string sentence() const;
   std::string question() const;  // "\n\nQuestion: ...?\nAnswer:"
-  std::string opening() const;   // the answer's, up to the value
+  std::string opening() const;   // the beginning of the answer, up to the value
 };
 
 inline constexpr int kMostNeedles = 24;
@@ -25,15 +25,15 @@ inline constexpr int kNeedleAnswerTokens = 12;
 inline constexpr std::string_view kNeedleOpening = "Remember the magic numbers in this text.\n\n";
 inline constexpr size_t kMostBytesAToken = 12;  // more than any prose has
 
-/// Different keys and values; the i-th stands somewhere in the i-th of `count` equal parts.
+/// Draws different keys and values; needle i stands somewhere in the i-th of `count` equal parts.
 std::vector<Needle> draw_needles(size_t count, Random& random);
 
-/// About `bytes` of filler: five sentences repeated (RULER's noise haystack, arXiv 2404.06654), or a stretch
-/// of the haystack.
+/// Draws about `bytes` of filler: five sentences repeated (RULER's noise haystack, arXiv 2404.06654), or a
+/// stretch of the haystack.
 std::string draw_filler(bool noise, const Haystack& haystack, size_t bytes, Random& random);
 
-/// Where a sentence ends: the first place at or after `from`, else the last one, else the text's end; the
-/// text's beginning for 0.
+/// Finds the first end of a sentence at or after `from`, else the last one, else the text's end. For 0 it is
+/// the text's beginning.
 size_t sentence_end(std::string_view text, size_t from);
 
 }  // namespace kvedit::eval

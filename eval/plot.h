@@ -55,8 +55,8 @@ struct HeatMap {
   double low = 0, high = 1;
 };
 
-/// What gnuplot reads after `set terminal`. Texts are shown as they are, whatever stands in them. Throws
-/// Error(invalid_argument) when there is nothing to draw or the sizes do not match.
+/// Writes what gnuplot reads after `set terminal`. Texts are shown literally. Throws Error(invalid_argument)
+/// when there is nothing to draw or the sizes do not match.
 std::string script(const Lines& chart);
 std::string script(const Bars& chart);
 std::string script(const HeatMap& chart);

@@ -15,12 +15,12 @@ namespace kvedit::eval {
 
 struct QaItem {
   std::string question;
-  std::vector<std::string> answers;  // any is right; the first stands in the supporting passage
+  std::vector<std::string> answers;  // right answers; the first stands in the supporting passage
   std::vector<Passage> passages;
-  size_t supporting = 0;  // of the passages: it states the answer
+  size_t supporting = 0;  // index of the passage that states the answer
 };
 
-/// How many questions are no use, by the reason.
+/// Numbers of questions left out, by the reason.
 using LeftOut = std::map<std::string, int>;
 
 struct QaFile {
@@ -30,14 +30,15 @@ struct QaFile {
   LeftOut left_out;
 };
 
-/// The questions of one record, each with a passage that states the answer word by word; what has none, is
-/// answered by yes or no, or compares two passages, is counted as left out. single_hop: those of MuSiQue's
-/// decomposition, "#1" replaced by the first one's answer, as items of their own. Throws Error(corrupt)
-/// naming what is missing, and nlohmann's exceptions for what has another type.
+/// Reads the questions of one record, each with a passage that states the answer word by word. A question
+/// without one, one answered by yes or no, and a comparison of passages are counted as left out. single_hop:
+/// the steps of MuSiQue's decomposition become items of their own, "#1" replaced by the first one's answer.
+/// Throws Error(corrupt) naming what is missing, and nlohmann's exceptions for a wrong type.
 std::vector<QaItem> read_qa_record(const nlohmann::json& record, bool single_hop, LeftOut& left_out);
 
-/// A whole file's text. A malformed record throws Error(corrupt) naming `name` and its line (or its place in
-/// the array) if `strict`, else it is left out and counted. The same error where there is no record at all.
+/// Reads a whole file's text. If `strict`, a malformed record throws Error(corrupt) naming `name` and its
+/// line (or its index in the array), else it is left out and counted. A text without any record throws it
+/// too.
 QaFile read_qa(std::string_view text, const std::string& name, bool strict, bool single_hop);
 
 }  // namespace kvedit::eval

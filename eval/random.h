@@ -1,4 +1,4 @@
-// Random numbers that are the same on every machine, unlike the standard library's distributions.
+// Random numbers that are equal on every machine, unlike those of the standard library's distributions.
 #pragma once
 
 #include <algorithm>
@@ -13,17 +13,17 @@ namespace kvedit::eval {
 
 class Random {
  public:
-  /// The 32 low bits of each number count.
+  /// Only the 32 low bits of each seed count.
   explicit Random(std::initializer_list<uint64_t> seeds) {
     std::seed_seq sequence(seeds);
     engine_.seed(sequence);
   }
-  /// n > 0; its bias, n / 2^64, cannot be seen.
+  /// Draws a number below n > 0. The bias, n / 2^64, cannot be seen.
   size_t below(size_t n) { return engine_() % n; }
-  /// In [0, 1).
+  /// Draws from [0, 1).
   double unit() { return static_cast<double>(engine_() >> 11U) * 0x1p-53; }
 
-  /// `count` different numbers below n, in random order; all of them if there are no more.
+  /// Draws `count` different numbers below n, in random order; all n if there are no more.
   std::vector<size_t> sample(size_t count, size_t n) {
     std::vector<size_t> all(n);
     for (size_t i = 0; i < n; i++) all[i] = i;
@@ -32,7 +32,7 @@ class Random {
     return all;
   }
 
-  /// All of them, in random order.
+  /// Returns all elements in random order.
   template <class T>
   std::vector<T> shuffled(const std::vector<T>& all) {
     std::vector<T> result;

@@ -1,4 +1,4 @@
-// Files of records, a line of JSON each, as the benchmarks publish them.
+// Files of records as the benchmarks publish them, a line of JSON each.
 #pragma once
 
 #include <functional>
@@ -8,9 +8,9 @@
 
 namespace kvedit::eval {
 
-/// Hands each line that is not empty to `parse`. What it throws Error(corrupt) for names file and line and,
-/// unless `strict`, is left out; then the note says how many there were, and the first. Throws
-/// Error(not_found, io) for the file.
+/// Hands each line that is not empty to `parse`. A line that throws Error(corrupt) ends the reading with an
+/// error that names file and line if `strict`; else it is left out, and a note says how many were, and the
+/// first. Throws Error(not_found, io) for the file.
 void read_records(const std::string& path, bool strict,
                   const std::function<void(std::string_view line)>& parse, std::vector<std::string>& notes);
 

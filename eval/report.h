@@ -1,4 +1,4 @@
-// What an evaluation says: a line for each length, kind of question and cell, as Markdown tables and as JSON.
+// The report of an evaluation, a line for each length, kind of question and cell, as Markdown and as JSON.
 #pragma once
 
 #include <optional>
@@ -14,8 +14,8 @@ struct ReportRow {
   int length = 0;
   std::string kind;
   Cell cell;
-  int examples = 0;  // that have such a question
-  bool able = true;  // the exact cache reaches what the task asks for; else no share is compared
+  int examples = 0;  // number of examples that have such a question
+  bool able = true;  // false where the exact cache misses what the task asks for: no shares are compared
   std::vector<std::optional<Interval>> scores;        // [metrics]
   std::vector<std::optional<Tail>> tails;             // of arithmetic means
   std::vector<std::optional<Difference>> difference;  // to its reference, paired by example
@@ -31,10 +31,10 @@ struct Report {
   std::vector<ReportRow> rows;
 };
 
-/// Kinds come in the order of the task, each after the groups that its '/' name. An example's value is the
-/// mean over its questions of that kind, so that examples are what the bootstrap draws. Nothing in it depends
-/// on the clock: a run that was interrupted ends with the same one. Throws Error(not_found) for a missing
-/// result.
+/// Tabulates the results. Kinds come in the order of the task, each after the groups that its '/' name. An
+/// example's value is the mean over its questions of that kind, so that the bootstrap draws examples.
+/// Nothing depends on the clock, so an interrupted run ends with an equal report. Throws Error(not_found)
+/// for a missing result.
 Report make_report(const TaskInfo& task, const Json& setting, const Results& results, const Grid& grid,
                    const std::vector<Cell>& references);
 

@@ -17,16 +17,16 @@ using Json = nlohmann::ordered_json;
 
 class Results {
  public:
-  /// Opens `path`, or makes it. setting: an object of what all results have in common; metrics: names of the
-  /// scores. A last line that a killed run left unfinished is cut off. Throws Error(invalid_argument) when
-  /// there are results and `resume` is false, or of another setting, naming what differs; Error(corrupt) with
-  /// file and line for one that is not a result; Error(io).
+  /// Opens or makes `path`. setting: an object of what all results have in common; metrics: names of the
+  /// scores. Cuts off a last line that a killed run left unfinished. Throws Error(invalid_argument) when
+  /// there are results and `resume` is false, or when their setting differs, naming the difference;
+  /// Error(corrupt) with file and line for a line that is no result; Error(io).
   Results(std::string path, const Json& setting, std::vector<std::string> metrics, bool resume);
 
   bool have(int length, int example, const Cell& cell) const;
-  /// The result is on its way to the disk when this returns.
+  /// Writes the result; it is on its way to the disk when this returns.
   void add(const Result& result);
-  /// Throws Error(not_found) for one that is not there.
+  /// Throws Error(not_found) for a missing one.
   const Result& get(int length, int example, const Cell& cell) const;
   size_t size() const { return results_.size(); }
   Json to_json(const Result& result) const;
@@ -43,11 +43,11 @@ class Results {
   std::ofstream file_;
 };
 
-/// What our lines and a peer's have in common: all but the erase method and the questions. Throws
+/// Reads what our lines and a peer's have in common: all but the erase method and the questions. Throws
 /// nlohmann::json::exception.
 Result read_measured(const Json& json);
 
-/// All of the grid's, {"setting", "results": [...]}, in the order of lengths, examples and cells.
+/// Returns all results of the grid as {"setting", "results": [...]}, ordered by lengths, examples and cells.
 Json all_results(const Results& results, const Grid& grid, const Json& setting);
 
 }  // namespace kvedit::eval

@@ -1,4 +1,4 @@
-// Text word by word, so that nothing is found or replaced inside another word or number.
+// Text word by word, so that no word or number is found or replaced inside another.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace kvedit::eval {
 
-/// Letters, digits and marks in a row; a number has the '.' and ',' between its digits too.
+/// Letters, digits and marks in a row; a number keeps the '.' and ',' between its digits.
 struct Word {
   size_t begin = 0, end = 0;  // bytes of the text
   std::string text;
@@ -19,21 +19,21 @@ using WordList = std::vector<Word>;
 
 WordList words_of(std::string_view text);
 bool has_digit(std::string_view text);
-/// Whether its letter (0: the first) is in upper case.
+/// Tells whether its letter (0: the first) is in upper case.
 bool is_capital(const Word& word, size_t letter);
-/// "the", "of", a letter alone. Not what is written in capitals: "US".
+/// Tells "the", "of" and single letters, but not a word in capitals: "US".
 bool is_stop_word(const Word& word);
 
-/// Whether a text's word is a phrase's: "Hotel" is "hotel", "hall" is not "Hall", "us" is not "US".
+/// Tells whether a text's word is a phrase's: "Hotel" is "hotel", "hall" is not "Hall", "us" is not "US".
 bool same_word(const Word& text, const Word& phrase);
-/// Whether the phrase's words stand in the text in a row. A phrase without words is said nowhere.
+/// Tells whether the phrase's words stand in the text in a row. A phrase without words is said nowhere.
 bool says(const WordList& text, const WordList& phrase);
 bool says(std::string_view text, std::string_view phrase);
 
 /// A phrase, and what comes in its place.
 using Replacements = std::vector<std::pair<WordList, std::string>>;
-/// The text with each phrase replaced where its words stand in a row; of several the longest. What was put in
-/// is not read again.
+/// Replaces each phrase where its words stand in a row, the longest of several. Replacements are not read
+/// again.
 std::string replaced(std::string_view text, const Replacements& replacements);
 
 }  // namespace kvedit::eval

@@ -1,5 +1,5 @@
-// Activation checkpointing: what a function makes of its inputs is computed again when gradients are wanted,
-// instead of being kept.
+// Activation checkpointing: the results of a function are computed again for gradients instead of being
+// kept.
 #pragma once
 
 #include <torch/types.h>
@@ -11,8 +11,8 @@ namespace kvedit::train {
 
 using Tensors = std::vector<torch::Tensor>;
 
-/// function(inputs), differentiable in the inputs. It is called once now and once for the gradient, with
-/// other tensors of the same values, and must read whatever takes a gradient from its arguments.
+/// Returns function(inputs), differentiable in the inputs. The function is called now and again for the
+/// gradient, with other tensors of equal values, and must read whatever takes a gradient from its arguments.
 Tensors checkpointed(const std::function<Tensors(const Tensors&)>& function, const Tensors& inputs);
 
 }  // namespace kvedit::train

@@ -17,20 +17,20 @@ void add_eraser(CLI::App& app);
 void add_export(CLI::App& app);
 void add_lkv(CLI::App& app);
 
-/// A flag for each setting, and --config FILE, which they go before.
+/// Adds a flag for each setting, and --config FILE, whose values the flags override.
 void add_settings(CLI::App& command, const Settings& settings);
-/// Reads --config beneath the flags that were given. Throws what read_config and check() do.
+/// Reads --config beneath the flags given. Throws what read_config and check() do.
 void apply_config(const CLI::App& command, const Settings& settings);
 
-/// The run's figures on standard output.
+/// Prints the run's figures on standard output.
 void print(const LoopResult& result);
 
-/// Set by Ctrl-C; a second one ends the process.
+/// Tells whether Ctrl-C was pressed; a second one ends the process.
 const std::atomic<bool>& interrupted();
-/// One line on stderr; on a terminal the last one is written over.
+/// Writes one line on stderr; on a terminal it replaces the last one.
 void say(const std::string& line);
 
-/// A subcommand that trains: --out, --resume and the settings' flags.
+/// Adds a subcommand that trains: --out, --resume and the settings' flags.
 template <typename Config>
 void add_training(CLI::App& app, const std::string& name, const std::string& description,
                   LoopResult (*train)(Config config, const RunOptions& run)) {

@@ -1,5 +1,5 @@
-// What the eraser learns from: texts with spans to erase, and what is asked afterwards. An example is a
-// function of the texts and its random numbers alone, so that an interrupted run goes on with the same ones.
+// What the eraser learns from: texts with spans to erase, and questions afterwards. An example is a function
+// of the texts and its random numbers alone, so that an interrupted run goes on with equal ones.
 #pragma once
 
 #include <string>
@@ -13,30 +13,30 @@
 
 namespace kvedit::train {
 
-/// Asked of a context, on a fork of its own.
+/// Text read after a context, on a fork of its own, to compare caches by.
 struct Probe {
   std::string kind;           // "neighbours", "stale/unique", "fresh/retained": rows of the log
   std::vector<Token> before;  // read while the erased text is still in the cache
-  std::vector<Token> after;   // and what is read once it is gone
-  std::vector<Token> forced;  // compared after each of them; if there are none, what the exact cache answers
-  int answer_tokens = 12;     // at most, of that answer
-  int answer_before = 0;      // of its tokens, so many are read before the erase (stale)
+  std::vector<Token> after;   // read once it is gone
+  std::vector<Token> forced;  // compared after each; if empty, the exact cache's answer is
+  int answer_tokens = 12;     // most tokens of that answer
+  int answer_before = 0;      // number of its tokens read before the erase (stale)
 };
 
 struct Context {
   std::vector<Token> tokens;
   std::vector<Span> erased;
   std::vector<Probe> probes;
-  std::string policy;  // evicted by it before the erase; empty: not evicted
+  std::string policy;  // policy that evicts it before the erase; empty: none
   double keep = 1;
 };
 
 struct ContextSizes {
-  int tokens = 900;  // at most, of a context
-  int span_min = 4;  // of an erased span
+  int tokens = 900;  // most tokens of a context
+  int span_min = 4;  // tokens of an erased span
   int span_max = 256;
-  int neighbours = 64;    // compared after a span
-  int questions = 4;      // at most, about a context
+  int neighbours = 64;    // tokens compared after a span
+  int questions = 4;      // most questions about a context
   double evicted = 0.15;  // share of contexts that are evicted before
 };
 
@@ -45,13 +45,14 @@ class ContextSource {
  public:
   ContextSource(const Model& model, Passages passages, const ContextSizes& sizes);
 
-  /// Stage 1: plain text; the tokens right after the spans, or after a stale stretch behind them.
+  /// Draws plain text for stage 1; the tokens right after the spans are compared, or those after a stale
+  /// stretch behind them.
   Context neighbours(eval::Random random) const;
-  /// The same around the sentences that erase-niah erases.
+  /// Draws the like around the sentences that erase-niah erases.
   Context around_numbers(eval::Random random) const;
-  /// Stage 2: facts among passages, some of them erased, and questions.
+  /// Draws facts among passages for stage 2, some of them erased, and questions.
   Context facts(eval::Random random) const;
-  /// Stage 2: erase-niah of the evaluation, in these passages.
+  /// Draws the evaluation's erase-niah in these passages, for stage 2.
   Context numbers(eval::Random random) const;
 
   uint64_t hash() const { return passages_.hash; }
@@ -67,8 +68,8 @@ class ContextSource {
   FactFinder finder_;
   std::unique_ptr<eval::Task> numbers_;
   std::vector<std::vector<Token>> tokens_;  // [passage]
-  std::vector<Token> gap_;                  // between passages
-  eval::ChatFormat chat_;                   // around a user's message; empty: no template
+  std::vector<Token> gap_;                  // tokens between passages
+  eval::ChatFormat chat_;                   // empty: no template
 };
 
 }  // namespace kvedit::train

@@ -1,4 +1,4 @@
-// Where and in which type products are computed.
+// The device and the type that products are computed with.
 #pragma once
 
 #include <torch/types.h>
@@ -7,9 +7,9 @@
 
 namespace kvedit::train {
 
-/// "cpu", "cuda", "cuda:1". Throws Error(unsupported) where this Torch has no such device.
+/// Reads "cpu", "cuda" or "cuda:1". Throws Error(unsupported) where this Torch has no such device.
 torch::Device device_of(const std::string& name);
-/// "f32", "bf16", "f16". Throws Error(invalid_argument).
+/// Reads "f32", "bf16" or "f16". Throws Error(invalid_argument).
 torch::ScalarType product_type(const std::string& name);
 
 }  // namespace kvedit::train

@@ -1,4 +1,4 @@
-// Facts that a question can ask for: invented ones, and those that patterns find in passages.
+// Facts that a question can ask for: invented ones, and ones that patterns find in passages.
 #pragma once
 
 #include <string>
@@ -10,19 +10,19 @@
 namespace kvedit::train {
 
 struct Fact {
-  std::string statement;  // says it: a sentence, or a passage
+  std::string statement;  // a sentence or passage that says it
   std::string question;   // "What is the code of the archive?"
-  std::string opening;    // of an answer, up to the value; may be empty
+  std::string opening;    // beginning of an answer, up to the value; may be empty
   std::string value;
   std::string contradiction;  // the statement with a value that nobody would take for it
 };
 
-/// "The access code of the boiler room is 48213.", of something made up.
+/// Invents a fact: "The access code of the boiler room is 48213."
 Fact invent_fact(eval::Random& random);
 
-/// What patterns find in passages that have titles: dates, places, names. The contradiction is a copy of the
-/// passage's beginning that asserts another passage's value, or a date made up, as erase-qa's does; what no
-/// copy contradicts is left out.
+/// Finds facts by patterns in passages that have titles: dates, places, names. The contradiction is a copy
+/// of the passage's beginning that asserts another passage's value, or an invented date, as erase-qa's does.
+/// Facts that no copy contradicts are left out.
 class FactFinder {
  public:
   explicit FactFinder(const Passages& passages);

@@ -1,4 +1,4 @@
-// What LKV-H and LKV-T learn from.
+// The losses that LKV-H and LKV-T learn from.
 #pragma once
 
 #include "train/lkv_example.h"
@@ -12,13 +12,14 @@ struct LkvParts {
   bool budgets = true;  // LKV-H, else every lane alike
 };
 
-/// KL of what follows to the full cache, with the soft selection at `temperature` in place of the hard one.
+/// Returns KL to the full cache on what follows, with the soft selection at `temperature` in place of the
+/// hard one.
 Tensor distillation_loss(const Weights& weights, const LkvTensors& lkv, const LkvParts& parts,
                          const LkvExample& example, const Keep& keep, double temperature);
 
-/// To start from: the example's given scores as they would be selected from, all lanes together. LKV-T
-/// regresses their logarithms, each lane's normalised; LKV-H the lanes' shares of the highest of the model
-/// (cross entropy).
+/// Returns the loss to start from, which imitates the example's given scores. LKV-T regresses their
+/// logarithms, normalised in each lane; LKV-H learns the lanes' shares of the model's highest scores (cross
+/// entropy).
 Tensor imitation_loss(const Hparams& hparams, const LkvTensors& lkv, const LkvParts& parts,
                       const LkvExample& example, const Keep& keep);
 

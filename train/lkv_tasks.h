@@ -1,4 +1,5 @@
-// What learned eviction is trained on: contexts that are compressed before anything of what follows is known.
+// Texts that learned eviction is trained on: contexts that are compressed before anything that follows is
+// known.
 #pragma once
 
 #include <string>
@@ -15,9 +16,9 @@ struct LkvText {
   std::vector<Token> continuation;  // 64 tokens, or fewer
 };
 
-/// By the index, in turn: "text" that goes on; "recall", which repeats a stretch of the context; "text";
-/// "facts", questions about sentences that stand in the context, with their answers. Equal arguments make
-/// equal examples. Throws Error(out_of_range) for a length that the haystack is too short for.
+/// Makes kinds in turn, by the index: "text" that goes on; "recall", which repeats a stretch of the context;
+/// "text"; "facts", questions about sentences in the context, with their answers. Equal arguments make equal
+/// texts. Throws Error(out_of_range) for a length that the haystack is too short for.
 LkvText make_lkv_text(const Model& model, const eval::Haystack& haystack, int length, uint64_t seed,
                       int index);
 

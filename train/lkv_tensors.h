@@ -1,4 +1,4 @@
-// Learned eviction (LKV, arXiv 2605.06676) as Torch tensors that are trained; what they mean: model/lkv.h.
+// Learned eviction (LKV, arXiv 2605.06676) as Torch tensors that are trained; model/lkv.h explains them.
 #pragma once
 
 #include <torch/types.h>
@@ -26,13 +26,14 @@ struct LkvTensors {
   std::vector<Tensor> parameters() const { return {budgets, hidden_weight, hidden_bias, score_weight}; }
 };
 
-/// [kv_heads, n, in]: the unrotated key and the value of each entry.
+/// Returns [kv_heads, n, in], the unrotated key and the value of each entry.
 Tensor lkv_features(const LayerEntries& entries, const Rope& rope);
 
-/// Untrained, with equal budgets; features: [layer] of a sample, whose mean and deviation normalise.
+/// Makes untrained ones with equal budgets. features: [layer] of a sample, whose mean and deviation
+/// normalise.
 LkvTensors new_lkv(const std::vector<Tensor>& features, int hidden, uint64_t seed);
 
-/// LKV-T, [kv_heads, n] of a layer's features.
+/// Scores a layer's features by LKV-T, [kv_heads, n].
 Tensor lkv_scores(const LkvTensors& lkv, int layer, const Tensor& features);
 
 LkvContents lkv_contents(const LkvTensors& lkv);

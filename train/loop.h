@@ -16,24 +16,24 @@
 
 namespace kvedit::train {
 
-/// What is trained.
+/// A model in training.
 struct Trainee {
   std::vector<torch::Tensor> parameters;
-  /// Adds the step's gradients; its loss. A function of the step and the parameters alone.
+  /// Adds the step's gradients and returns its loss, a function of the step and the parameters alone.
   std::function<double(int step)> backward;
   std::function<double(int step)> learning_rate;
-  /// Held-out figures; "score", lower is better, chooses the best.
+  /// Returns held-out figures; "score", lower is better, chooses the best.
   std::function<Json()> evaluate;
-  /// Writes what is served, `metrics` in it.
+  /// Writes the file that is served, `metrics` in it.
   std::function<void(const std::string& path, const Json& metrics)> save;
-  std::string suffix;  // of what is served: ".eraser.gguf"
+  std::string suffix;  // suffix of that file: ".eraser.gguf"
   Json description;    // settings, model, data: the log's first line; a resumed run must have the same
   int steps = 0;
   double weight_decay = 0;
-  double clip = 0;  // of the gradient's norm; 0: none
+  double clip = 0;  // largest norm of the gradient; 0: none
 };
 
-/// What all trainings have among their settings.
+/// Settings that all trainings share.
 struct LoopSettings {
   int evaluate_every = 100;  // steps
   int patience = 0;          // evaluations without a better score before it stops; 0: never
@@ -42,7 +42,7 @@ struct LoopSettings {
   Settings settings();
 };
 
-/// What is needed beside the settings, and is no part of the result.
+/// What a run needs beside the settings, without an effect on the result.
 struct RunOptions {
   std::string folder;
   bool resume = false;
@@ -60,7 +60,8 @@ struct LoopResult {
 /// for a damaged checkpoint.
 LoopResult run_loop(Trainee& trainee, const LoopSettings& loop, const RunOptions& options);
 
-/// Linear from 0 over `warm_up` steps, flat to `flat` of all, then linear to `floor` of the peak.
+/// Returns a learning rate: linear from 0 over `warm_up` steps, flat to `flat` of all, then linear to
+/// `floor` of the peak.
 double scheduled(int step, int steps, double peak, int warm_up, double flat, double floor);
 
 }  // namespace kvedit::train

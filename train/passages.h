@@ -16,11 +16,11 @@ struct Passage {
 
 struct Passages {
   std::vector<Passage> all;
-  uint64_t hash = 0;  // of titles and texts
+  uint64_t hash = 0;  // hash of titles and texts
 };
 
-/// A file named *.json, or whatever eval::Haystack::load reads (a file, a folder of them); plain files are
-/// cut into passages at empty lines. Throws Error: not_found, io, corrupt naming the record at fault,
+/// Reads a file named *.json, or whatever eval::Haystack::load reads (a file, a folder of them); plain files
+/// are cut into passages at empty lines. Throws Error: not_found, io, corrupt naming the record at fault,
 /// invalid_argument where fewer than two passages are left.
 Passages load_passages(const std::string& path);
 
@@ -31,7 +31,7 @@ struct Split {
 };
 Split split(const Passages& passages, int nth = 16);
 
-/// Their titles and texts, joined to documents.
+/// Joins their titles and texts to documents.
 eval::Haystack haystack_of(const Passages& passages);
 
 }  // namespace kvedit::train

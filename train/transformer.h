@@ -16,7 +16,7 @@
 
 namespace kvedit::train {
 
-/// The position of an entry that is none: lanes of different lengths are filled up with them.
+/// The position of padding, which fills up lanes of different lengths.
 inline constexpr int64_t kPadding = std::numeric_limits<int32_t>::max();
 
 /// A stretch of one layer's cache. Heads share positions (1 row) or have their own.
@@ -29,8 +29,8 @@ struct LayerEntries {
 };
 using Entries = std::vector<LayerEntries>;  // [layer]
 
-/// Tokens of a pass. They see entries, and each other, by position: those at or before their own (and inside
-/// the layer's window).
+/// Tokens of a pass. They see entries and each other by position: at or before their own, and inside the
+/// layer's window.
 struct Batch {
   Tensor tokens;     // [n] int64
   Tensor positions;  // [n] int64, on the CPU
@@ -39,28 +39,28 @@ struct Batch {
 
 struct PassOptions {
   const LoraTensors* lora = nullptr;
-  bool entries_only = false;  // ends with the last layer's keys and values: `hidden` stays undefined
+  bool entries_only = false;  // it ends with the last layer's keys and values: `hidden` stays undefined
   bool checkpoint = false;    // layers are computed again for the gradient instead of being kept
 };
 
 struct PassResult {
-  Entries entries;  // of the batch's tokens
+  Entries entries;  // entries of the batch's tokens
   Tensor hidden;    // [n, d_model] f32, after the last norm
 };
 
 PassResult forward(const Weights& weights, const Batch& batch, std::span<const Entries* const> context,
                    const PassOptions& options = {});
-/// [n, vocabulary] f32 of hidden states [n, d_model].
+/// Returns [n, vocabulary] f32 of hidden states [n, d_model].
 Tensor logits(const Weights& weights, const Tensor& hidden);
 
 Batch make_batch(std::span<const Token> tokens, std::span<const Position> positions,
                  torch::Device device = torch::kCPU);
 
-/// What the lanes of an engine's cache hold with begin <= position < end, as constants. Lanes that were
+/// Copies the entries of an engine's cache with begin <= position < end, as constants. Lanes that were
 /// evicted to different lengths are padded at their end.
 Entries entries_of(const Cache& cache, Span positions, torch::Device device = torch::kCPU);
 
-/// The rotation at each of `positions` [n] applied to x [heads, n, dim]; inverse: taken back.
+/// Applies the rotation at each of `positions` [n] to x [heads, n, dim]; inverse: takes it back.
 Tensor rotate(const Tensor& x, const Tensor& positions, const Rope& rope, bool inverse = false);
 
 }  // namespace kvedit::train

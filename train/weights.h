@@ -12,13 +12,13 @@ namespace kvedit::train {
 
 using torch::Tensor;
 
-/// As LayerWeights; undefined where the architecture has none. Shapes as in Torch: [out, in].
+/// LayerWeights as tensors, undefined where the architecture has none. Shapes as in Torch: [out, in].
 struct LayerTensors {
   Tensor attention_norm, wq, wk, wv, bq, bk, bv, q_norm, k_norm, wo, post_attention_norm;
   Tensor ffn_norm, gate, up, down, post_ffn_norm;
 };
 
-/// Frozen: nothing here takes a gradient.
+/// A network's frozen weights, which take no gradient.
 struct Weights {
   std::shared_ptr<const Network> network;
   std::vector<LayerTensors> layers;
@@ -31,7 +31,8 @@ struct Weights {
   torch::Device device() const { return embedding.device(); }
 };
 
-/// products: the type that projections are multiplied in. Norms, softmax, residuals and logits stay f32.
+/// Loads them. products: the type that projections are multiplied in; norms, softmax, residuals and logits
+/// stay f32.
 Weights load_weights(std::shared_ptr<const Network> network, torch::Device device = torch::kCPU,
                      torch::ScalarType products = torch::kFloat32);
 

@@ -38,42 +38,42 @@ struct CapOptions {
   std::string policy;  // empty: the default for the model
 };
 void add_cap(CLI::App& command, CapOptions& options);
-/// Sets it, if there is one.
+/// Sets the cap, if there is one.
 void set_cap(Session& session, const CapOptions& options);
 
-/// Its value, or empty.
+/// Returns the variable's value, or nothing.
 std::string environment(const char* variable);
-/// ${KVEDIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvedit}
+/// Returns ${KVEDIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvedit}.
 std::string cache_folder();
-/// $KVEDIT_MODEL, else the file that scripts/deps puts into the cache folder.
+/// Returns $KVEDIT_MODEL, else the file that scripts/deps puts into the cache folder.
 std::string default_model();
-/// Folders of files that ship: $KVEDIT_ADAPTERS, or ../share/kvedit/adapters and ../adapters of the
-/// program's.
+/// Lists the folders of files that ship: $KVEDIT_ADAPTERS, or ../share/kvedit/adapters and ../adapters of
+/// the program's.
 std::vector<std::string> companion_folders();
-/// Also sets the log sink: warnings to stderr, with --verbose more.
+/// Loads the model and sets the log sink: warnings to stderr, with --verbose more.
 std::shared_ptr<Model> load_model(const CommonOptions& options);
 
-/// "-" is standard input. Throws Error(not_found, io, cancelled).
+/// Reads a file; "-" is standard input. Throws Error(not_found, io, cancelled).
 std::string read_file(const std::string& path);
 bool file_exists(const std::string& path);
-/// That a file could be written there. Throws Error(io, not_found) before any work is done in vain; an empty
-/// path is nothing to write.
+/// Throws Error(io, not_found) where no file could be written, before any work is done in vain. An empty
+/// path is accepted.
 void require_writable(const std::string& path);
 
 /// Throws Error(invalid_argument).
 [[noreturn]] void refuse(const char* command, const std::string& why);
 
-/// The library's words for its options, as "EraseOptions::adapter", as flags of the command line.
+/// Rewrites the library's words for its options, as "EraseOptions::adapter", as flags of the command line.
 std::string with_flags(std::string message);
-/// The error again, with more said: "[where] message<addition>".
+/// Adds to an error's text: "[where] message<addition>".
 Error extended(const Error& error, const std::string& addition);
-/// One JSON value on standard output; invalid UTF-8 (a cut token) is replaced.
+/// Prints one JSON value on standard output; invalid UTF-8 (a cut token) is replaced.
 void print_json(const Json& value, int indent = 2);
 /// Prints an error for people on standard error or, in JSON, as {"error": {"code", "message"}} on standard
 /// output.
 void print_error(std::string_view code, const std::string& message, bool json, int indent = 2);
 
-/// "12 s", "3:05", "2:03:05"
+/// Writes "12 s", "3:05", "2:03:05".
 std::string duration(double seconds);
 
 /// One line on stderr, only when it is a terminal, cleared at the end of its life: a bar, and the time left
@@ -91,7 +91,7 @@ class ProgressLine {
   bool terminal_;
   bool shown_ = false;
   Stopwatch watch_;
-  size_t first_ = 0;  // done when it began: what was resumed takes no time
+  size_t first_ = 0;  // work done when it began; resumed work takes no time
 };
 
 }  // namespace kvedit::cli

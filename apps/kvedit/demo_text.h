@@ -11,7 +11,7 @@ extern const char* const demo_right_fact;
 extern const char* const demo_wrong_fact;
 extern const char* const demo_question;
 
-/// About `tokens` tokens as `count` counts them; no sentence stands twice, as long as the templates
+/// Writes about `tokens` tokens as `count` counts them; no sentence stands twice, as long as the templates
 /// last (some 2,500 tokens). The wrong fact comes last but stands well before the end.
 std::string demo_text(int tokens, uint64_t seed, const std::function<int(const std::string&)>& count);
 

@@ -38,34 +38,34 @@ struct Prepared {
   Session session;
   double prefill_ms = 0;
   bool from_file = false;
-  std::vector<Answer> before;  // of the full cache; the caller asks
+  std::vector<Answer> before;  // answers of the full cache; the caller asks
 };
 Prepared prepare(const EditOptions& options);
 std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const EditOptions& options);
 
-/// The text of a context file. Throws Error(invalid_argument) for an empty one.
+/// Reads a context file. Throws Error(invalid_argument) for an empty one.
 std::string document(const std::string& file);
 
-/// Comma lists taken apart: "a,b:x=1,y=2" is "a" and "b:x=1,y=2".
+/// Takes comma lists apart: "a,b:x=1,y=2" is "a" and "b:x=1,y=2".
 std::vector<std::string> listed(const std::vector<std::string>& given);
-/// Places in order; those that share a token are one.
+/// Orders the places; those that share a token become one.
 std::vector<Found> apart(std::vector<Found> places);
-/// Names given, with "all" spelled out: without an adapter, those that need none. Throws Error(not_found)
-/// for one that is not in the table.
+/// Spells out "all" among the names: without an adapter, the methods that need none. Throws Error(not_found)
+/// for a name that is not in the table.
 std::vector<std::string> chosen_methods(const std::vector<std::string>& given, bool adapter);
-/// Of a method or policy, without the numbers that may stand behind it: "repair" of "repair:window=32".
+/// Cuts the numbers behind a method or policy off: "repair" of "repair:window=32".
 std::string base_name(const std::string& text);
-/// Whether the method of this name does; false for an unknown one.
+/// Tells whether the method needs one; false for an unknown one.
 bool needs_adapter(const std::string& method);
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given);
 
-/// "user:2", "assistant:-1": a message of the session. Throws Error(invalid_argument, not_found).
+/// Finds a message of the session: "user:2", "assistant:-1". Throws Error(invalid_argument, not_found).
 MessageSpan find_message(const Session& session, const std::string& text);
 
 struct Eviction {
-  std::string policy;  // this and the budget as asked for
+  std::string policy;  // as asked for, like the budget
   std::string keep;
-  std::string method;  // of the erase it was combined with, or empty
+  std::string method;  // method of the erase it was combined with, or empty
   EvictReport report;
   size_t resident_bytes = 0;
   std::vector<Answer> answers;
@@ -75,11 +75,11 @@ Eviction apply_policy(Session& session, const Prepared& prepared, const EditOpti
 
 Json answers_json(const std::vector<Answer>& answers);
 Json eviction_json(const Eviction& eviction);
-/// {"model", "context_tokens", "prefill_ms", "answers_before"}
+/// Returns {"model", "context_tokens", "prefill_ms", "answers_before"}.
 Json prepared_json(const Prepared& prepared, int context_tokens);
 void print_prepared(const Prepared& prepared, int context_tokens);
 void print_evictions(const std::vector<Eviction>& evictions);
-/// One block a question: what each label's cache answered.
+/// Prints a block for each question, with the answers of each label's cache.
 void print_answers(const std::vector<std::pair<std::string, std::vector<Answer>>>& labelled);
 
 }  // namespace kvedit::cli

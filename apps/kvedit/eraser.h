@@ -1,4 +1,4 @@
-// The erasers that ship.
+// The erasers that ship with models.
 #pragma once
 
 #include <memory>
@@ -9,11 +9,11 @@
 
 namespace kvedit::cli {
 
-/// The model's companion; empty where there is none, or where no method of these ("all" has every one) needs
-/// an eraser.
+/// Returns the path of the model's companion; empty where there is none, or where none of these methods
+/// needs an eraser ("all" stands for every method).
 std::string shipped_eraser(const Model& model, const std::vector<std::string>& methods);
 
-/// What `path` names; where it is empty the shipped one for these methods, null where there is none.
+/// Loads `path` or, where it is empty, the shipped eraser for these methods; null where there is none.
 std::shared_ptr<const Adapter> eraser(const Model& model, const std::string& path,
                                       const std::vector<std::string>& methods);
 

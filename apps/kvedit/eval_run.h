@@ -1,4 +1,4 @@
-// What `kvedit eval` does with its options.
+// The work of `kvedit eval`.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ namespace kvedit::cli {
 
 struct EvalOptions {
   CommonOptions common;
-  bool linear_given = false;  // else what erases runs in f32
+  bool linear_given = false;  // else tasks that erase run in f32
   std::string task;
   std::vector<std::string> policies, keeps, methods, adapters;
   int examples = 0;          // 0: the default
@@ -25,8 +25,8 @@ struct EvalOptions {
   bool quick = false;
   std::string out;
   bool resume = false;
-  std::string dump;                  // examples go there, and nothing else happens
-  std::vector<std::string> answers;  // of other implementations
+  std::string dump;                  // file for the examples; then nothing else happens
+  std::vector<std::string> answers;  // files of other implementations
 };
 
 void run_eval(const EvalOptions& options);

@@ -3,7 +3,7 @@
 
 namespace kvedit::cli {
 
-/// Forgets an earlier one and catches the next.
+/// Forgets an earlier signal and catches the next.
 void arm_interrupt();
 bool interrupted();
 

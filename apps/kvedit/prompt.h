@@ -12,22 +12,22 @@ namespace kvedit::cli {
 
 class Prompt {
  public:
-  /// raw: plain text, "\n\nQuestion: ...\nAnswer:"; so it is too for a model without a chat template.
+  /// raw: plain text, "\n\nQuestion: ...\nAnswer:", as for a model without a chat template.
   Prompt(const Model& model, bool raw);
   bool raw() const { return raw_; }
 
   /// Appends a context that questions will follow: inside a user turn that stays open.
   AppendReport append_context(Session& session, std::string_view context,
                               const Progress& progress = {}) const;
-  /// Appends a question about the context, and the opening of the reply. A session that was made
-  /// in another way (a finished chat, plain text) is continued as it is.
+  /// Appends a question about the context, and the opening of the reply. Another kind of session (a
+  /// finished chat, plain text) is continued as it is.
   void append_question(Session& session, std::string_view question, const Progress& progress = {}) const;
   /// Appends the system's text to an empty session; the turn of a user must follow.
   void append_system(Session& session, std::string_view system) const;
   /// Appends a whole turn of the user and the opening of the reply. Chat format only.
   void append_user(Session& session, std::string_view text, const Progress& progress = {}) const;
 
-  /// Stop strings of an answer to a question.
+  /// Returns the stop strings of an answer to a question.
   std::vector<std::string> stop() const;
 
  private:
@@ -45,10 +45,10 @@ class Prompt {
 struct Answer {
   std::string question;
   std::string text;
-  double ms = 0;  // question and answer
+  double ms = 0;  // time of question and answer
 };
 
-/// The reply to a question that has been appended, greedily. Throws Error(cancelled) at Ctrl-C.
+/// Generates the reply to an appended question, greedily. Throws Error(cancelled) at Ctrl-C.
 std::string reply(Session& session, const Prompt& prompt, int max_tokens);
 /// Asks on a fork of the session, greedily; the session stays as it is. Throws Error(cancelled).
 Answer ask(const Session& session, const Prompt& prompt, const std::string& question, int max_tokens);

@@ -1,4 +1,4 @@
-// What the library's reports say, as JSON and for people.
+// The library's reports, as JSON and for people.
 #pragma once
 
 #include <iosfwd>
@@ -14,7 +14,7 @@ Json upgrade_json(const Session& session, const UpgradeStatus& status);
 Json evict_json(const EvictReport& report);
 Json stats_json(const SessionStats& stats);
 
-/// The figures, and what they mean.
+/// Prints the figures and what they mean.
 void print_verified(std::ostream& out, const std::string& label, const VerifyReport& report);
 void print_upgraded(std::ostream& out, const std::string& label, const UpgradeStatus& status);
 void print_stats(std::ostream& out, const SessionStats& stats);

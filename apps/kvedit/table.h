@@ -25,12 +25,12 @@ std::string grouped(long long number);  // 12,345
 std::string milliseconds(double ms);    // 0.42, 3.1, 1,234
 std::string mebibytes(size_t bytes);    // 34.2
 std::string percent(double fraction);   // 25.0%
-/// Line breaks become spaces, both ends trimmed; cut at `length` characters with "...".
+/// Turns line breaks into spaces and trims both ends; cuts at `length` characters with "...".
 std::string one_line(std::string_view text, size_t length = 60);
 std::string trim(std::string_view text);
-/// Columns of the terminal that standard output is; 0 where it is none.
+/// Returns the columns of the terminal on standard output; 0 where it is none.
 size_t terminal_columns();
-/// Lines that end at so many columns, broken at spaces; the first stands behind something as wide as
+/// Breaks a text at spaces into lines of at most `columns`. The first stands behind something as wide as
 /// `indent`, with which the others begin.
 std::string wrapped(std::string_view text, size_t columns, const std::string& indent);
 

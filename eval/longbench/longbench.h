@@ -24,22 +24,22 @@ struct DataSet {
   std::string_view prompt;  // with {context} and, where there is a question, {input}
   bool chinese = false;     // its score needs jieba
   bool chat = true;         // the prompt is put in the model's chat format
-  bool first_line = false;  // of the answer counts alone
+  bool first_line = false;  // only the answer's first line counts
 };
 
 const std::vector<DataSet>& data_sets();
-/// LongBench-E's names ("qasper_e") are those of the same sets. Throws Error(not_found) naming those there
-/// are.
+/// Finds a data set; LongBench-E's names ("qasper_e") are those of the same sets. Throws Error(not_found)
+/// with the names there are.
 const DataSet& find_data_set(std::string_view name);
 
-/// The best score of the answer against any of the references. jieba: may be missing where the set is not
-/// Chinese.
+/// Returns the best score of the answer against any of the references. jieba may be missing where the set is
+/// not Chinese.
 double score(const DataSet& set, std::string_view answer, const std::vector<std::string>& references,
              const std::vector<std::string>& classes, const Jieba* jieba);
 
 /// A line of an official file.
 struct Record {
-  std::string data_set;  // its name in the file, or the caller's guess
+  std::string data_set;  // its name in the file, or else the caller's guess
   std::string input, context;
   std::vector<std::string> answers;
   std::vector<std::string> classes;

@@ -1,4 +1,5 @@
-// RULER's scores (arXiv 2404.06654): which of the references stand in the answer, in any case of letters.
+// RULER's scores (arXiv 2404.06654), which count the references that stand in the answer, whatever their
+// case.
 #pragma once
 
 #include <string>
@@ -7,11 +8,12 @@
 
 namespace kvedit::eval {
 
-/// The answer as RULER scores it: control characters are line breaks, without white space around it.
+/// Returns the answer as RULER scores it, with line breaks for control characters and no white space around
+/// it.
 std::string trimmed_answer(std::string_view answer);
-/// Share of the references that the answer contains. There is at least one.
+/// Returns the share of the references, at least one, that the answer contains.
 double string_match_all(std::string_view answer, const std::vector<std::string>& references);
-/// 1 if it contains any.
+/// Returns 1 if the answer contains any, else 0.
 double string_match_part(std::string_view answer, const std::vector<std::string>& references);
 
 }  // namespace kvedit::eval

@@ -13,8 +13,8 @@ namespace kvedit::eval::ruler {
 struct QaQuestion {
   std::string query;
   std::vector<std::string> answers;
-  std::vector<size_t> documents;  // its own: they are always there
-  std::vector<size_t> more;       // of the same article: they come before others
+  std::vector<size_t> documents;  // documents of its own, which are always there
+  std::vector<size_t> more;       // documents of the same article, which come before others
 };
 
 struct QaSet {
@@ -23,12 +23,12 @@ struct QaSet {
   std::vector<QaQuestion> questions;
 };
 
-/// The official file of SQuAD or HotpotQA. Records that are none are given to `skip` with what is wrong.
+/// Reads the official file of SQuAD or HotpotQA. Malformed records are given to `skip` with what is wrong.
 /// Throws Error(invalid_argument) for a file of another kind.
 QaSet read_qa(const nlohmann::json& file, const std::function<void(const std::string& what)>& skip);
 
-/// Of at most `tokens` tokens; documents are chosen so that 2 % are met. Nothing where the question's own
-/// documents are too long, or no others fit.
+/// Makes a prompt of at most `tokens` tokens, choosing documents so that 2 % are met. Returns nothing where
+/// the question's own documents are too long, or no others fit.
 std::optional<Prompt> qa(const QaSet& set, size_t question, const Count& count, size_t tokens, Random random);
 
 }  // namespace kvedit::eval::ruler

@@ -19,32 +19,32 @@ struct Wording {
   int answer_tokens;
   std::string_view text;    // with {context}, and the question after it
   std::string_view prefix;  // of the answer
-  bool any = false;         // one of the references is enough (string_match_part), else all count
+  bool any = false;         // one reference is enough (string_match_part), else all count
 };
 const std::vector<Wording>& wordings();
 /// `name` is one of them.
 const Wording& wording(std::string_view name);
 
 struct Prompt {
-  std::string context;   // what is to be read, and what is said before it
-  std::string question;  // what follows
+  std::string context;   // the text to read, and the words before it
+  std::string question;  // the words after it
   std::string prefix;    // of the answer
   std::vector<std::string> references;
 };
 
-/// `text` and `prefix` in the parts of a prompt, with {context} replaced; other fields are left.
+/// Cuts `text` and `prefix` into the parts of a prompt and replaces {context}; other fields are left.
 Prompt split_prompt(std::string_view text, std::string_view prefix, std::string_view context);
 
-/// A prompt with `size` units of filler, and `rest` short sentences of noise in a line at its end. Equal
-/// arguments make equal prompts.
+/// Makes a prompt with `size` units of filler, and `rest` short sentences of noise in a line at its end.
+/// Equal arguments make equal prompts.
 using Build = std::function<Prompt(size_t size, size_t rest)>;
-/// Tokens of a prompt.
+/// Counts the tokens of a prompt.
 using Count = std::function<size_t(const Prompt&)>;
 
-/// The largest prompt without a rest of at most `tokens` tokens, or that of size 0.
+/// Returns the largest prompt without a rest of at most `tokens` tokens, or that of size 0.
 Prompt largest(const Build& build, const Count& count, size_t tokens);
-/// The largest prompt of at most `tokens` tokens. RULER's unit of filler is a line in some tasks, which
-/// leaves short texts far from the length asked for: beyond 2 % the rest is filled with noise. Throws
+/// Returns the largest prompt of at most `tokens` tokens. RULER's unit of filler is a line in some tasks,
+/// which leaves short texts far from the length asked for; beyond 2 % the rest is filled with noise. Throws
 /// Error(out_of_range) for a length that no size meets.
 Prompt fit(const Build& build, const Count& count, size_t tokens);
 

@@ -1,4 +1,4 @@
-// English words for keys and lists, ours in place of RULER's package of words, so that examples are the same
+// English words for keys and lists. They stand in for RULER's package of words, so that examples are equal
 // on every machine.
 #pragma once
 
@@ -12,10 +12,10 @@ namespace kvedit::eval::ruler {
 class Vocabulary {
  public:
   Vocabulary();
-  /// Number of compounds "adjective-noun".
+  /// Returns the number of compounds "adjective-noun".
   size_t compounds() const { return adjectives_.size() * nouns_.size(); }
   std::string compound(size_t index) const;
-  /// `count` different words: nouns, adjectives and verbs, or compounds when there are not as many.
+  /// Draws `count` different words: nouns, adjectives and verbs, or compounds when there are too few.
   std::vector<std::string> sample(size_t count, Random& random) const;
 
  private:
