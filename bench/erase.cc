@@ -12,7 +12,7 @@ namespace {
 
 enum class PeerMethod { reads_again, removes, shifts };
 
-// What the peer does beside a method of ours.
+// Chooses the peer's way to do the work of our method.
 PeerMethod peer_method(const std::string& method, bool can_shift) {
   if (method == "drop") return PeerMethod::removes;
   return method == "shift" && can_shift ? PeerMethod::shifts : PeerMethod::reads_again;
@@ -59,7 +59,7 @@ struct ErasingPeer {
   }
 };
 
-// What each side made of a method.
+// The figures of one method, of both runtimes.
 struct EraseMeasurement {
   EraseReport report;
   std::vector<double> call_ms;

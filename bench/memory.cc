@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kAnyVocabulary = 256;  // tokens that every model has
 
-// What the child prints. Its standard error is ours.
+// Returns the child's standard output. Its standard error is ours.
 std::string output_of(const std::vector<std::string>& command) {
   const Finished finished = run_program(command);
   if (finished.exit_code != 0) {

@@ -37,7 +37,7 @@ constexpr Words kWhen = {"before the rain began",
                          "to everyone's surprise",
                          "in the spring of that year"};
 
-// A linear congruential generator (Knuth's MMIX constants): the same everywhere, unlike std's distributions.
+// A linear congruential generator (Knuth's MMIX constants), equal everywhere, unlike std's distributions.
 class Draws {
  public:
   explicit Draws(unsigned seed) : state_(seed) {}
@@ -51,7 +51,7 @@ class Draws {
   uint64_t state_;
 };
 
-// What the model puts before a text, if anything.
+// Returns the tokens that the model puts before a text, if any.
 std::vector<Token> begin_tokens(const std::shared_ptr<Model>& model) {
   Session probe(model);
   probe.append("The");

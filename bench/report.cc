@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kErased = 64;
 constexpr const char* kDepth = "10%";
-// What all rows of a report have in common.
+// The fields that all rows of a report share.
 constexpr std::array<const char*, 7> kCommon = {"model",      "weights", "kernels", "peer_version",
                                                 "peer_build", "amx",     "machine"};
 

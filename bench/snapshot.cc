@@ -7,7 +7,7 @@
 namespace kvedit::bench {
 namespace {
 
-// What a side does with a file, timed.
+// Times a call.
 template <typename Work>
 double ms_of(const Work& work) {
   wait_until_idle();

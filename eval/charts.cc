@@ -60,7 +60,7 @@ void draw_bars(const Report& report, size_t metric, int length, const std::strin
   plot::draw(script(chart), cat(folder, "/", file_name(name), "-", length));
 }
 
-// Of policies that were given several shares to keep.
+// Draws policies that were given several shares to keep.
 void draw_curves(const Report& report, size_t metric, int length, const std::string& folder) {
   std::map<std::string, plot::Lines> charts;  // [kind]
   for (const ReportRow& row : report.rows) {

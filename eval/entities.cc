@@ -34,7 +34,7 @@ constexpr std::array kClues = {
 constexpr std::array<std::string_view, 12> kMonths = {"January",   "February", "March",    "April",
                                                       "May",       "June",     "July",     "August",
                                                       "September", "October",  "November", "December"};
-// What many entities are called: it says of none which one it is.
+// Words that many entities share, which tell none of them apart.
 constexpr std::array<std::string_view, 29> kCommonWords = {
     "jr",      "sr",     "airport",  "band",   "bay",   "church", "city", "club",  "college",   "company",
     "country", "county", "district", "family", "film",  "island", "lake", "mount", "president", "queen",
@@ -103,7 +103,7 @@ std::string without_article(const std::string& name) {
   return name;
 }
 
-// With what a name is without its article, and "Turin" for "Turin, Italy".
+// Adds each name without its article, and "Turin" for "Turin, Italy".
 std::vector<std::string> all_names(const Entity& entity) {
   std::vector<std::string> names;
   for (const std::string& name : entity.names) {
@@ -242,7 +242,7 @@ std::vector<std::string> other_answers(const Entity& entity, const std::vector<E
     const WordList words = words_of(name);
     return std::any_of(words.begin(), words.end(), [](const Word& word) { return is_capital(word, 0); });
   };
-  // Names for names first, and of those what is of its kind.
+  // Names stand in for names first, then entities of its kind.
   for (const int unlike : {0, 1, 2, 3}) {
     for (const size_t i : order) {
       const std::string other = without_article(pool[i].names.front());

@@ -45,7 +45,7 @@ void write_scores(std::ostream& text, const Report& report) {
   }
 }
 
-// Of distances, which have tails.
+// Tabulates distances, which have tails.
 void write_tails(std::ostream& text, const Report& report) {
   for (size_t m = 0; m < report.task.metrics.size(); m++) {
     if (report.task.metrics[m].mean != Mean::arithmetic) continue;
@@ -100,7 +100,7 @@ void write_differences(std::ostream& text, const Report& report) {
   }
 }
 
-// What the model cannot do with its exact cache.
+// Tells which questions the model cannot answer with its exact cache.
 void write_unable(std::ostream& text, const Report& report) {
   std::set<std::string> said;
   for (const ReportRow& row : report.rows) {

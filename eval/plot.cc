@@ -40,7 +40,7 @@ std::string quoted(const std::string& text) {
   return result + "'";
 }
 
-// Of a tic, where % begins a number's format.
+// Quotes the label of a tic, where % begins a number's format.
 std::string tic(const std::string& text) {
   std::string result;
   for (const char c : quoted(text)) result += c == '%' ? std::string("%%") : std::string(1, c);

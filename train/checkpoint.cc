@@ -8,7 +8,7 @@ namespace {
 
 using Differentiable = std::function<Tensors(const Tensors&)>;
 
-// What is called again, in the one place where a torch Function keeps what is no tensor.
+// The function to call again, in the one place where a torch Function keeps anything but tensors.
 struct Call : torch::CustomClassHolder {
   Call(Differentiable f, Tensors i) : function(std::move(f)), inputs(std::move(i)) {}
 

@@ -222,7 +222,7 @@ Context ContextSource::facts(Random random) const {
   return context;
 }
 
-// Of some texts no prefix has the length that was drawn: then another one is.
+// Draws another length where no prefix of the text has the first one.
 eval::Example ContextSource::numbers_of_some_length(Random& random) const {
   for (int left = 8;; left--) {
     eval::ExampleSpec spec;

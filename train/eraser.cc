@@ -35,7 +35,7 @@ std::string targets_of(const LoraTensors& lora) {
   return join(all, std::identity(), ",");
 }
 
-// Of a run that goes on: those that it began with, whatever this machine would measure.
+// Returns the baselines that a resumed run began with, whatever this machine would measure.
 Json earlier_baselines(const std::string& folder) {
   std::ifstream log(folder + "/log.jsonl");
   std::string line;

@@ -98,7 +98,7 @@ void append(Entries& to, const Entries& more, int64_t owner) {
   }
 }
 
-// Of the steering states those that stay, where they stay.
+// Keeps the steering states that stay, and moves them to their places.
 void keep_last(Entries& steered, const Example& example, const std::vector<Rope>& ropes) {
   const Tensor positions = steered[0].positions.index_select(1, example.kept.cpu()) - example.shift;
   for (size_t layer = 0; layer < steered.size(); layer++) {

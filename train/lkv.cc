@@ -94,7 +94,7 @@ class LkvTrainer {
     make_tensors();
   }
 
-  /// What `measure` found of the policies to be better than.
+  /// Returns what the loop trains. rivals: figures that `measure` found of the policies to beat.
   Trainee trainee(const Json& rivals) {
     for (const auto& [policy, figures] : rivals.items()) {
       for (const auto& [keep, kinds] : figures.at("kl").items()) {

@@ -61,7 +61,7 @@ Tensor visibility(const Batch& batch, const Tensor& positions, const Tensor& own
       .unsqueeze(1);
 }
 
-// What a layer reads beside its input.
+// The inputs of a layer beside the hidden states.
 struct LayerInputs {
   std::vector<LayerEntries> context;
   std::array<LowRankTensors, kLoraTargets.size()> lora;
@@ -82,7 +82,7 @@ struct LayerInputs {
   }
 };
 
-// What all layers of a pass share.
+// The inputs that all layers of a pass share.
 class Pass {
  public:
   Pass(const Weights& weights, const Batch& batch, const PassOptions& options)

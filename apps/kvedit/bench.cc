@@ -144,7 +144,7 @@ void run_peer(const BenchOptions& o) {
   });
 }
 
-/// Those that could be drawn; what could not is told.
+/// Draws the charts; where that fails it tells why and returns none.
 std::vector<bench::Chart> drawn(std::vector<bench::Chart> charts, const std::string& folder) {
   try {
     for (const bench::Chart& chart : charts) plot::draw(plot::script(chart.lines), folder + "/" + chart.name);

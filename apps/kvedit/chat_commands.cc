@@ -31,7 +31,7 @@ std::pair<std::string, std::string> split_last(const std::string& text) {
   return {trim(text.substr(0, space)), text.substr(space + 1)};
 }
 
-// What was given; else the shipped one, from the first method on that needs it.
+// Returns the given eraser, else the shipped one, from the first method on that needs it.
 std::shared_ptr<const Adapter> adapter_of(ChatState& chat, const std::string& method) {
   if (!chat.adapter) chat.adapter = eraser(*chat.session.model(), {}, {method});
   return chat.adapter;
@@ -52,7 +52,7 @@ Json found_json(const ChatState& chat, const Found& found) {
           {"differs", found.differs}};
 }
 
-// What /erase is asked for: the tokens of texts, of a message, or of a document.
+// The argument of /erase: the tokens of texts, of a message, or of a document.
 struct Wanted {
   std::vector<Found> places;  // to erase
   size_t others = 0;          // places that stay

@@ -35,7 +35,7 @@ class Reached {
   std::string field_;
 };
 
-// What the parser says, without its own names: "line 3, column 12".
+// Cuts the place out of the parser's message: "line 3, column 12".
 std::string line_of(const std::string& what) {
   const size_t begin = what.find("line "), end = what.find(':', begin);
   return begin == std::string::npos || end == std::string::npos ? ""

@@ -66,7 +66,7 @@ const char* const times[] = {"on Mondays",       "in late summer",   "after the 
 const char* const goods[] = {"mackerel", "apples", "wool",    "lamp glass", "onions", "dried beans",
                              "tea",      "cheese", "candles", "salt",       "pears",  "tarred rope"};
 
-/// The same numbers on every machine, which std::shuffle and distributions do not promise.
+/// Random numbers that are equal on every machine, which std::shuffle and distributions do not promise.
 class Draw {
  public:
   explicit Draw(uint64_t seed) : state_(seed * 2862933555777941757u + 3037000493u) {}

@@ -183,7 +183,7 @@ Json spans_json(const EraseReport& report, const std::vector<Found>& located) {
   return list;
 }
 
-/// What the edited session has to say of its reports, while it is there.
+/// Writes the reports of an edited session, which has the texts that they point to.
 void tell(Edit& edit, const Session& session, const std::vector<Found>& spans,
           const std::vector<Found>& others) {
   const EraseReport& r = edit.report;
@@ -243,7 +243,7 @@ UpgradeStatus upgraded(Session& session) {
   return status;
 }
 
-/// Of a session that was edited before: --verify, --upgrade, questions.
+/// Runs --verify, --upgrade and questions on a session that was edited before.
 void look_after(const EraseCommand& command, Prepared& prepared) {
   Session& session = prepared.session;
   Json json = prepared_json(prepared, session.stats().tokens);

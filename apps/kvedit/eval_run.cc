@@ -42,7 +42,7 @@ std::vector<eval::Cell> evicting_cells(const EvalOptions& options) {
   return cells;
 }
 
-// The exact method first, then those asked for.
+// Lists the exact method first, then the given ones.
 std::vector<eval::Cell> erasing_cells(const EvalOptions& options) {
   std::vector<eval::Cell> cells = {{.method = "recompute"}};
   for (const std::string& name : options.methods) {
@@ -110,7 +110,7 @@ std::vector<std::string> named_files(const std::vector<std::string>& policies) {
   return files;
 }
 
-/// What the results depend on.
+/// Returns all that the results depend on.
 eval::Json setting_of(const EvalOptions& options, const Model& loaded, const eval::Adapters& adapters,
                       const eval::TaskInfo& task, const eval::Haystack& haystack) {
   const ModelInfo model = loaded.info();
@@ -220,7 +220,7 @@ void add_quick_cells(EvalOptions& options) {
   options.methods = {"all"};
 }
 
-// What of the options concerns this task.
+// Drops the options that do not concern this task.
 EvalOptions narrowed(EvalOptions options, const eval::TaskEntry& entry) {
   if (!entry.erases) options.methods.clear();
   if (entry.erases && !entry.evicts && options.quick) options.policies.clear(), options.keeps.clear();

@@ -50,7 +50,7 @@ bool is_session(const std::string& path) {
   return file.read(magic.data(), static_cast<std::streamsize>(magic.size())) && magic == kSessionMagic;
 }
 
-/// What a saved session holds.
+/// Tells the contents of a saved session.
 void run_session(const InfoCommand& command) {
   const Session session = Session::load(load_model(command.common), command.file);
   const SessionStats stats = session.stats();

@@ -95,7 +95,7 @@ bool given_input(bool prompt) {
   return false;
 }
 
-// What a cap has taken, which the reply cannot tell.
+// Tells how much the cap has taken, which the reply cannot show.
 void tell_cap(const SessionStats& stats) {
   if (stats.cap_evictions == 0) return;
   std::cerr << "kvedit: the cap (" << stats.cap_policy << ") keeps "

@@ -29,7 +29,7 @@ std::string uuid(Random& random) {
   return text;
 }
 
-// What has not been drawn before.
+// Draws names that have not been drawn before.
 class Names {
  public:
   Names(const Vocabulary& words, Random& random) : words_(words), random_(random) {}
