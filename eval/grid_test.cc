@@ -247,10 +247,10 @@ TEST_F(GridTest, WhatRoundingAloneMakesIsNoReference) {
 }
 
 TEST_F(GridTest, AStaleQuestionIsReadBeforeTheEditAndAFreshOneAfter) {
-  const std::vector<Token> context = random_tokens(100, 3), loaded = random_tokens(9, 4);
+  const std::vector<Token> context = random_tokens(100, 3), asked = random_tokens(9, 4);
   Example example{context, {{40, 60}}, {}};
   Question fresh_question, stale, early;
-  fresh_question.after = stale.before = loaded;
+  fresh_question.after = stale.before = asked;
   early.cut = 70;
   early.continuation = random_tokens(5, 5);
   for (Question* q : {&fresh_question, &stale}) {
@@ -263,9 +263,9 @@ TEST_F(GridTest, AStaleQuestionIsReadBeforeTheEditAndAFreshOneAfter) {
   const CellAnswers asking = grid.ask({.method = "shift"}, {}, {});
   const auto by_hand = [&](bool stale_question) {
     Session session = fresh(model_, context);
-    if (stale_question) session.append_tokens(loaded);
+    if (stale_question) session.append_tokens(asked);
     session.erase(Span{40, 60}, {.method = "shift"});
-    if (!stale_question) session.append_tokens(loaded);
+    if (!stale_question) session.append_tokens(asked);
     return session.generate({.max_tokens = 6}).text;
   };
   EXPECT_EQ(asking.answers[0].text, by_hand(false));

@@ -52,7 +52,7 @@ TEST_F(EraseNiahTest, WhatIsErasedIsTwoWholeSentencesThatDoNotOverlap) {
 TEST_F(EraseNiahTest, AnOracleThatReadsWhatRemainsSolvesIt) {
   static const std::regex kQuestion(R"(the magic number of the (\w+)\?)");
   const auto task = open();
-  int loaded = 0, solved = 0;
+  int asked = 0, solved = 0;
   for (int i = 0; i < 30; i++) {
     const Example example = task->make(*model_, {1500, 5, i});
     std::vector<Token> rest = example.context;
@@ -68,7 +68,7 @@ TEST_F(EraseNiahTest, AnOracleThatReadsWhatRemainsSolvesIt) {
       Answer answer;
       answer.text = std::regex_search(remains, value, fact) ? " " + value[1].str() + "." : " unknown";
       const std::vector<double> scores = task->score(question, answer);
-      loaded++;
+      asked++;
       solved += scores[0] != 0 && scores[1] != 1;
       if (!question.wrong.empty()) {
         EXPECT_NE(all.find(question.wrong), std::string::npos);
@@ -79,8 +79,8 @@ TEST_F(EraseNiahTest, AnOracleThatReadsWhatRemainsSolvesIt) {
       EXPECT_EQ(question.before.empty(), !stale);
     }
   }
-  EXPECT_EQ(loaded, 180);
-  EXPECT_GE(solved, 0.95 * loaded);
+  EXPECT_EQ(asked, 180);
+  EXPECT_GE(solved, 0.95 * asked);
 }
 
 TEST_F(EraseNiahTest, TextQuestionsAreTheTokensThatFollowAnErasedSpan) {
@@ -105,11 +105,11 @@ TEST_F(EraseNiahTest, TheExactMethodAnswersAsTheExactCacheAndOthersDiffer) {
   const auto task = open();
   LoadedExample loaded(model_, task->make(*model_, {1200, 1, 0}), 1, {});
   const auto mean_kl = [&](const char* method) {
-    const CellAnswers asking = loaded.ask({.method = method}, {}, {});
+    const CellAnswers answers = loaded.ask({.method = method}, {}, {});
     double sum = 0;
-    for (size_t i = 0; i < asking.answers.size(); i++) {
-      const std::vector<double> scores = task->score(loaded.example().questions[i], asking.answers[i]);
-      sum += scores[3] / static_cast<double>(asking.answers.size());
+    for (size_t i = 0; i < answers.answers.size(); i++) {
+      const std::vector<double> scores = task->score(loaded.example().questions[i], answers.answers[i]);
+      sum += scores[3] / static_cast<double>(answers.answers.size());
       if (std::string(method) == "recompute" && !std::isnan(scores[2])) {
         EXPECT_EQ(scores[2], 1);
       }
