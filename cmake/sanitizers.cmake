@@ -13,6 +13,7 @@ endif()
 if(KVEDIT_SANITIZE)
   # Instrumented kernels take up to a minute an instruction set to compile.
   add_compile_definitions("HWY_DISABLED_TARGETS=(HWY_SSE4|HWY_AVX3)")
+  add_compile_definitions(KVEDIT_SANITIZED)
   add_compile_options(-fsanitize=${KVEDIT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${KVEDIT_SANITIZE})
 endif()

@@ -283,8 +283,9 @@ TEST_P(EngineTest, ACancelledPassThrows) {
   };
   EXPECT_THROW(engine_->forward({&run, 1}, {.progress = stop_after_two}), Error);
   EXPECT_EQ(seen, (std::vector<size_t>{64, 128}));
-  const std::atomic<bool> now{true};
-  EXPECT_THROW(engine_->forward({&run, 1}, {.cancel = &now}), Error);
+  std::stop_source now;
+  now.request_stop();
+  EXPECT_THROW(engine_->forward({&run, 1}, {.stop = now.get_token()}), Error);
   EXPECT_EQ(engine_->forward({&run, 1})[0].size(), static_cast<size_t>(network_->hparams().vocabulary));
 }
 

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <random>
 
-#include "compute/windows.h"
-#include "evict/policy.h"
+#include "context/windows.h"
+#include "evict/evict.h"
 #include "session/model_impl.h"
 #include "session_testing.h"
 
@@ -252,7 +252,7 @@ TEST_F(SwaTest, EvictionEqualsThatOfFullOrIsRefused) {
     Session a = of_full.fork(), b = of_windowed.fork();
     // Room for what is always kept, and not for all that is in reach.
     const Outcome outcome = compare(a, b, [&](Session& s) { s.evict(text, Budget::fraction(0.5)); });
-    EXPECT_EQ(outcome == Outcome::same, needs_within(make_policy(text), kWindowReserve));
+    EXPECT_EQ(outcome == Outcome::same, within_windows(make_policy(text)));
     if (outcome == Outcome::refused) continue;
     const Cache of_a = cache_of(a), of_b = cache_of(b);
     for (int lane = 0; lane < of_a.layers() * of_a.kv_heads(); lane++) {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "erase/method.h"
+#include "context/edit.h"
 #include "session/inspect.h"
 
 namespace kvedit::train {

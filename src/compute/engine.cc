@@ -17,9 +17,7 @@ struct FreeThreadpool {
   void operator()(ggml_threadpool* pool) const { ggml_threadpool_free(pool); }
 };
 
-bool cancelled(void* flag) {
-  return static_cast<const std::atomic<bool>*>(flag)->load(std::memory_order_relaxed);
-}
+bool cancelled(void* stop) { return static_cast<const std::stop_token*>(stop)->stop_requested(); }
 
 template <typename T>
 void free_at(std::vector<std::vector<T>>& all, size_t at) {
@@ -68,7 +66,7 @@ struct Engine::State {
   }
 
   std::vector<std::vector<float>> forward(std::span<const Run> runs, const PassOptions& options);
-  void compute(std::span<const Piece> pieces, const std::atomic<bool>* cancel,
+  void compute(std::span<const Piece> pieces, const std::stop_token& stop,
                std::span<std::vector<float>> logits, std::span<const Run> runs);
   void capture_outputs(const Graph& graph);
 };
@@ -135,7 +133,7 @@ void Engine::State::capture_outputs(const Graph& graph) {
   }
 }
 
-void Engine::State::compute(std::span<const Piece> pieces, const std::atomic<bool>* cancel,
+void Engine::State::compute(std::span<const Piece> pieces, const std::stop_token& stop,
                             std::span<std::vector<float>> logits, std::span<const Run> runs) {
   pass.plan(pieces, threads);
   std::vector<int32_t> rows;  // of the block, whose logits are wanted
@@ -167,9 +165,9 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::atomic<boo
   if (work.size() < plan.work_size) work.resize(plan.work_size);
   pass.scratch.reserve(threads, std::max(pass.scratch_bytes(), graph.linear().scratch_bytes()));
   plan.work_data = work.data();
-  if (cancel) {
+  if (stop.stop_possible()) {
     plan.abort_callback = cancelled;
-    plan.abort_callback_data = const_cast<std::atomic<bool>*>(cancel);
+    plan.abort_callback_data = const_cast<std::stop_token*>(&stop);
   }
   graph.linear().reset();
   const ggml_status status = ggml_graph_compute(graph.ggml(), &plan);
@@ -228,7 +226,7 @@ std::vector<std::vector<float>> Engine::State::forward(std::span<const Run> runs
   size_t done = 0;
   const auto flush = [&] {
     if (block.empty()) return;
-    compute(block, options.cancel, logits, runs);
+    compute(block, options.stop, logits, runs);
     done += in_block;
     block.clear();
     in_block = 0;

@@ -7,9 +7,9 @@
 // One thread at a time uses an engine; it has worker threads of its own.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <vector>
 
 #include "cache/cache.h"
@@ -62,8 +62,8 @@ struct Run {
 };
 
 struct PassOptions {
-  Progress progress;                          // after each block
-  const std::atomic<bool>* cancel = nullptr;  // looked at between graph nodes
+  Progress progress;     // after each block
+  std::stop_token stop;  // looked at between graph nodes
 };
 
 class Engine {

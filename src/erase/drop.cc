@@ -1,5 +1,5 @@
 // Drop: the span's entries go, nothing else changes; positions keep the gap.
-#include "erase/methods.h"
+#include "erase/method.h"
 
 namespace kvedit {
 namespace {
@@ -9,7 +9,7 @@ class Drop final : public EraseMethod {
   EraseMethodInfo info() const override {
     return {"drop", Exactness::approximate, "span", "removes the span and leaves a gap in the positions"};
   }
-  void apply(EraseWork& work) const override { remove_spans(work, work.spans); }
+  void apply(Edit& edit, const Erasure& erasure) const override { edit.remove(erasure.spans); }
 };
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "erase/methods.h"
+#include "erase/method.h"
 #include "erase/repeats.h"
 
 namespace kvedit {
@@ -24,26 +24,26 @@ class Mend final : public EraseMethod {
   }
   bool has_windows() const override { return true; }
 
-  void apply(EraseWork& work) const override {
+  void apply(Edit& edit, const Erasure& erasure) const override {
     std::vector<std::vector<Token>> erased;
     int erased_tokens = 0;
-    for (const Span span : work.spans) {
-      const auto first = work.transcript.tokens.begin() + span.begin;
-      erased.emplace_back(first, first + span.size());
+    for (const Span span : erasure.spans) {
+      erased.push_back(edit.transcript().text(span));
       erased_tokens += span.size();
     }
-    const std::vector<int> seams = remove_and_shift(work);
-    const int given = work.options.repair_window.value_or(kMendWindow);
-    std::vector<Span> windows =
-        repair_windows(work, seams, work.options.repair_window.value_or(kSeamWindow), given);
+    const std::vector<int> seams = edit.remove_and_shift(erasure.spans);
+    const Transcript& left = edit.transcript();
+    const int given = erasure.window.value_or(kMendWindow);
+    const int window = erasure.window.value_or(kSeamWindow), tail = erasure.tail.value_or(given);
     // A long text has long copies: half a copy read again can be worse than none.
-    const int budget = 2 * std::min(given, work.transcript.size()) + 2 * erased_tokens;
-    const Repeats repeats = repeats_of(erased, work.transcript.tokens, seams.front(), budget, windows);
-    windows.insert(windows.end(), repeats.spans.begin(), repeats.spans.end());
-    forward_windows(work, windows);
+    const int budget = 2 * std::min(given, left.size()) + 2 * erased_tokens;
+    std::vector<Span> again = repair_windows(left, seams, window, tail);
+    const Repeats repeats = repeats_of(erased, left.tokens, seams.front(), budget, again);
+    again.insert(again.end(), repeats.spans.begin(), repeats.spans.end());
+    forward_windows(edit, std::move(again));
     if (repeats.left > 0) {
-      work.note = cat(repeats.left, " tokens that repeat the erased wording are over the budget of ", budget,
-                      " and were not read again");
+      edit.set_note(cat(repeats.left, " tokens that repeat the erased wording are over the budget of ",
+                        budget, " and were not read again"));
     }
   }
 };

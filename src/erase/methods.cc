@@ -1,10 +1,9 @@
-#include "erase/methods.h"
-
 #include <array>
 #include <charconv>
 
 #include "base/check.h"
 #include "base/key_values.h"
+#include "erase/method.h"
 
 namespace kvedit {
 namespace {
@@ -37,6 +36,17 @@ const EraseMethod& find_erase_method(std::string_view name) {
     known.append(known.empty() ? "" : ", ").append(method->info().name);
   }
   fail(ErrorCode::not_found, "erase", "no method '", name, "'; there are ", known);
+}
+
+std::shared_ptr<const Lora> eraser_of(const std::shared_ptr<const Adapter>& given,
+                                      const EraseMethodInfo& method, std::string_view where,
+                                      std::string_view field) {
+  auto adapter = std::dynamic_pointer_cast<const Lora>(given);
+  if (method.needs_adapter && !adapter) {
+    fail(ErrorCode::invalid_argument, where, method.name, " needs an eraser for this model: ", field,
+         " is none");
+  }
+  return adapter;
 }
 
 EraseOptions with_numbers(EraseOptions options) {

@@ -1,5 +1,5 @@
 // Full recompute: forget everything from the first span on and forward what is left of it again.
-#include "erase/methods.h"
+#include "erase/method.h"
 
 namespace kvedit {
 namespace {
@@ -10,10 +10,7 @@ class Recompute final : public EraseMethod {
     return {"recompute", Exactness::exact, "suffix", "forwards everything after the first span again"};
   }
 
-  void apply(EraseWork& work) const override {
-    for (size_t i = work.spans.size(); i-- > 0;) work.transcript.cut(work.spans[i]);
-    rebuild(work, work.transcript.exact);
-  }
+  void apply(Edit& edit, const Erasure& erasure) const override { edit.rebuild_without(erasure.spans); }
 };
 
 }  // namespace

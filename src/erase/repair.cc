@@ -1,6 +1,6 @@
 // Local suffix repair: delete and shift, then forward the first W tokens after each span in place.
 // Those are the tokens whose keys and values the erased span changed most. The last ones, too, if asked for.
-#include "erase/methods.h"
+#include "erase/method.h"
 
 namespace kvedit {
 namespace {
@@ -15,9 +15,10 @@ class Repair final : public EraseMethod {
   }
   bool has_windows() const override { return true; }
 
-  void apply(EraseWork& work) const override {
-    const std::vector<int> seams = remove_and_shift(work);
-    forward_windows(work, repair_windows(work, seams, work.options.repair_window.value_or(kRepairWindow), 0));
+  void apply(Edit& edit, const Erasure& erasure) const override {
+    const std::vector<int> seams = edit.remove_and_shift(erasure.spans);
+    const int window = erasure.window.value_or(kRepairWindow), tail = erasure.tail.value_or(0);
+    forward_windows(edit, repair_windows(edit.transcript(), seams, window, tail));
   }
 };
 

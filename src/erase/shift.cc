@@ -1,6 +1,6 @@
 // Delete and shift: the span's entries go, what follows moves down and its keys are turned by RoPE.
 // What later tokens read from the span while they were prefilled stays in their values.
-#include "erase/methods.h"
+#include "erase/method.h"
 
 namespace kvedit {
 namespace {
@@ -10,7 +10,7 @@ class Shift final : public EraseMethod {
   EraseMethodInfo info() const override {
     return {"shift", Exactness::approximate, "re-rotation", "removes the span and moves what follows down"};
   }
-  void apply(EraseWork& work) const override { remove_and_shift(work); }
+  void apply(Edit& edit, const Erasure& erasure) const override { edit.remove_and_shift(erasure.spans); }
 };
 
 }  // namespace

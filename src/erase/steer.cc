@@ -8,9 +8,7 @@
 //
 // In the paper all states stay, at their positions. An adapter may say that it was trained for fewer: then
 // the span's last so many stay, what is in front of them goes, and what follows moves down into that gap.
-#include <algorithm>
-
-#include "erase/methods.h"
+#include "erase/method.h"
 
 namespace kvedit {
 namespace {
@@ -22,26 +20,17 @@ class Steer final : public EraseMethod {
             "KVEraser: the span's entries are replaced by what an eraser adapter makes of them", true};
   }
 
-  void apply(EraseWork& work) const override {
-    Transcript& t = work.transcript;
-    std::span<const Span> spans = work.spans;
-    if (spans.back().end == t.size()) {  // nothing follows: what is left never saw it
-      remove_spans(work, spans.last(1));
+  void apply(Edit& edit, const Erasure& erasure) const override {
+    std::span<const Span> spans = erasure.spans;
+    if (spans.back().end == edit.transcript().size()) {  // nothing follows: what is left never saw it
+      edit.remove(spans.last(1));
       spans = spans.first(spans.size() - 1);
     }
-    forward_again(work, spans, work.adapter);
-    const int states = work.adapter->info().steering_states;
+    edit.forward_again(spans, erasure.adapter);
+    const int states = erasure.adapter->info().steering_states;
     for (size_t i = spans.size(); i-- > 0;) {  // from the last, so that earlier indices stay valid
-      const Span span = spans[i];
-      const int kept = states_kept(span, states);
-      const auto end = t.positions.begin() + span.end;
-      t.steered.insert(t.steered.end(), end - kept, end);
-      const Span gap{t.positions[span.begin], *(end - kept)};
-      t.cut(span);
-      if (gap.size() > 0) close_gap(work, gap, span.begin);
+      edit.leave_steering(spans[i], states_kept(spans[i], states));
     }
-    std::sort(t.steered.begin(), t.steered.end());
-    leave_last_pending(work.cache, work.transcript);
   }
 };
 

@@ -1,5 +1,4 @@
-#include "evict/held_tail.h"
-
+#include "evict/evict.h"
 #include "evict/evict_testing.h"
 
 namespace kvedit {

@@ -162,11 +162,6 @@ std::string without_files(std::string_view text);
 /// Throws Error(out_of_range) for what is no amount: a fraction outside 0..1, nothing, no number.
 void check_budget(const Budget& budget);
 
-/// Whether it forwards at most the last `tokens` tokens again.
-inline bool needs_within(const Policy& policy, int tokens) {
-  return !policy.needs().all_queries() && policy.needs().window_queries <= tokens;
-}
-
 /// "name", "scorer+allocator" or "combinator(policy;...)", each with ":key=value,..." behind it; a policy
 /// inside parentheses may be any of these. lkv_file: finds the file of a model for parts of LKV that name
 /// none. Throws Error(not_found) listing the names.

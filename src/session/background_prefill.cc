@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 #include "base/cpus.h"
-#include "compute/windows.h"
+#include "context/windows.h"
 
 namespace kvedit {
 
@@ -31,7 +31,7 @@ void BackgroundPrefill::stop() {
   if (!thread_.joinable()) return;
   {
     const std::scoped_lock lock(mutex_);
-    stop_ = true;
+    stop_.request_stop();
   }
   changed_.notify_all();
   thread_.join();
@@ -78,7 +78,7 @@ void BackgroundPrefill::wait_for(std::chrono::milliseconds time) {
 
 // To the first `common` tokens, or to the start where windows that the next ones need were freed.
 void BackgroundPrefill::go_back(int common) {
-  if (!window_held(cache_, model_->network().hparams(), common - kWindowReserve)) common = 0;
+  if (!window_goes_on(cache_, model_->network().hparams(), common)) common = 0;
   cache_.remove({common, std::numeric_limits<Position>::max()});
   done_.resize(common);
 }
@@ -91,7 +91,7 @@ void BackgroundPrefill::forward_block(Engine& engine, std::span<const Token> blo
   run.tokens = block;
   run.positions = positions;
   try {
-    read_tokens(engine, run, {.free_windows = free_windows_, .cancel = &stop_});
+    read_tokens(engine, run, {.free_windows = free_windows_, .stop = stop_.get_token()});
   } catch (...) {
     cache_.rollback(positions);
     throw;
@@ -109,8 +109,9 @@ void BackgroundPrefill::run() {
       std::vector<Token> block;
       {
         std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return stop_ || missing_locked() >= options_.block_tokens; });
-        if (stop_) return;
+        changed_.wait(lock,
+                      [&] { return stop_.stop_requested() || missing_locked() >= options_.block_tokens; });
+        if (stop_.stop_requested()) return;
         const auto common = static_cast<int>(target_.size()) - 1 - missing_locked();
         if (common < static_cast<int>(done_.size())) go_back(common);  // it was edited
         const auto next = target_.begin() + static_cast<ptrdiff_t>(done_.size());
@@ -121,7 +122,7 @@ void BackgroundPrefill::run() {
     }
   } catch (...) {
     const std::scoped_lock lock(mutex_);
-    if (!stop_) error_ = std::current_exception();
+    if (!stop_.stop_requested()) error_ = std::current_exception();
   }
   changed_.notify_all();
 }

@@ -1,11 +1,11 @@
 // Reads a transcript exactly, on a thread of its own, following it as it grows or is edited.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -60,7 +60,7 @@ class BackgroundPrefill {
   std::vector<Token> target_;
   int read_ = 0;
   std::exception_ptr error_;
-  std::atomic<bool> stop_{false};
+  std::stop_source stop_;
   std::thread thread_;
 };
 

@@ -1,8 +1,8 @@
 // A cap: the cache is held at a budget by evicting in blocks, while reading and while generating.
 #include <algorithm>
 
-#include "compute/windows.h"
-#include "evict/policy.h"
+#include "context/windows.h"
+#include "evict/evict.h"
 #include "session/state.h"
 
 namespace kvedit {
@@ -23,7 +23,7 @@ double entry_of(const Cache& cache, Budget::Kind kind) {
 
 }  // namespace
 
-void Session::State::hold_cap(Content& c, double slack, Engine* leased) {
+void Session::State::hold_cap(Context& c, double slack, Engine* leased) {
   if (cap.policy.empty()) return;
   Budget budget = cap.budget;
   if (budget.kind == Budget::Kind::fraction) {  // of the whole transcript
@@ -53,8 +53,8 @@ void Session::set_cap(std::string_view policy, const Budget& budget, const Evict
     fail(ErrorCode::out_of_range, "session", "a cap of ", budget.amount, " tokens a lane is below the ",
          least, " always kept (sinks=", made.sinks, ", recent=", made.recent, ")");
   }
-  const bool frees = state_->frees_windows() || state_->content.cache.held_from() > 0;
-  if (frees && !needs_within(made, kWindowReserve)) {
+  const bool frees = state_->frees_windows() || state_->context.cache.held_from() > 0;
+  if (frees && !within_windows(made)) {
     fail(ErrorCode::unsupported, "session", "a cap by ", policy, " reads more than the last ", kWindowReserve,
          " tokens again each time, and SessionOptions::swa = window frees what they need of sliding-window "
          "layers");
@@ -62,7 +62,7 @@ void Session::set_cap(std::string_view policy, const Budget& budget, const Evict
   const Cap before = state_->cap;
   state_->cap = {std::string(policy), budget, options};
   try {
-    state_->hold_cap(state_->content, 0);
+    state_->hold_cap(state_->context, 0);
   } catch (...) {
     state_->cap = before;
     throw;

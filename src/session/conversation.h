@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "erase/method.h"
+#include "context/transcript.h"
 #include "model/tokenizer.h"
 
 namespace kvedit {

@@ -35,7 +35,7 @@ std::vector<Found> Session::find(std::string_view text, const FindOptions& optio
   const InUse use(state_->busy);
   if (text.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to find: the text is empty");
-  return TranscriptText(state_->model->tokenizer(), state_->content.transcript.tokens)
+  return TranscriptText(state_->model->tokenizer(), state_->context.transcript.tokens)
       .find(text, options.loose);
 }
 
@@ -43,7 +43,7 @@ std::optional<Found> Session::find_nearest(std::string_view text) const {
   const InUse use(state_->busy);
   if (text.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to find: the text is empty");
-  return TranscriptText(state_->model->tokenizer(), state_->content.transcript.tokens).nearest(text);
+  return TranscriptText(state_->model->tokenizer(), state_->context.transcript.tokens).nearest(text);
 }
 
 Found Session::find_one(std::string_view text, int nth, const FindOptions& options) const {
@@ -52,7 +52,7 @@ Found Session::find_one(std::string_view text, int nth, const FindOptions& optio
     fail(ErrorCode::invalid_argument, "session", "there is nothing to find: the text is empty");
   if (nth < 0)
     fail(ErrorCode::invalid_argument, "session", "occurrence ", nth, " asked for; they count from 1");
-  const TranscriptText in(state_->model->tokenizer(), state_->content.transcript.tokens);
+  const TranscriptText in(state_->model->tokenizer(), state_->context.transcript.tokens);
   std::vector<Found> all = in.find(text, options.loose);
   if (all.empty()) fail_absent(in, text);
   if (static_cast<size_t>(nth) > all.size()) {
@@ -65,12 +65,12 @@ Found Session::find_one(std::string_view text, int nth, const FindOptions& optio
 
 std::vector<MessageSpan> Session::messages() const {
   const InUse use(state_->busy);
-  const Transcript& t = state_->content.transcript;
+  const Transcript& t = state_->context.transcript;
   std::vector<MessageSpan> all;
   for (size_t i = 0; i < t.messages.size(); i++) {
     const Span span = t.message(i);
     const auto tokens = std::span<const Token>(t.tokens).subspan(span.begin, span.size());
-    const Token behind = state_->content.behind(span.begin);
+    const Token behind = state_->context.transcript.behind(span.begin);
     all.push_back({t.messages[i].role, span, state_->model->tokenizer().decode(tokens, behind)});
   }
   for (const Message& message : t.waiting)

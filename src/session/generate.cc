@@ -97,8 +97,8 @@ Generation Session::generate(const GenerateOptions& options) {
   const Settled use(*state_);
   const Stopwatch watch;
   state_->adopt_upgrade();
-  Content& content = state_->content;
-  Transcript& t = content.transcript;
+  Context& context = state_->context;
+  Transcript& t = context.transcript;
   if (t.size() == 0)
     fail(ErrorCode::invalid_argument, "generate", "an empty session cannot be continued: append first");
   if (!t.waiting.empty()) {
@@ -111,7 +111,7 @@ Generation Session::generate(const GenerateOptions& options) {
   Generation made;
   const ModelImpl::Lease engine(*state_->model);
   const Position limit = state_->model->network().hparams().context_length;
-  const Position held = content.cache.held_from();
+  const Position held = context.cache.held_from();
   made.stop = StopReason::max_tokens;
   const auto failed = [&](const Error& error) {
     made.stop = StopReason::error;
@@ -119,24 +119,24 @@ Generation Session::generate(const GenerateOptions& options) {
     made.error_code = error.code();
   };
   while (static_cast<int>(made.tokens.size()) < options.max_tokens) {
-    if (content.next_position() >= limit) {
+    if (t.next_position() >= limit) {
       made.stop = StopReason::context_full;
       break;
     }
     Token token = 0;
     try {
       // The last token made has its text; what passes the cap goes before more is added.
-      state_->hold_cap(content, kSlack, &*engine);
+      state_->hold_cap(context, kSlack, &*engine);
       t.tokens.reserve(t.tokens.size() + 1);
       t.positions.reserve(t.positions.size() + 1);
       const auto last = std::span<const Position>(t.positions).last(1);
-      content.cache.append(last);
+      context.cache.append(last);
       try {
-        state_->check_limit(content);
-        Run run{&content.cache, std::span<const Token>(t.tokens).last(1), last, Logits::last, nullptr};
+        state_->check_limit(context);
+        Run run{&context.cache, std::span<const Token>(t.tokens).last(1), last, Logits::last, nullptr};
         token = sampler.sample(engine->forward({&run, 1})[0]);
       } catch (...) {
-        content.cache.rollback(last);
+        context.cache.rollback(last);
         throw;
       }
     } catch (const Error& error) {
@@ -144,7 +144,7 @@ Generation Session::generate(const GenerateOptions& options) {
       failed(error);
       break;
     }
-    if (t.exact == t.size() && !content.evicted) t.exact++;
+    if (context.exact == t.size() && !context.evicted) context.exact++;
     t.tokens.push_back(token);
     t.positions.push_back(t.positions.back() + 1);
     state_->free_windows();
@@ -159,7 +159,7 @@ Generation Session::generate(const GenerateOptions& options) {
       made.stop = StopReason::end_token;
       break;
     }
-    const Token behind = content.behind(t.size() - 1);
+    const Token behind = t.behind(t.size() - 1);
     const bool go_on =
         output.add(tokenizer.is_control(token) ? std::string() : tokenizer.piece(token, behind));
     if (output.stopped()) {
@@ -173,12 +173,12 @@ Generation Session::generate(const GenerateOptions& options) {
   }
   if (made.stop != StopReason::error) {
     try {
-      state_->hold_cap(content, kSlack, &*engine);
+      state_->hold_cap(context, kSlack, &*engine);
     } catch (const Error& error) {
       failed(error);
     }
   }
-  if (content.cache.held_from() > held) state_->model->page_pool()->trim();
+  if (context.cache.held_from() > held) state_->model->page_pool()->trim();
   made.text = output.finish();
   made.ms = watch.ms();
   return made;

@@ -7,6 +7,7 @@
 
 #include "cache/cache.h"
 #include "compute/engine.h"
+#include "context/context.h"
 #include "kvedit/model.h"
 #include "model/companions.h"
 #include "model/network.h"
@@ -41,6 +42,7 @@ class ModelImpl final : public Model {
   const std::shared_ptr<const Network>& shared_network() const { return network_; }
   const ModelOptions& options() const { return options_; }
   Cache new_cache() const;
+  Context new_context() const { return {network_, new_cache(), tokenizer_.begin_token()}; }
 
   /// An engine for the time of one call; sessions in different threads get different ones. Afterwards no more
   /// stay idle than are on lease: they serve the calls to come while many sessions work, and go when these

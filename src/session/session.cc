@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "compute/windows.h"
-#include "evict/policy.h"
+#include "context/windows.h"
+#include "evict/evict.h"
 #include "session/conversation.h"
 #include "session/inspect.h"
 #include "session/state.h"
@@ -29,69 +29,54 @@ Session& Session::operator=(Session&& other) noexcept = default;
 
 const Cache& cache_in(const Session& session) {
   const Settled use(*session.state_);
-  return session.state_->content.cache;
+  return session.state_->context.cache;
 }
 
 Session Session::fork() const {
   const InUse use(state_->busy);
-  auto state = std::make_unique<State>(*state_, state_->content.fork());
+  auto state = std::make_unique<State>(*state_, state_->context.fork());
   state->ahead = state_->ahead;
   return Session(std::move(state));
 }
 
-void Session::State::check_limit(const Content& edited) const {
+void Session::State::check_limit(const Context& edited) const {
   if (options.byte_limit > 0 && edited.cache.bytes() > options.byte_limit) {
     fail(ErrorCode::no_memory, "session", "the cache would hold ", edited.cache.bytes(),
          " bytes, the limit is ", options.byte_limit);
   }
 }
 
-bool Session::State::frees_windows(const Content& c) const {
-  return frees_windows() && (!c.evicted || needs_within(make_policy(c.policy), kWindowReserve));
+bool Session::State::frees_windows(const Context& c) const {
+  return frees_windows() && (!c.evicted || within_windows(make_policy(c.eviction.policy)));
 }
 
 void Session::State::free_windows() noexcept {
-  if (!frees_windows() || content.transcript.size() == 0) return;
-  kvedit::free_windows(content.cache, model->network().hparams(), content.transcript.positions.back());
-}
-
-void Session::State::require_windows(const Content& edited, std::string_view where) const {
-  require_window(edited.cache, model->network().hparams(),
-                 edited.transcript.positions.back() - kWindowReserve, where, "what comes after this edit");
-}
-
-void Session::State::check_context(const Content& c, size_t n) const {
-  const auto limit = static_cast<size_t>(model->network().hparams().context_length);
-  const auto used = static_cast<size_t>(c.next_position());
-  if (used + n > limit) {
-    fail(ErrorCode::context_full, "session", n, " tokens after position ", used,
-         " pass the model's context, ", limit);
-  }
+  if (frees_windows()) context.free_windows();
 }
 
 void Session::State::settle() {
   if (ahead.empty()) return;
-  const Position last = content.transcript.positions.back();
-  content.cache.remove({last, last + 1});
+  const Position last = context.transcript.positions.back();
+  context.cache.remove({last, last + 1});
   ahead.clear();
 }
 
-Content Session::State::settled_fork() {
-  if (ahead.empty()) return content.fork();
+Context Session::State::settled_fork() {
+  if (ahead.empty()) return context.fork();
   try {
-    Content copy = content.fork();
-    const Position last = content.transcript.positions.back();
+    Context copy = context.fork();
+    const Position last = context.transcript.positions.back();
     copy.cache.remove({last, last + 1});
     return copy;
   } catch (const Error&) {  // no page is left for the copy's last entries
     settle();
-    return content.fork();
+    return context.fork();
   }
 }
 
 void Session::State::append(std::span<const Token> tokens, const Progress& progress) {
   try {
-    append(content, tokens, progress);
+    append(context, tokens, progress);
   } catch (...) {
     publish();  // under a cap some blocks may have been read
     throw;
@@ -99,10 +84,10 @@ void Session::State::append(std::span<const Token> tokens, const Progress& progr
   publish();
 }
 
-void Session::State::append(Content& c, std::span<const Token> tokens, const Progress& progress) {
+void Session::State::append(Context& c, std::span<const Token> tokens, const Progress& progress) {
   if (tokens.empty()) return;
   if (cap.policy.empty()) return append_block(c, tokens, progress);
-  check_context(c, tokens.size());
+  c.check_room(tokens.size());
   const size_t block = model->options().block_tokens;
   for (size_t done = 0; done < tokens.size(); done += block) {
     const auto shifted = [&](size_t n, size_t) { return !progress || progress(done + n, tokens.size()); };
@@ -115,14 +100,14 @@ AppendReport Session::State::append_reported(std::span<const Token> tokens, cons
   const Stopwatch watch;
   if (tokens.empty()) fail(ErrorCode::invalid_argument, "session", "there is nothing to append: 0 tokens");
   adopt_upgrade();
-  const int before = content.transcript.size();
+  const int before = context.transcript.size();
   append(tokens, progress);
-  return {{before, content.transcript.size()}, watch.ms()};
+  return {{before, context.transcript.size()}, watch.ms()};
 }
 
 // Forwards the pending token, if it is not in the cache yet, and all new ones but the last, which is
 // pending then.
-void Session::State::append_block(Content& c, std::span<const Token> tokens, const Progress& progress) {
+void Session::State::append_block(Context& c, std::span<const Token> tokens, const Progress& progress) {
   Transcript& t = c.transcript;
   const int vocabulary = model->network().hparams().vocabulary;
   for (const Token token : tokens) {
@@ -130,12 +115,12 @@ void Session::State::append_block(Content& c, std::span<const Token> tokens, con
       fail(ErrorCode::out_of_range, "session", "token ", token, " is outside the vocabulary of ", vocabulary);
     }
   }
-  check_context(c, tokens.size());
+  c.check_room(tokens.size());
   const int before = t.size();
   const int pending = before > 0 && ahead.empty() ? before - 1 : before;
   std::vector<Position> positions;
   for (size_t i = 0; i < tokens.size(); i++)
-    positions.push_back(c.next_position() + static_cast<Position>(i));
+    positions.push_back(c.transcript.next_position() + static_cast<Position>(i));
   t.tokens.reserve(t.tokens.size() + tokens.size());
   t.positions.reserve(t.tokens.size() + tokens.size());
   t.tokens.insert(t.tokens.end(), tokens.begin(), tokens.end());
@@ -168,8 +153,9 @@ void Session::State::append_block(Content& c, std::span<const Token> tokens, con
     throw;
   }
   ahead.clear();
-  if (t.exact == before && !c.evicted) t.exact = t.size();
+  if (c.exact == before && !c.evicted) c.exact = t.size();
   untouched.reset();
+  c.check_edit("append");
   // What a few tokens free, the next few take.
   if (forwarded.size() >= kPageEntries && c.cache.held_from() > held) model->page_pool()->trim();
 }
@@ -184,10 +170,11 @@ AppendReport Session::append(std::string_view text, bool special, const Progress
   if (text.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to append: the text is empty");
   const Tokenizer& tokenizer = state_->model->tokenizer();
-  const int size = state_->content.transcript.size();
+  const int size = state_->context.transcript.size();
   const TextPart part = {text, special};
-  const std::vector<Token> tokens = size == 0 ? tokenizer.encode(text, special, true)
-                                              : tokenizer.encode({&part, 1}, state_->content.behind(size));
+  const std::vector<Token> tokens =
+      size == 0 ? tokenizer.encode(text, special, true)
+                : tokenizer.encode({&part, 1}, state_->context.transcript.behind(size));
   return state_->append_reported(tokens, progress);
 }
 
@@ -195,7 +182,7 @@ AppendReport Session::append_messages(std::span<const Message> messages, bool re
                                       const Progress& progress) {
   const InUse use(state_->busy);
   const Stopwatch watch;
-  const Transcript& t = state_->content.transcript;
+  const Transcript& t = state_->context.transcript;
   if (messages.empty() && !(reply && t.size() > 0))
     fail(ErrorCode::invalid_argument, "session", "there is nothing to append: 0 messages");
   state_->adopt_upgrade();
@@ -210,7 +197,7 @@ AppendReport Session::append_open(const Message& message, const Progress& progre
   if (message.content.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to append: the message is empty");
   state_->adopt_upgrade();
-  const Transcript& t = state_->content.transcript;
+  const Transcript& t = state_->context.transcript;
   const int before = t.size();
   const Continuation more = continuation(state_->model->tokenizer(), t, {&message, 1}, false, true);
   if (!more.next.waiting.empty()) {
@@ -218,12 +205,12 @@ AppendReport Session::append_open(const Message& message, const Progress& progre
          " message cannot stay open: the chat template says it together with the next one");
   }
   state_->append(more, progress);
-  state_->content.transcript.messages.back().open = true;
+  state_->context.transcript.messages.back().open = true;
   return {{before, t.size()}, watch.ms()};
 }
 
 void Session::State::append(const Continuation& more, const Progress& progress) {
-  Transcript& t = content.transcript;
+  Transcript& t = context.transcript;
   const Tokenizer& tokenizer = model->tokenizer();
   const int before = t.size();
   std::vector<Token> tokens = more.closing;
@@ -234,7 +221,7 @@ void Session::State::append(const Continuation& more, const Progress& progress) 
     const int begin = before + static_cast<int>(tokens.size());
     if (!marks.empty() && marks.back().begin == begin) marks.pop_back();  // nothing came of it
     marks.push_back({message.role, begin, message.reply});
-    const Token behind = tokens.empty() ? content.behind(before) : tokens.back();
+    const Token behind = tokens.empty() ? context.transcript.behind(before) : tokens.back();
     const std::vector<Token> of_message = message.encode(tokenizer, behind);
     tokens.insert(tokens.end(), of_message.begin(), of_message.end());
   }
@@ -246,34 +233,46 @@ void Session::State::append(const Continuation& more, const Progress& progress) 
 std::vector<float> Session::logits() {
   const InUse use(state_->busy);
   state_->adopt_upgrade();
-  Content& content = state_->content;
-  const Transcript& t = content.transcript;
+  Context& context = state_->context;
+  const Transcript& t = context.transcript;
   if (t.size() == 0)
     fail(ErrorCode::invalid_argument, "session", "an empty session has no next token: append first");
   if (!state_->ahead.empty()) return state_->ahead;
   const auto last = std::span<const Position>(t.positions).last(1);
-  content.cache.append(last);
+  context.cache.append(last);
   try {
-    state_->check_limit(content);
-    const Run run{&content.cache, std::span<const Token>(t.tokens).last(1), last, Logits::last, nullptr};
+    state_->check_limit(context);
+    const Run run{&context.cache, std::span<const Token>(t.tokens).last(1), last, Logits::last, nullptr};
     const ModelImpl::Lease engine(*state_->model);
     state_->ahead = engine->forward({&run, 1})[0];
   } catch (...) {
-    content.cache.rollback(last);
+    context.cache.rollback(last);
     throw;
   }
   return state_->ahead;
 }
 
+std::vector<float> Session::logits_after(std::span<const Token> tokens) const {
+  const InUse use(state_->busy);
+  const Context context = state_->settled_fork();
+  if (context.transcript.size() == 0)
+    fail(ErrorCode::invalid_argument, "session", "an empty session has no next token: append first");
+  context.check_room(tokens.size());
+  std::vector<Token> all = {context.transcript.tokens.back()};
+  all.insert(all.end(), tokens.begin(), tokens.end());
+  const ModelImpl::Lease engine(*state_->model);
+  return context.look_ahead(*engine, all);
+}
+
 // The entry of the pending token that logits() has made ahead is not counted: an edit drops it.
 SessionStats Session::stats() const {
   const InUse use(state_->busy);
-  const Content& c = state_->content;
+  const Context& c = state_->context;
   const Hparams& h = state_->model->network().hparams();
   SessionStats stats;
   stats.tokens = c.transcript.size();
   stats.context_length = h.context_length;
-  stats.next_position = c.next_position();
+  stats.next_position = c.transcript.next_position();
   stats.entries = c.cache.entries();
   stats.steered_tokens = static_cast<int>(c.transcript.steered.size());
   stats.full_entries =
@@ -287,10 +286,10 @@ SessionStats Session::stats() const {
   stats.cap_policy = state_->cap.policy;
   stats.cap_evictions = state_->cap.evictions;
   stats.cap_ms = state_->cap.ms;
-  stats.exact_tokens = c.transcript.exact;
+  stats.exact_tokens = c.exact;
   stats.held_from = c.cache.held_from();
   stats.evicted = c.evicted;
-  stats.policy = c.policy;
+  stats.policy = c.eviction.policy;
   stats.pool = state_->model->pool();
   if (!state_->ahead.empty()) {
     stats.entries -= static_cast<size_t>(h.layers) * h.kv_heads;
@@ -306,17 +305,17 @@ std::shared_ptr<Model> Session::model() const { return state_->model; }
 
 std::vector<Token> Session::tokens() const {
   const InUse use(state_->busy);
-  return state_->content.transcript.tokens;
+  return state_->context.transcript.tokens;
 }
 
 std::vector<Position> Session::positions() const {
   const InUse use(state_->busy);
-  return state_->content.transcript.positions;
+  return state_->context.transcript.positions;
 }
 
 std::string Session::text() const {
   const InUse use(state_->busy);
-  return state_->model->tokenizer().decode(state_->content.transcript.tokens);
+  return state_->model->tokenizer().decode(state_->context.transcript.tokens);
 }
 
 }  // namespace kvedit

@@ -4,7 +4,7 @@
 #include <limits>
 #include <numeric>
 
-#include "compute/windows.h"
+#include "context/windows.h"
 #include "session/mentions.h"
 #include "session/state.h"
 
@@ -17,7 +17,7 @@ std::string_view to_string(UpgradeState state) {
 }
 
 void Session::State::publish() {
-  if (upgrade) upgrade->publish(content.transcript.tokens);
+  if (upgrade) upgrade->publish(context.transcript.tokens);
 }
 
 void Session::State::adopt_upgrade() {
@@ -37,8 +37,10 @@ void Session::State::finish_upgrade() {
   try {
     if (const std::exception_ptr error = upgrade->error()) std::rethrow_exception(error);
     BackgroundPrefill::Result exact = upgrade->take();
-    Content edited{std::move(exact.cache), content.transcript, false,
-                   content.policy,         content.budget,     content.seed};
+    Context edited = model->new_context();
+    edited.cache = std::move(exact.cache);
+    edited.transcript = context.transcript;
+    edited.eviction = context.eviction;
     Transcript& t = edited.transcript;
     const auto common = static_cast<int>(
         std::mismatch(exact.tokens.begin(),
@@ -47,23 +49,23 @@ void Session::State::finish_upgrade() {
         exact.tokens.begin());
     std::iota(t.positions.begin(), t.positions.end(), 0);
     t.steered.clear();
-    t.exact = common;
-    {
+    edited.exact = common;
+    edited = [&] {
       const ModelImpl::Lease engine(*model);
-      EraseWork work{edited.cache, t, {}, {}, nullptr, *engine};
-      work.free_windows = frees_windows(content);
-      rebuild(work, common);
-      status.tokens_caught_up = work.tokens_recomputed;
-    }
-    if (content.evicted) evict_again(edited);
+      Edit edit(std::move(edited), *engine, edit_options("upgrade", {}));
+      edit.rebuild(common);
+      status.tokens_caught_up = edit.tokens_forwarded();
+      return std::move(edit).finish();
+    }();
+    if (context.evicted) evict_again(edited);
     hold_cap(edited, 0);
     check_limit(edited);
     status.mentions =
-        mentions(model->tokenizer(), {model->tokenizer(), edited.transcript.tokens}, content.erased);
-    content = std::move(edited);
+        mentions(model->tokenizer(), {model->tokenizer(), edited.transcript.tokens}, context.erased);
+    context = std::move(edited);
     free_windows();
     status.state = UpgradeState::done;
-    status.tokens_total = content.transcript.size();
+    status.tokens_total = context.transcript.size();
     status.tokens_done = status.tokens_total;
   } catch (const std::exception& error) {
     status.state = UpgradeState::failed;
@@ -86,18 +88,17 @@ void Session::upgrade(const UpgradeOptions& options) {
     fail(ErrorCode::out_of_range, "upgrade", options.threads, " threads asked for; 1 to ", kMaxThreads,
          ", or 0 for half the cores");
   }
-  const Content& content = state_->content;
-  const Transcript& t = content.transcript;
+  const Context& context = state_->context;
+  const Transcript& t = context.transcript;
   if (t.size() == 0) fail(ErrorCode::invalid_argument, "upgrade", "the session is empty");
-  int exact = std::min(t.exact, t.size() - 1);
-  const Hparams& h = state_->model->network().hparams();
-  if (exact > 0 && !window_held(content.cache, h, t.positions[exact - 1] + 1 - kWindowReserve)) exact = 0;
-  Cache cache = exact > 0 ? content.cache.fork() : state_->model->new_cache();
-  if (exact > 0) cache.remove({t.positions[exact - 1] + 1, std::numeric_limits<Position>::max()});
+  int exact = std::min(context.exact, t.size() - 1);
+  if (!window_goes_on(context.cache, context.hparams(), exact)) exact = 0;
+  Cache cache = exact > 0 ? context.cache.fork() : state_->model->new_cache();
+  if (exact > 0) cache.remove({exact, std::numeric_limits<Position>::max()});
   state_->upgrade.reset();
   state_->last_upgrade = {};
   state_->upgrade = std::make_unique<BackgroundPrefill>(state_->model, std::move(cache), exact, t.tokens,
-                                                        state_->frees_windows(content), options);
+                                                        state_->frees_windows(context), options);
 }
 
 UpgradeStatus Session::upgrade_status() const {

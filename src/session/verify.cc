@@ -36,8 +36,8 @@ constexpr size_t kMostRows = 64;
 // A fork of one cache that goes on with a text, block by block.
 class Continuing {
  public:
-  Continuing(const Content& content, Engine& engine)
-      : cache_(content.cache.fork()), next_(content.transcript.positions.back()), engine_(engine) {}
+  Continuing(const Context& context, Engine& engine)
+      : cache_(context.cache.fork()), next_(context.transcript.positions.back()), engine_(engine) {}
 
   /// Next-token distributions after each token of the block, [tokens][vocabulary].
   std::vector<float> read(std::span<const Token> block, const Progress& progress) {
@@ -58,7 +58,7 @@ class Continuing {
 // Two caches over one transcript, asked the same.
 class Comparison {
  public:
-  Comparison(const ModelImpl& model, Engine& engine, const Content& now, const Content& exact,
+  Comparison(const ModelImpl& model, Engine& engine, const Context& now, const Context& exact,
              const Progress& progress)
       : vocabulary_(model.network().hparams().vocabulary),
         limit_(model.network().hparams().context_length),
@@ -117,14 +117,14 @@ class Comparison {
   int vocabulary_;
   Position limit_;
   Engine& engine_;
-  const Content& now_;
-  const Content& exact_;
+  const Context& now_;
+  const Context& exact_;
   const Progress& progress_;
 };
 
 }  // namespace
 
-VerifyReport Session::State::verify(const Content& now, const VerifyOptions& verify_options) {
+VerifyReport Session::State::verify(const Context& now, const VerifyOptions& verify_options) {
   const Stopwatch watch;
   const Tokenizer& tokenizer = model->tokenizer();
   if (now.transcript.size() == 0) fail(ErrorCode::invalid_argument, "verify", "the session is empty");
@@ -140,16 +140,14 @@ VerifyReport Session::State::verify(const Content& now, const VerifyOptions& ver
   for (const std::string& text : verify_options.erased) erased.push_back(going_on(whole_characters(text)));
 
   VerifyReport report;
-  Content exact = now.fork();
-  {
+  Context exact = [&] {
     const ModelImpl::Lease engine(*model);
-    const EraseOptions erase_options{.progress = verify_options.progress};
-    EraseWork work{exact.cache, exact.transcript, {}, erase_options, nullptr, *engine};
-    work.free_windows = frees_windows(now);
-    rebuild(work, now.transcript.exact);
-    report.tokens_recomputed = work.tokens_recomputed;
-    report.note = work.note;
-  }
+    Edit edit(now.fork(), *engine, {"verify", frees_windows(now), verify_options.progress, {}});
+    edit.rebuild(now.exact);
+    report.tokens_recomputed = edit.tokens_forwarded();
+    report.note = edit.note();
+    return std::move(edit).finish();
+  }();
   if (now.evicted) add_note(report.note, "for comparison, " + evict_again(exact, verify_options.progress));
   const ModelImpl::Lease engine(*model);
   Comparison comparison(*model, *engine, now, exact, verify_options.progress);

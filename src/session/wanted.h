@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "erase/method.h"
+#include "context/transcript.h"
 #include "model/tokenizer.h"
 
 namespace kvedit {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <stop_token>
 #include <string_view>
 
 #include "compute/engine.h"
@@ -18,8 +19,11 @@ inline constexpr int kWindowReserve = 64;
 /// let later queries reach further back.
 inline constexpr int kWindowSlack = kWindowReserve + 64;
 
-/// Whether queries from position `first` on read only what is held.
+/// Tells whether queries from position `first` on read only what is held.
 bool window_held(const Cache& cache, const Hparams& h, Position first);
+/// Tells whether a text can go on at position `next`: from the reserve in front of it on, only what is held
+/// is read.
+bool window_goes_on(const Cache& cache, const Hparams& h, Position next);
 /// Throws Error(unsupported) naming what is read and what is held, if not. what: "this edit", ...
 void require_window(const Cache& cache, const Hparams& h, Position first, std::string_view where,
                     std::string_view what);
@@ -29,7 +33,7 @@ void free_windows(Cache& cache, const Hparams& h, Position next) noexcept;
 struct ReadOptions {
   bool free_windows = false;  // after each block
   Progress progress;
-  const std::atomic<bool>* cancel = nullptr;
+  std::stop_token stop;
   std::function<void()> placed;  // called when a block's entries have been added; may throw
 };
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "erase/method.h"
+#include "context/transcript.h"
 #include "evict/policy.h"
 
 namespace kvedit {
@@ -23,7 +23,7 @@ class EvictPasses {
 
  private:
   // A context, pinned: while its pages are held they are neither written nor given to another.
-  struct Context {
+  struct Pinned {
     Cache cache;
     Transcript transcript;
   };
@@ -34,7 +34,7 @@ class EvictPasses {
     std::vector<std::vector<float>> values;
     double ms;
   };
-  std::optional<Context> context_;
+  std::optional<Pinned> context_;
   std::vector<Pass> passes_;
   double spared_ms_ = 0;
 };

@@ -1,4 +1,4 @@
-#include "compute/windows.h"
+#include "context/windows.h"
 
 #include <algorithm>
 
@@ -10,13 +10,17 @@ bool window_held(const Cache& cache, const Hparams& h, Position first) {
   return cache.held_from() == 0 || first - h.window + 1 >= cache.held_from();
 }
 
+bool window_goes_on(const Cache& cache, const Hparams& h, Position next) {
+  return window_held(cache, h, next - kWindowReserve);
+}
+
 void require_window(const Cache& cache, const Hparams& h, Position first, std::string_view where,
                     std::string_view what) {
   if (window_held(cache, h, first)) return;
-  fail(ErrorCode::unsupported, where, what, " needs positions ", std::max(0, first - h.window + 1),
-       ".. in sliding-window layers, which hold positions ", cache.held_from(),
-       ".. only; SessionOptions::swa = window freed the rest. recompute (sync: exact) reads the text again, "
-       "full keeps all");
+  fail(
+      ErrorCode::unsupported, where, what, " needs positions ", std::max(0, first - h.window + 1),
+      ".. in sliding-window layers, which hold positions ", cache.held_from(),
+      ".. only; SessionOptions::swa = window freed the rest. recompute reads the text again, full keeps all");
 }
 
 void free_windows(Cache& cache, const Hparams& h, Position next) noexcept {
@@ -38,7 +42,7 @@ void read_tokens(Engine& engine, const Run& run, const ReadOptions& options) {
     part.positions = run.positions.subspan(first, n);
     part.cache->append(part.positions);
     if (options.placed) options.placed();
-    PassOptions pass{.progress = {}, .cancel = options.cancel};
+    PassOptions pass{.progress = {}, .stop = options.stop};
     if (options.progress) {
       pass.progress = [&](size_t done, size_t) { return options.progress(first + done, size); };
     }

@@ -1,4 +1,4 @@
-#include "session/evict_passes.h"
+#include "evict/passes.h"
 
 #include <algorithm>
 
@@ -30,7 +30,7 @@ void EvictPasses::look_at(const Cache& cache, const Transcript& transcript) {
     return;
   }
   passes_.clear();
-  context_ = Context{cache.fork(), transcript};
+  context_ = Pinned{cache.fork(), transcript};
 }
 
 Captures EvictPasses::captures(const Needs& needs, Cache& cache, std::span<const Position> pending,
