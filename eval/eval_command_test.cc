@@ -211,7 +211,7 @@ TEST(EvalListTest, TasksAreListedWithTheirParameters) {
   EXPECT_EQ(list.size(), tasks().size());
   for (const TaskEntry& task : tasks()) {
     EXPECT_NE(table.output.find("\n" + task.name + " "), std::string::npos) << table.output;
-    for (const PolicyParameter& p : task.parameters)
+    for (const Parameter& p : task.parameters)
       EXPECT_NE(table.output.find("  " + p.name + ": "), std::string::npos) << p.name;
   }
   EXPECT_EQ(run_program({KVEDIT_PROGRAM, "eval"}, "", true).exit_code, 2);

@@ -3,25 +3,15 @@
 #include <limits>
 
 #include "base/check.h"
-#include "base/key_values.h"
+#include "base/parameters.h"
 #include "session/model_impl.h"
 
 namespace kvedit::eval {
 namespace {
 
-struct Named {
-  std::string_view name, parameters;
-};
-
-Named split(std::string_view text) {
-  const size_t colon = text.find(':');
-  return {text.substr(0, colon), colon == std::string_view::npos ? "" : text.substr(colon + 1)};
-}
-
-void set(Parameters& parameters, const Named& named) {
-  if (named.parameters.empty()) return;
+void set(Parameters& parameters, const NamedText& named) {
   try {
-    for (const auto& [key, value] : key_values(named.parameters, "eval")) parameters.set(key, value);
+    parameters.read(named.parameters);
   } catch (const Error& error) {
     fail(error.code(), "eval", named.name, ": ", error.message());
   }
@@ -39,9 +29,9 @@ const std::vector<TaskEntry>& tasks() {
 
 const TaskEntry& find_task(std::string_view text) {
   for (const TaskEntry& task : tasks()) {
-    if (task.name == split(text).name) return task;
+    if (task.name == split_name(text).name) return task;
   }
-  fail(ErrorCode::not_found, "eval", "no task '", split(text).name, "'; there are ",
+  fail(ErrorCode::not_found, "eval", "no task '", split_name(text).name, "'; there are ",
        join(tasks(), &TaskEntry::name));
 }
 
@@ -52,9 +42,8 @@ std::unique_ptr<Task> open_task(std::string_view text, TaskOptions options) {
   }
   if (entry.data == Data::none && !options.data.empty())
     fail(ErrorCode::invalid_argument, "eval", entry.name, " reads no --data: ", options.data.front());
-  options.parameters = {};
-  options.parameters.declare(entry.parameters);
-  set(options.parameters, split(text));
+  options.parameters = Parameters("eval", entry.parameters);
+  set(options.parameters, split_name(text));
   return entry.open(options);
 }
 

@@ -36,7 +36,7 @@ struct TaskOptions {
   std::vector<std::string> data;  // files
   bool strict = false;            // a malformed record is an error, not skipped
   Order order = Order::own;
-  Parameters parameters;  // as the task's table declares them
+  Parameters parameters{"eval"};  // as the task's table declares them
 };
 
 struct TaskInfo {
@@ -116,7 +116,7 @@ enum class Data { none, optional, needed };
 struct TaskEntry {
   std::string name;
   std::string description;
-  std::vector<PolicyParameter> parameters;
+  std::vector<Parameter> parameters;
   Data data = Data::none;
   bool erases = false;  // examples have a span to erase
   bool evicts = true;   // they make sense where nothing is erased

@@ -40,7 +40,7 @@ class EraseMatrixTest : public testing::TestWithParam<std::tuple<std::string, st
     eraser_ = random_eraser(*model_);
   }
   EraseOptions options() const {
-    return {.method = std::get<1>(GetParam()), .repair_window = 24, .adapter = eraser_};
+    return {.method = with_window(std::get<1>(GetParam()), 24), .adapter = eraser_};
   }
   // Sliding-window layers hold positions 192.. only. What it cannot do: swa_test.cc.
   Session windowed() const {

@@ -185,13 +185,12 @@ std::string HistoryTest::step(Session& s) {
   }
   if (kind < 46) {
     const std::vector<EraseMethodInfo> methods = erase_methods();
-    const std::string method = methods[pick(static_cast<int>(methods.size()))].name;
+    const std::string method =
+        with_window(methods[pick(static_cast<int>(methods.size()))].name, 1 + pick(32));
     const bool evicted = s.stats().evicted;
-    const EraseReport report = s.erase(spans(size), {.method = method,
-                                                     .repair_window = 1 + pick(32),
-                                                     .adapter = erasers_[pick(2)],
-                                                     .forget = chance(10),
-                                                     .verify = chance(5)});
+    const EraseReport report =
+        s.erase(spans(size),
+                {.method = method, .adapter = erasers_[pick(2)], .forget = chance(10), .verify = chance(5)});
     if (report.exactness == Exactness::exact && !s.stats().evicted) {
       EXPECT_EQ(s.stats().exact_tokens, s.stats().tokens) << method;
       expect_exact(s);
@@ -201,16 +200,16 @@ std::string HistoryTest::step(Session& s) {
   }
   if (kind < 60) {
     change(talk_);
-    static const char* const kPolicies[] = {"exact", "shift", "steer"};
-    const char* policy = kPolicies[pick(3)];
+    const std::vector<EraseMethodInfo> methods = erase_methods();
+    const std::string method = methods[pick(static_cast<int>(methods.size()))].name;
     const SyncReport report =
-        s.sync(talk_, {.policy = policy, .reply = chance(60), .adapter = erasers_[pick(2)]});
+        s.sync(talk_, {.method = method, .reply = chance(60), .adapter = erasers_[pick(2)]});
     EXPECT_EQ(report.tokens, s.stats().tokens);
     if (report.exactness == Exactness::exact && !s.stats().evicted) {
-      EXPECT_EQ(s.stats().exact_tokens, s.stats().tokens) << policy;
+      EXPECT_EQ(s.stats().exact_tokens, s.stats().tokens) << method;
       expect_exact(s);
     }
-    return std::string("sync ") + policy;
+    return "sync " + method;
   }
   if (kind < 66) {
     const std::string& policy = policies_[pick(static_cast<int>(policies_.size()))];

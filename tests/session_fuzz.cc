@@ -73,10 +73,12 @@ void call(Session& s, Bytes& in) {
       break;
     }
     case 3: {
-      static const char* const kPolicies[] = {"exact", "shift", "steer"};
+      const auto methods = erase_methods();
       std::vector<Message> all;
       for (int n = in.next() % 4; n > 0; n--) all.push_back(message(in));
-      s.sync(all, {.policy = kPolicies[in.next() % 3], .reply = in.next() % 2 == 0, .adapter = eraser});
+      s.sync(all, {.method = methods[in.next() % methods.size()].name,
+                   .reply = in.next() % 2 == 0,
+                   .adapter = eraser});
       break;
     }
     case 4:

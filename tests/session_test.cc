@@ -12,6 +12,7 @@
 #include <random>
 #include <thread>
 
+#include "base/check.h"
 #include "session_testing.h"
 
 namespace kvedit {
@@ -94,19 +95,25 @@ TEST_P(SessionTest, RepairOverTheWholeSuffixEqualsRecompute) {
   for (const auto& [window, tail] : {std::pair(1000, 0), std::pair(100, 49), std::pair(1, 148)}) {
     Session repaired = filled();
     const EraseReport report =
-        repaired.erase(Span{30, 50}, {.method = "repair", .repair_window = window, .repair_tail = tail});
+        repaired.erase(Span{30, 50}, {.method = cat("repair:window=", window, ",tail=", tail)});
     EXPECT_EQ(report.tokens_recomputed, 149);
     EXPECT_LT(from(exact, repaired).relative, 1e-4) << window;
   }
   Session behind_name = filled();
   EXPECT_EQ(behind_name.erase(Span{30, 50}, {.method = "repair:tail=20,window=10"}).tokens_recomputed, 30);
-  for (const char* method :
-       {"repair:tail=-1", "repair:window=0", "repair:window", "repair:window=2x", "repair:depth=3",
-        "repair:", "repair:window=1,", "repair:tail=1,tail=2", "drop:window=2"}) {
+  for (const char* method : {"repair:window", "repair:window=2x", "repair:depth=3",
+                             "repair:", "repair:window=1,", "repair:tail=1,tail=2", "drop:window=2"}) {
     EXPECT_EQ(code_of([&] {
                 exact.erase(Span{1, 2}, {.method = method});
               }),
               ErrorCode::invalid_argument)
+        << method;
+  }
+  for (const char* method : {"repair:tail=-1", "repair:window=0", "mend:copies=2147483648"}) {
+    EXPECT_EQ(code_of([&] {
+                exact.erase(Span{1, 2}, {.method = method});
+              }),
+              ErrorCode::out_of_range)
         << method;
   }
   EXPECT_EQ(code_of([&] { exact.erase(Span{1, 2}, {.method = "patch:window=2"}); }), ErrorCode::not_found);
@@ -120,7 +127,7 @@ TEST_P(SessionTest, MendReadsAgainWhereTheSpanWasFeltMost) {
   std::copy_n(tokens.begin() + span.begin + 2, 5, tokens.begin() + repeated.begin + span.size());
   Session shifted = fresh(model_, tokens), mended = fresh(model_, tokens);
   shifted.erase(span, {.method = "shift"});
-  const EraseReport report = mended.erase(span, {.method = "mend", .repair_window = kWindow});
+  const EraseReport report = mended.erase(span, {.method = cat("mend:window=", kWindow, ",tail=", kWindow)});
   EXPECT_EQ(report.exactness, Exactness::approximate);
   EXPECT_EQ(report.tokens_recomputed, behind.size() + repeated.size() + last.size());
   EXPECT_EQ(mended.positions(), shifted.positions());

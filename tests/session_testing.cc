@@ -77,13 +77,25 @@ Cache cache_of(const Session& session) {
   return load_cache(SnapshotReader(path), model.page_pool(), h.layers, h.kv_heads, h.ropes);
 }
 
+std::string with_window(const std::string& method, int tokens) {
+  std::string text = method;
+  for (const EraseMethodInfo& info : erase_methods()) {
+    if (info.name != method) continue;
+    for (const Parameter& p : info.parameters) {
+      if (p.name == "window" || (p.name == "tail" && p.value > 0))
+        text += (text == method ? ":" : ",") + p.name + "=" + std::to_string(tokens);
+    }
+  }
+  return text;
+}
+
 std::vector<std::string> policy_texts(const Model& model) {
   const Network& network = dynamic_cast<const ModelImpl&>(model).network();
   const Hparams& h = network.hparams();
   std::vector<std::string> texts;
   for (const PolicyInfo& policy : policies()) {
     texts.push_back(policy.name);
-    for (const PolicyParameter& parameter : policy.parameters) {
+    for (const Parameter& parameter : policy.parameters) {
       if (parameter.name != "file") continue;
       LkvSpec spec;
       spec.layers = h.layers;

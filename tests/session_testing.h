@@ -34,6 +34,8 @@ std::string snapshot_bytes(const Session& session);
 Cache cache_of(const Session& session);
 /// Every policy of the table as text, ready for this model: one that needs a file has one of random numbers.
 std::vector<std::string> policy_texts(const Model& model);
+/// A method's name with these tokens for its windows, if it has any: "repair:window=16,tail=16".
+std::string with_window(const std::string& method, int tokens);
 /// KL and differences of the next-token distributions.
 Divergence from(Session& exact, Session& other);
 /// The code of the Error that a call throws; a failure of the test where it throws none.

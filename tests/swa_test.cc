@@ -177,7 +177,7 @@ TEST_F(SwaTest, AnEraseEqualsThatOfFullOrIsRefused) {
     for (const EraseMethodInfo& method : erase_methods()) {
       SCOPED_TRACE(method.name + ", " + place.name);
       Session a = of_full.fork(), b = of_windowed.fork();
-      const EraseOptions options{.method = method.name, .repair_window = 24, .adapter = eraser_};
+      const EraseOptions options{.method = with_window(method.name, 24), .adapter = eraser_};
       EraseReport report;
       const Outcome outcome = compare(a, b, [&](Session& s) { report = s.erase(place.spans, options); });
       const bool accepted =
@@ -225,8 +225,7 @@ TEST_F(SwaTest, AnyHistoryEqualsThatOfFullOrIsRefused) {
           std::mt19937 of_edit(seed);
           const int length = 1 + static_cast<int>(of_edit() % 40);
           const int begin = static_cast<int>(of_edit() % (size - length));
-          const EraseOptions options{.method = methods[of_edit() % methods.size()].name,
-                                     .repair_window = 16,
+          const EraseOptions options{.method = with_window(methods[of_edit() % methods.size()].name, 16),
                                      .adapter = run % 2 == 0 ? eraser_ : of_few_states};
           s.erase(Span{begin, begin + length}, options);
         } else if (kind == 4 && s.stats().undo_steps > 0) {
@@ -381,13 +380,13 @@ TEST_F(SwaTest, SyncEqualsThatOfFullOrIsRefused) {
   };
   const Session of_full = talk(SlidingWindow::full), of_windowed = talk(SlidingWindow::window);
   ASSERT_GT(of_windowed.stats().held_from, 0);
-  for (const std::string policy : {"exact", "shift", "steer"}) {
+  for (const std::string method : {"recompute", "shift", "steer"}) {
     for (const auto* wanted : {&early, &late, &less, &more}) {
-      SCOPED_TRACE(policy);
+      SCOPED_TRACE(method);
       Session a = of_full.fork(), b = of_windowed.fork();
       const Outcome outcome = compare(
-          a, b, [&](Session& s) { s.sync(*wanted, {.policy = policy, .reply = false, .adapter = eraser_}); });
-      const bool accepted = policy == "exact" || wanted == &more || wanted == &less || wanted == &late;
+          a, b, [&](Session& s) { s.sync(*wanted, {.method = method, .reply = false, .adapter = eraser_}); });
+      const bool accepted = method == "recompute" || wanted == &more || wanted == &less || wanted == &late;
       EXPECT_EQ(outcome == Outcome::same, accepted) << wanted->size();
     }
   }

@@ -103,21 +103,22 @@ TEST_P(SyncTest, ExactlyEqualsAFreshPrefillAndReadsNoMoreThanItMust) {
 }
 
 TEST_P(SyncTest, InPlaceReadsOnlyWhatIsNew) {
-  const std::pair<std::string, std::shared_ptr<const Adapter>> policies[] = {
-      {"shift", nullptr}, {"steer", eraser_}, {"steer", random_eraser(*model_, 0.5F, 3)}};
-  for (const auto& [policy, eraser] : policies) {
+  const std::pair<std::string, std::shared_ptr<const Adapter>> ways[] = {
+      {"drop", nullptr}, {"shift", nullptr}, {"repair:window=3", nullptr},
+      {"mend", nullptr}, {"steer", eraser_}, {"steer", random_eraser(*model_, 0.5F, 3)}};
+  for (const auto& [method, eraser] : ways) {
     for (const Edit& edit : edits()) {
       const int states = eraser ? eraser->info().steering_states : 0;
-      SCOPED_TRACE(cat(policy, " ", states, ": ", edit.name));
+      SCOPED_TRACE(cat(method, " ", states, ": ", edit.name));
       Session session = of(talk());
       Session exact = of(edit.after);
-      const SyncReport report = session.sync(edit.after, {.policy = policy, .adapter = eraser});
+      const SyncReport report = session.sync(edit.after, {.method = method, .adapter = eraser});
       EXPECT_EQ(session.tokens(), exact.tokens());
       const SessionStats stats = session.stats();
       EXPECT_EQ(stats.entries, stats.full_entries);
-      EXPECT_LE(stats.steered_tokens, report.steered);
-      if (states == 0) {
-        EXPECT_EQ(stats.steered_tokens, report.steered);
+      EXPECT_LE(stats.steered_tokens, report.recomputed);
+      if (method == "steer" && states == 0) {
+        EXPECT_EQ(stats.steered_tokens, report.recomputed);
       }
       EXPECT_EQ(report.reused + report.read, report.tokens - 1);
       const bool exactly = stats.exact_tokens == stats.tokens;
@@ -125,7 +126,7 @@ TEST_P(SyncTest, InPlaceReadsOnlyWhatIsNew) {
       if (exactly) {
         EXPECT_LT(from(exact, session).relative, 1e-4);
       }
-      if (policy == "shift") {
+      if (method != "drop" && method != "steer") {
         EXPECT_EQ(session.positions(), exact.positions());
       }
       Session loaded = Session::load(model_, (snapshot_bytes(session), temporary_path("snapshot.kvs")));
@@ -147,7 +148,7 @@ TEST_P(SyncTest, InOneLayerShiftIsExact) {
   for (const Edit& edit : edits()) {
     SCOPED_TRACE(edit.name);
     Session session = of(talk());
-    session.sync(edit.after, {.policy = "shift"});
+    session.sync(edit.after, {.method = "shift"});
     Session exact = of(edit.after);
     EXPECT_LT(from(exact, session).relative, 1e-4);
   }
@@ -222,15 +223,15 @@ TEST_P(SyncTest, ATextIsNeverTakenForAControlTokenOfTheSameName) {
 }
 
 TEST_P(SyncTest, OnAnEvictedCache) {
-  for (const std::string policy : {"exact", "shift", "steer"}) {
+  for (const std::string method : {"recompute", "mend", "drop", "shift", "steer"}) {
     for (const Edit& edit : edits()) {
-      SCOPED_TRACE(policy + ": " + edit.name);
+      SCOPED_TRACE(method + ": " + edit.name);
       Session session = of(talk());
       session.evict("random:recent=8", Budget::fraction(0.5));
-      const SyncReport report = session.sync(edit.after, {.policy = policy, .adapter = eraser_});
+      const SyncReport report = session.sync(edit.after, {.method = method, .adapter = eraser_});
       Session exact = of(edit.after);
       EXPECT_EQ(session.tokens(), exact.tokens());
-      if (policy == "exact" && report.erased > 0) {
+      if (method == "recompute" && report.erased > 0) {
         EXPECT_NE(report.note, "");
       }
       for (const float x : session.logits()) ASSERT_TRUE(std::isfinite(x));
@@ -239,11 +240,11 @@ TEST_P(SyncTest, OnAnEvictedCache) {
 }
 
 TEST_P(SyncTest, AFailureChangesNothing) {
-  for (const std::string policy : {"exact", "shift", "steer"}) {
+  for (const std::string method : {"recompute", "mend", "drop", "shift", "steer"}) {
     Session session = of(talk());
     const std::string before = snapshot_bytes(session);
     for (const Edit& edit : edits()) {
-      SyncOptions options{.policy = policy, .adapter = eraser_};
+      SyncOptions options{.method = method, .adapter = eraser_};
       options.progress = [](size_t, size_t) { return false; };
       try {
         session.sync(edit.after, options);
@@ -251,18 +252,18 @@ TEST_P(SyncTest, AFailureChangesNothing) {
       } catch (const Error& e) {
         EXPECT_EQ(e.code(), ErrorCode::cancelled);
       }
-      EXPECT_EQ(snapshot_bytes(session), before) << policy << ": " << edit.name;
+      EXPECT_EQ(snapshot_bytes(session), before) << method << ": " << edit.name;
     }
   }
   Session session = of(talk());
   const std::string before = snapshot_bytes(session);
   EXPECT_EQ(code_of([&] { session.sync({}); }), ErrorCode::invalid_argument);
-  EXPECT_EQ(code_of([&] { session.sync(talk(), {.policy = "drop"}); }), ErrorCode::invalid_argument);
-  EXPECT_EQ(code_of([&] { session.sync(talk(), {.policy = "steer"}); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(code_of([&] { session.sync(talk(), {.method = "exact"}); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { session.sync(talk(), {.method = "steer"}); }), ErrorCode::invalid_argument);
   Conversation longer = talk();
   longer[3].content = std::string(2000, 'x');
-  for (const std::string policy : {"exact", "shift"}) {
-    EXPECT_EQ(code_of([&] { session.sync(longer, {.policy = policy}); }), ErrorCode::context_full);
+  for (const std::string method : {"recompute", "shift"}) {
+    EXPECT_EQ(code_of([&] { session.sync(longer, {.method = method}); }), ErrorCode::context_full);
   }
   EXPECT_EQ(snapshot_bytes(session), before);
 }

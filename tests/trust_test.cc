@@ -57,11 +57,11 @@ TEST_F(TrustTest, WhatIsInsertedBehindSteeringStatesOrAGapIsNotExact) {
       s.erase(sentence.tokens, {.method = "drop"});
       c[0].content =
           "The ferry leaves at eight. Nobody knows the code. It returns at six, but not on Sundays.";
-      s.sync(c, {.policy = "shift"});
+      s.sync(c, {.method = "shift"});
     } else {
       c[0].content =
           "The ferry leaves at eight. Nobody knows the code. It returns at six, but not on Sundays.";
-      s.sync(c, {.policy = "steer", .adapter = eraser});
+      s.sync(c, {.method = "steer", .adapter = eraser});
       EXPECT_GT(s.stats().steered_tokens, 0);
     }
     EXPECT_LT(s.stats().exact_tokens, s.find_one("Nobody").tokens.begin + 1) << way;
@@ -297,12 +297,12 @@ TEST_F(TrustTest, TheBeginTokenBelongsToNoMessage) {
   EXPECT_EQ(erased.tokens()[0], 0);
   EXPECT_EQ(code_of([&] { erased.erase(Span{0, 1}); }), ErrorCode::invalid_argument);
   c.erase(c.begin(), c.begin() + 2);  // a client that drops the first messages
-  for (const char* policy : {"exact", "shift"}) {
+  for (const char* method : {"recompute", "shift"}) {
     Session synced = s.fork();
-    synced.sync(c, {.policy = policy});
+    synced.sync(c, {.method = method});
     Session fresh_one(tiny);
     fresh_one.append_messages(c, true);
-    EXPECT_EQ(synced.tokens(), fresh_one.tokens()) << policy;
+    EXPECT_EQ(synced.tokens(), fresh_one.tokens()) << method;
   }
 }
 
@@ -313,16 +313,16 @@ TEST_F(TrustTest, SyncAndUndoHoldTheCap) {
   };
   Conversation c = talk();
   for (int i = 0; i < 8; i++) c[0].content += " It was a quiet day in the harbour.";
-  for (const char* policy : {"exact", "shift"}) {
+  for (const char* method : {"recompute", "shift"}) {
     Session s(tiny);
     s.append("The ferry");
     s.set_cap("streaming-llm:recent=16", Budget::tokens(64));
-    s.sync(c, {.policy = policy});
-    EXPECT_GT(s.stats().cap_evictions, 0) << policy;
-    EXPECT_LE(most(s), 64U) << policy;
+    s.sync(c, {.method = method});
+    EXPECT_GT(s.stats().cap_evictions, 0) << method;
+    EXPECT_LE(most(s), 64U) << method;
     c[2].content += " And leave?";
-    s.sync(c, {.policy = policy});
-    EXPECT_LE(most(s), 64U) << policy;
+    s.sync(c, {.method = method});
+    EXPECT_LE(most(s), 64U) << method;
   }
   Session s = filled(tiny, 200);
   s.erase(Span{10, 20});

@@ -31,6 +31,12 @@ std::pair<std::string, std::string> split_last(const std::string& text) {
   return {trim(text.substr(0, space)), text.substr(space + 1)};
 }
 
+bool is_method(const std::string& text) {
+  const auto methods = erase_methods();
+  return std::any_of(methods.begin(), methods.end(),
+                     [name = base_name(text)](const auto& m) { return m.name == name; });
+}
+
 // Returns the given eraser, else the shipped one, from the first method on that needs it.
 std::shared_ptr<const Adapter> adapter_of(ChatState& chat, const std::string& method) {
   if (!chat.adapter) chat.adapter = eraser(*chat.session.model(), {}, {method});
@@ -93,10 +99,7 @@ Json erase(ChatState& chat, const std::string& arguments, std::ostream& out) {
   if (text.empty()) refuse("chat", "/erase [--all] [--loose] TEXT [METHOD]");
   EraseOptions options;
   const auto [head, last] = split_last(text);
-  const auto methods = erase_methods();
-  const std::string base = base_name(last);
-  const bool method =
-      std::any_of(methods.begin(), methods.end(), [&](const auto& m) { return m.name == base; });
+  const bool method = is_method(last);
   // The whole line first: a text may end in a word that is also a method's name.
   if (method && chat.session.find(text, how).empty()) {
     text = head;
@@ -175,25 +178,30 @@ Json sync(ChatState& chat, const std::string& arguments, std::ostream& out) {
   std::string file = arguments;
   SyncOptions options;
   const auto [head, last] = split_last(arguments);
-  if (last == "exact" || last == "steer" || last == "shift") {
+  if (is_method(last) && !file_exists(file)) {
     file = head;
-    options.policy = last;
+    options.method = last;
   }
-  if (file.empty()) refuse("chat", "/sync FILE.json [exact|steer|shift]");
+  if (file.empty()) refuse("chat", "/sync FILE.json [METHOD]");
   const std::vector<Message> messages = read_messages(file);
   options.reply = false;  // the next thing said is a user's: an opened reply would stay empty
-  options.adapter = adapter_of(chat, options.policy);
+  options.adapter = adapter_of(chat, options.method);
   ProgressLine line("reading, tokens");
   options.progress = line.progress();
   const SyncReport r = chat.session.sync(messages, options);
-  out << r.policy << " (" << to_string(r.exactness) << "): " << r.tokens << " tokens, " << r.reused
+  out << r.method << " (" << to_string(r.exactness) << "): " << r.tokens << " tokens, " << r.reused
       << " reused, " << r.erased << " erased, " << r.read << " read, " << milliseconds(r.ms) << " ms\n";
   if (!r.note.empty()) out << r.note << "\n";
-  return {{"policy", r.policy},   {"exactness", to_string(r.exactness)},
-          {"tokens", r.tokens},   {"reused", r.reused},
-          {"erased", r.erased},   {"read", r.read},
-          {"steered", r.steered}, {"edits", r.edits},
-          {"note", r.note},       {"ms", r.ms}};
+  return {{"method", r.method},
+          {"exactness", to_string(r.exactness)},
+          {"tokens", r.tokens},
+          {"reused", r.reused},
+          {"erased", r.erased},
+          {"read", r.read},
+          {"recomputed", r.recomputed},
+          {"edits", r.edits},
+          {"note", r.note},
+          {"ms", r.ms}};
 }
 
 Json messages(ChatState& chat, const std::string&, std::ostream& out) {

@@ -208,6 +208,24 @@ void print_json(const Json& value, int indent) {
   std::cout << value.dump(indent, ' ', false, Json::error_handler_t::replace) << std::endl;
 }
 
+std::string default_of(const Parameter& parameter) {
+  if (parameter.free_text) return parameter.text;
+  if (!parameter.choices.empty()) return parameter.choices.at(static_cast<size_t>(parameter.value));
+  std::ostringstream text;
+  text << parameter.value;
+  return text.str();
+}
+
+Json parameters_json(const std::vector<Parameter>& parameters) {
+  Json list = Json::array();
+  for (const Parameter& p : parameters) {
+    list.push_back({{"name", p.name}, {"default", p.value}, {"description", p.description}});
+    if (p.free_text || !p.choices.empty()) list.back()["default"] = default_of(p);
+    if (!p.choices.empty()) list.back()["choices"] = p.choices;
+  }
+  return list;
+}
+
 void print_error(std::string_view code, const std::string& message, bool json, int indent) {
   if (json) return print_json({{"error", {{"code", code}, {"message", with_flags(message)}}}}, indent);
   std::cout << std::flush;

@@ -69,6 +69,10 @@ std::string with_flags(std::string message);
 Error extended(const Error& error, const std::string& addition);
 /// Prints one JSON value on standard output; invalid UTF-8 (a cut token) is replaced.
 void print_json(const Json& value, int indent = 2);
+/// Writes a parameter's default: "32", "0.2", "avg".
+std::string default_of(const Parameter& parameter);
+/// Returns [{"name", "default", "description", "choices" where it has some}].
+Json parameters_json(const std::vector<Parameter>& parameters);
 /// Prints an error for people on standard error or, in JSON, as {"error": {"code", "message"}} on standard
 /// output.
 void print_error(std::string_view code, const std::string& message, bool json, int indent = 2);

@@ -58,7 +58,7 @@ void add_edit_options(CLI::App& command, EditOptions& options) {
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str()
       ->type_name("N");
-  command.add_option("--policy", options.policies, "See `kvedit policies`; a comma list, repeatable, or all")
+  command.add_option("--policy", options.policies, "See `kvedit policies`; repeatable, or all")
       ->type_name("NAME")
       ->allow_extra_args(false);
   command.add_option("--keep", options.keep, "Keep 10%, 512 (tokens a lane) or 64MiB")->type_name("BUDGET");
@@ -132,28 +132,6 @@ std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const 
 
 std::string base_name(const std::string& text) { return text.substr(0, text.find(':')); }
 
-std::vector<std::string> listed(const std::vector<std::string>& given) {
-  std::vector<std::string> whole;
-  for (const std::string& list : given) {
-    int open = 0;
-    bool begun = false;  // a comma between names and one between a name's numbers look alike
-    for (size_t at = 0; at <= list.size();) {
-      size_t end = at;
-      for (; end < list.size() && (open > 0 || list[end] != ','); end++)
-        open += list[end] == '(' ? 1 : list[end] == ')' ? -1 : 0;
-      const std::string piece = list.substr(at, end - at);
-      if (begun && base_name(piece).find('=') != std::string::npos) {
-        whole.back() += "," + piece;
-      } else {
-        whole.push_back(piece);
-      }
-      begun = true;
-      at = end + 1;
-    }
-  }
-  return whole;
-}
-
 std::vector<Found> apart(std::vector<Found> places) {
   std::vector<Found> all;
   for (Found& place : places) {
@@ -168,7 +146,7 @@ std::vector<Found> apart(std::vector<Found> places) {
 }
 
 std::vector<std::string> chosen_methods(const std::vector<std::string>& given, bool adapter) {
-  return chosen(listed(given), erase_methods(), "erase", "method",
+  return chosen(given, erase_methods(), "erase", "method",
                 [&](const EraseMethodInfo& method) { return adapter || !method.needs_adapter; });
 }
 
@@ -180,7 +158,7 @@ bool needs_adapter(const std::string& method) {
 }
 
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given) {
-  return chosen(listed(given), policies(), "evict", "policy",
+  return chosen(given, policies(), "evict", "policy",
                 [](const PolicyInfo& policy) { return !policy.needs_file(); });
 }
 

@@ -46,14 +46,12 @@ std::vector<Answer> ask_all(const Session& session, const Prompt& prompt, const 
 /// Reads a context file. Throws Error(invalid_argument) for an empty one.
 std::string document(const std::string& file);
 
-/// Takes comma lists apart: "a,b:x=1,y=2" is "a" and "b:x=1,y=2".
-std::vector<std::string> listed(const std::vector<std::string>& given);
 /// Orders the places; those that share a token become one.
 std::vector<Found> apart(std::vector<Found> places);
 /// Spells out "all" among the names: without an adapter, the methods that need none. Throws Error(not_found)
 /// for a name that is not in the table.
 std::vector<std::string> chosen_methods(const std::vector<std::string>& given, bool adapter);
-/// Cuts the numbers behind a method or policy off: "repair" of "repair:window=32".
+/// Cuts the parameters behind a method or policy off: "repair" of "repair:window=32".
 std::string base_name(const std::string& text);
 /// Tells whether the method needs one; false for an unknown one.
 bool needs_adapter(const std::string& method);

@@ -19,7 +19,7 @@ const char* const erase_footer =
     "Examples:\n"
     "  kvedit erase -f notes.txt --span 'The code is 9023.' -q 'What is the code?'\n"
     "  kvedit erase -f notes.txt --span 'The code is 9023.' -q 'What is the code?' --method all --json\n"
-    "  kvedit erase -f notes.txt --span 'The code is 9023.' --method steer --adapter eraser.gguf --verify\n"
+    "  kvedit erase -f notes.txt --span 'The code is 9023.' --method steer --method mend:tail=32 --verify\n"
     "  kvedit erase -f notes.txt --session notes.kv --tokens 120..140 --method shift --save edited.kv\n"
     "  kvedit erase -f a.txt -f b.txt --document b.txt -q 'What do we know?'\n"
     "  kvedit erase --session edited.kv --verify --upgrade --save exact.kv\n"
@@ -37,7 +37,6 @@ struct EraseCommand {
   std::vector<std::string> messages;
   std::vector<std::string> methods = {"recompute"};
   std::string adapter;
-  std::optional<int> repair_window;
   bool evict_first = false;
   bool forget = false;
   bool verify = false;
@@ -282,7 +281,6 @@ Edit edited(const EraseCommand& command, Session& session, const std::string& me
     ProgressLine line("erasing, tokens");
     EraseOptions options;
     options.method = method;
-    options.repair_window = command.repair_window;
     options.adapter = adapter;
     options.forget = command.forget;
     options.verify = command.verify;
@@ -303,8 +301,7 @@ void run(const EraseCommand& command) {
   const int context_tokens = prepared.session.stats().tokens;
   prepared.before = ask_all(prepared.session, prepared.prompt, command.edit);
   if (!names_spans(command)) return look_after(command, prepared);
-  const std::shared_ptr<const Adapter> adapter =
-      eraser(*prepared.model, command.adapter, listed(command.methods));
+  const std::shared_ptr<const Adapter> adapter = eraser(*prepared.model, command.adapter, command.methods);
   const std::vector<std::string> methods = chosen_methods(command.methods, adapter != nullptr);
   std::vector<Found> spans, others;
   locate(command, prepared.session, spans, others);
@@ -367,7 +364,8 @@ void add_erase(CLI::App& app) {
   sub->add_option("--tokens", command->ranges, "Erase the tokens A up to but not B; repeatable")
       ->type_name("A..B")
       ->allow_extra_args(false);
-  sub->add_option("--method", command->methods, "See `kvedit methods`; a comma list, repeatable, or all")
+  sub->add_option("--method", command->methods,
+                  "See `kvedit methods`; with parameters as mend:window=32; repeatable, or all")
       ->capture_default_str()
       ->type_name("NAME")
       ->allow_extra_args(false);
@@ -383,10 +381,6 @@ void add_erase(CLI::App& app) {
   sub->add_flag("--verify", command->verify, "Measure what is left of the erased text (costs a recompute)");
   sub->add_flag("--upgrade", command->upgrade, "Afterwards make the cache exact, and ask then");
   sub->add_flag("--forget", command->forget, "Keep the erased text nowhere, saved sessions included");
-  sub->add_option("--repair-window", command->repair_window,
-                  "Tokens after a span that repair (64) and mend (128) forward again")
-      ->check(CLI::Range(1, 1 << 30))
-      ->type_name("N");
   sub->add_flag("--evict-first", command->evict_first, "Apply --policy before erasing, not after");
   add_edit_options(*sub, command->edit);
   sub->footer(erase_footer);

@@ -28,16 +28,8 @@ const char* const eval_footer =
     "  kvedit eval text --method all --adapter eraser.gguf --out erased\n"
     "  kvedit eval text --policy kvedit --keep 5% --haystack books/ --out books --resume";
 
-std::string default_of(const PolicyParameter& p) {
-  if (p.free_text) return p.text;
-  if (!p.choices.empty()) return p.choices.at(static_cast<size_t>(p.value));
-  std::ostringstream text;
-  text << p.value;
-  return text.str();
-}
-
 void print_parameters(const eval::TaskEntry& task) {
-  for (const PolicyParameter& p : task.parameters) {
+  for (const Parameter& p : task.parameters) {
     std::cout << (&p == &task.parameters.front() ? "\n" + task.name + "\n" : "") << "  " << p.name << ": "
               << p.description;
     for (const std::string& choice : p.choices)
@@ -50,19 +42,15 @@ void list_tasks(bool json) {
   Json list = Json::array();
   Table table({"task", "parameters", "--data", "what it asks"});
   for (const eval::TaskEntry& task : eval::tasks()) {
-    Json parameters = Json::array();
     std::string text;
-    for (const PolicyParameter& p : task.parameters) {
+    for (const Parameter& p : task.parameters)
       text += (text.empty() ? ":" : ",") + p.name + "=" + default_of(p);
-      parameters.push_back({{"name", p.name}, {"default", default_of(p)}, {"description", p.description}});
-      if (!p.choices.empty()) parameters.back()["choices"] = p.choices;
-    }
     const char* const data = task.data == eval::Data::none       ? "-"
                              : task.data == eval::Data::optional ? "optional"
                                                                  : "needed";
     table.add({task.name, text, data, task.description});
     list.push_back({{"name", task.name},
-                    {"parameters", parameters},
+                    {"parameters", parameters_json(task.parameters)},
                     {"data", data},
                     {"erases", task.erases},
                     {"evicts", task.evicts},

@@ -159,7 +159,7 @@ struct OpenTask {
 OpenTask open_task(const EvalOptions& options, const RunContext& context) {
   const eval::TaskEntry& entry = eval::find_task(options.task);
   auto task =
-      eval::open_task(options.task, {context.haystack, options.data, options.strict, order_of(options), {}});
+      eval::open_task(options.task, {context.haystack, options.data, options.strict, order_of(options)});
   eval::TaskInfo info = task->info();
   eval::Grid grid{{}, options.lengths, options.examples, options.seed, context.adapters};
   if (grid.examples == 0) grid.examples = options.quick ? entry.quick_examples : kExamples;

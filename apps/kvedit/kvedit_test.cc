@@ -245,11 +245,11 @@ TEST_F(CommandLineTest, WhereNothingCanBeWrittenIsToldBeforeTheWork) {
   EXPECT_EQ(run("run", {"Hello.", "--save", "/dev/null"}).exit_code, kFailed);
 }
 
-TEST_F(CommandLineTest, ErasesAllPlacesARangeADocumentAndListsOfMethods) {
+TEST_F(CommandLineTest, ErasesAllPlacesARangeADocumentAndBySeveralMethods) {
   const std::string notes = file("notes.txt", kNotes),
                     other = file("other.txt", "The tower is tall.\nIts door is red.\n");
-  const Json all = json("erase", {"-f", notes, "--span", "The code is 9023.", "--all", "--method",
-                                  "shift,repair:window=3,tail=2,drop"});
+  const Json all = json("erase", {"-f", notes, "--span", "The code is 9023.", "--all", "--method", "shift",
+                                  "--method", "repair:window=3,tail=2", "--method", "drop"});
   ASSERT_EQ(all["edits"].size(), 3U);
   EXPECT_EQ(all["edits"][1]["method"], "repair:window=3,tail=2");
   for (const Json& edit : all["edits"]) {
@@ -313,10 +313,10 @@ TEST_F(CommandLineTest, AFullContextTellsOfPositionsThatEditsLeft) {
   EXPECT_TRUE(told);
 }
 
-TEST_F(CommandLineTest, EvictTakesAListOfPolicies) {
+TEST_F(CommandLineTest, EvictTakesSeveralPolicies) {
   const std::string notes = file("notes.txt", kNotes);
-  const Json all = json("evict", {"-f", notes, "--policy", "snapkv:window=4,recent=4,streaming-llm",
-                                  "--policy", "random", "--keep", "70%"});
+  const Json all = json("evict", {"-f", notes, "--policy", "snapkv:window=4,recent=4", "--policy",
+                                  "streaming-llm", "--policy", "random", "--keep", "70%"});
   ASSERT_EQ(all["evictions"].size(), 3U);
   EXPECT_EQ(all["evictions"][1]["policy"].get<std::string>().substr(0, 13), "streaming-llm");
 }

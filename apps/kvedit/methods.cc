@@ -21,7 +21,8 @@ void add_methods(CLI::App& app) {
                         {"exactness", to_string(m.exactness)},
                         {"cost", m.cost},
                         {"needs_adapter", m.needs_adapter},
-                        {"description", m.description}});
+                        {"description", m.description},
+                        {"parameters", parameters_json(m.parameters)}});
       }
       return print_json(list);
     }
@@ -30,6 +31,13 @@ void add_methods(CLI::App& app) {
       table.add({m.name, std::string(to_string(m.exactness)), m.cost, m.description});
     }
     table.print(std::cout);
+    Table parameters({"parameter", "default", "what it is"});
+    for (const EraseMethodInfo& m : erase_methods()) {
+      for (const Parameter& p : m.parameters)
+        parameters.add({m.name + ":" + p.name, default_of(p), p.description});
+    }
+    std::cout << "\n";
+    parameters.print(std::cout);
   });
 }
 

@@ -23,15 +23,11 @@ struct PoliciesCommand {
 void print_policies_json() {
   Json list = Json::array();
   for (const PolicyInfo& policy : policies()) {
-    Json parameters = Json::array();
-    for (const PolicyParameter& p : policy.parameters) {
-      parameters.push_back({{"name", p.name}, {"default", p.value}, {"description", p.description}});
-    }
     list.push_back({{"name", policy.name},
                     {"definition", policy.definition},
                     {"paper", policy.paper},
                     {"description", policy.description},
-                    {"parameters", parameters}});
+                    {"parameters", parameters_json(policy.parameters)}});
   }
   print_json(list);
 }
@@ -43,20 +39,13 @@ PolicyInfo policy_named(const std::string& name) {
   throw Error(ErrorCode::not_found, "policies", "no policy '" + name + "'; `kvedit policies` lists them");
 }
 
-std::string value_of(const PolicyParameter& p) {
-  if (p.free_text) return "TEXT";
-  if (!p.choices.empty()) return p.choices.at(static_cast<size_t>(p.value));
-  std::ostringstream text;
-  text << p.value;
-  return text.str();
-}
-
 void print_policy(const PolicyInfo& policy) {
   std::cout << policy.name << ": " << policy.description << "\nmade of " << policy.definition << "\n"
             << (policy.paper.empty() ? "" : policy.paper + "\n");
   if (policy.parameters.empty()) return;
   Table table({"parameter", "default", "what it is"});
-  for (const PolicyParameter& p : policy.parameters) table.add({p.name, value_of(p), p.description});
+  for (const Parameter& p : policy.parameters)
+    table.add({p.name, p.free_text ? "TEXT" : default_of(p), p.description});
   std::cout << "\n";
   table.print(std::cout);
 }

@@ -12,7 +12,7 @@ namespace {
 class EraseNiahTest : public testing::Test {
  protected:
   std::unique_ptr<Task> open(const std::string& text = "erase-niah", Order order = Order::own) const {
-    return open_task(text, {haystack_, {}, false, order, {}});
+    return open_task(text, {haystack_, {}, false, order});
   }
   Example make(const ExampleSpec& spec) const { return open()->make(*model_, spec); }
   std::string text(const Example& example, Span span) const {

@@ -217,7 +217,7 @@ class EraseQaTest : public testing::Test {
 
 // The oracle searches what remains for the right answer; the wrong one is only in the erased passage.
 TEST_F(EraseQaTest, AnOracleThatReadsWhatRemainsSolvesIt) {
-  const auto task = open_task("erase-qa", {nullptr, {path_}, true, Order::own, {}});
+  const auto task = open_task("erase-qa", {nullptr, {path_}, true, Order::own});
   ASSERT_EQ(task->info().examples, 3);
   for (int i = 0; i < 3; i++) {
     const Example example = task->make(*model_, {450, 1, i});
@@ -250,7 +250,7 @@ TEST_F(EraseQaTest, QuestionsLeftOutAreToldByReason) {
   stays.replace(stays.find("\"Turin\""), 7, "\"sunny Turin\"");
   stays.replace(stays.find("lived in Turin."), 15, "lived in sunny Turin; Turin is big and sunny.");
   std::ofstream(path_, std::ios::binary | std::ios::app) << comparison << "\n" << stays << "\n";
-  const TaskInfo info = open_task("erase-qa", {nullptr, {path_}, true, Order::own, {}})->info();
+  const TaskInfo info = open_task("erase-qa", {nullptr, {path_}, true, Order::own})->info();
   EXPECT_EQ(info.examples, 3);
   ASSERT_EQ(info.notes.size(), 1U);
   EXPECT_EQ(
@@ -259,18 +259,18 @@ TEST_F(EraseQaTest, QuestionsLeftOutAreToldByReason) {
       "left out 1 without one answer");
   write_file(path_, comparison);
   EXPECT_EQ(code_of([&] {
-              open_task("erase-qa", {nullptr, {path_}, true, Order::own, {}});
+              open_task("erase-qa", {nullptr, {path_}, true, Order::own});
             }),
             ErrorCode::corrupt);
   write_file(path_, kHotpot);  // no other answer to put in its place
   EXPECT_EQ(code_of([&] {
-              open_task("erase-qa", {nullptr, {path_}, true, Order::own, {}});
+              open_task("erase-qa", {nullptr, {path_}, true, Order::own});
             }),
             ErrorCode::invalid_argument);
 }
 
 TEST_F(EraseQaTest, ALeakIsAWordNotAPieceOfOne) {
-  const auto task = open_task("erase-qa", {nullptr, {path_}, true, Order::own, {}});
+  const auto task = open_task("erase-qa", {nullptr, {path_}, true, Order::own});
   Question question;
   question.expected = {"1931"};
   question.wrong = "1962";

@@ -104,7 +104,7 @@ class Niah final : public Task {
   bool noise_;
 };
 
-std::vector<PolicyParameter> parameters(int needles, int depths, int filler) {
+std::vector<Parameter> parameters(int needles, int depths, int filler) {
   return {{"needles", static_cast<double>(needles), "numbers with keys in the text", 1, kMostNeedles},
           {"asked", 1, "of them asked for in each example", 1, kMostNeedles},
           {"depths", static_cast<double>(depths), "of the grid, from the beginning to the end; 0: random", 0,

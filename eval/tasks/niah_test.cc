@@ -131,7 +131,7 @@ INSTANTIATE_TEST_SUITE_P(Tasks, NiahTest,
 class NiahGridTest : public testing::Test {
  protected:
   std::unique_ptr<Task> open(const std::string& text, Order order = Order::own) const {
-    return open_task(text, {haystack_, {}, false, order, {}});
+    return open_task(text, {haystack_, {}, false, order});
   }
   std::shared_ptr<Model> model_ = load(long_context(), exact_options());
   std::shared_ptr<const Haystack> haystack_ = std::make_shared<const Haystack>(Haystack({prose(900, 1)}));

@@ -60,13 +60,9 @@ struct VerifyReport {
 };
 
 struct EraseOptions {
-  std::string method = "recompute";  // or with the numbers below behind it: "repair:window=32,tail=64"
-  /// repair, mend: tokens after each span that are forwarded again. If none is given: 64 for repair, 128 for
-  /// mend.
-  std::optional<int> repair_window;
-  /// The same for the text's last tokens, where what was asked before the erase stands. If none is given:
-  /// none for repair, repair_window (or 64) for mend.
-  std::optional<int> repair_tail;
+  /// A name of erase_methods(), with parameters behind it where they are not the defaults:
+  /// "mend:window=32,tail=16".
+  std::string method = "recompute";
   std::shared_ptr<const Adapter> adapter;  // steer: the eraser
   /// The erased tokens are nowhere afterwards: undo history goes, and nothing saved later has them.
   bool forget = false;
@@ -104,6 +100,7 @@ struct EraseMethodInfo {
   std::string cost;            // "suffix", "span", ...
   std::string description;     // one sentence
   bool needs_adapter = false;  // an eraser trained for the model
+  std::vector<Parameter> parameters = {};
 };
 
 /// All methods, in the order of their table.

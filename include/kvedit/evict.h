@@ -65,24 +65,12 @@ struct EvictReport {
   std::vector<LaneShare> lanes;  // [layer * kv_heads + head]
 };
 
-struct PolicyParameter {
-  std::string name;
-  double value = 0;  // the default
-  std::string description;
-  double minimum = 0;
-  double maximum = 0;
-  bool whole = true;                 // takes whole numbers only
-  std::vector<std::string> choices;  // a parameter given by a word: value is an index into these
-  bool free_text = false;            // takes any text, such as a path: then `text` is the default
-  std::string text;
-};
-
 struct PolicyInfo {
   std::string name;
   std::string definition;   // "snapkv+adaptive", which makes the same policy
   std::string paper;        // "arXiv 2404.14469"
   std::string description;  // one sentence
-  std::vector<PolicyParameter> parameters;
+  std::vector<Parameter> parameters;
   bool needs_file() const;  // trained for the model, by a parameter that has no default
 };
 

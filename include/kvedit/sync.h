@@ -12,22 +12,23 @@
 namespace kvedit {
 
 struct SyncOptions {
-  /// exact: everything after the first difference is read again. shift: what stands unchanged behind a
-  /// difference moves to its new place. steer: the same, and what goes is replaced by steering states.
-  std::string policy = "exact";
+  /// The erase method, as in EraseOptions, by which tokens go that the conversation no longer has; what is
+  /// new is read at its place, and the rest keeps its entries. With an exact method everything from the first
+  /// difference on is read again instead.
+  std::string method = "recompute";
   bool reply = true;                       // the conversation ends with the opening of the assistant's turn
-  std::shared_ptr<const Adapter> adapter;  // steer
+  std::shared_ptr<const Adapter> adapter;  // of a method that needs one
   Progress progress;
 };
 
 struct SyncReport {
-  std::string policy;
+  std::string method;
   Exactness exactness = Exactness::exact;  // exact too when nothing but the end changed
   int tokens = 0;                          // of the conversation now
   int reused = 0;                          // entries that stay, the pending token apart
   int erased = 0;                          // tokens that went
   int read = 0;                            // tokens forwarded, the pending one apart
-  int steered = 0;                         // erased tokens that were forwarded with the eraser
+  int recomputed = 0;                      // tokens that the method forwarded: again, or as steering states
   int edits = 0;                           // places that differ
   std::string note;
   double ms = 0;

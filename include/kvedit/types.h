@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace kvedit {
 
@@ -40,6 +41,19 @@ struct PoolStats {
   size_t high_water_bytes = 0;  // the largest bytes_in_use since creation
   size_t resident_bytes = 0;    // what the system holds for pages; with huge pages more than is in use
   size_t limit_bytes = 0;       // 0: none
+};
+
+/// A parameter of a policy, an erase method or an evaluation task, with its default.
+struct Parameter {
+  std::string name;
+  double value = 0;
+  std::string description;
+  double minimum = 0;
+  double maximum = 0;
+  bool whole = true;                 // takes whole numbers only
+  std::vector<std::string> choices;  // a parameter given by a word: value is an index into these
+  bool free_text = false;            // takes any text, such as a path: then `text` is the default
+  std::string text;
 };
 
 /// A message of a conversation.

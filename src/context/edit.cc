@@ -60,6 +60,7 @@ Edit::Edit(Context fork, Engine& engine, EditOptions options)
     : context_(std::move(fork)), engine_(engine), options_(std::move(options)) {}
 
 Context Edit::finish() && {
+  if (transcript().size() > 0) context_.require_windows(options_.where);
   context_.check_edit(options_.where);
   return std::move(context_);
 }
@@ -163,7 +164,7 @@ void Edit::insert(std::span<const Insertion> insertions) {
     t.tokens.insert(t.tokens.begin() + at, all[i].tokens.begin(), all[i].tokens.end());
     t.positions.insert(t.positions.begin() + at, count, 0);
     for (int k = 0; k < count; k++) t.positions[at + k] = from + k;
-    for (MessageMark& m : t.messages) m.begin += m.begin > at ? count : 0;
+    for (MessageMark& m : t.messages) m.begin += m.begin > at ? count - behind_all : 0;
     positions.insert(positions.begin(), t.positions.begin() + at, t.positions.begin() + at + count);
     // An exact prefix has positions 0..n-1: neither a gap nor steering states stand in front.
     if (context_.exact >= at && from == at && !context_.evicted) context_.exact = at + count;
@@ -251,8 +252,14 @@ void Edit::rebuild_without(std::span<const Span> spans) {
   rebuild(context_.exact);
 }
 
+void Edit::forget_messages() {
+  context_.transcript.messages.clear();
+  context_.transcript.waiting.clear();
+}
+
 void Edit::rebuild_as(std::span<const Token> tokens, int kept) {
   Transcript& t = context_.transcript;
+  forget_messages();
   t.tokens.assign(tokens.begin(), tokens.end());
   t.positions.resize(t.tokens.size());
   context_.exact = std::min(context_.exact, kept);

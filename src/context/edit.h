@@ -33,7 +33,9 @@ class Edit {
 
   const Context& context() const { return context_; }
   const Transcript& transcript() const { return context_.transcript; }
-  /// Hands the context over. Throws Error(corrupt) where checks_edits() and its invariant does not hold.
+  /// Hands the context over. Throws Error(unsupported) where the text could not go on, since sliding-window
+  /// layers have freed what is read next; Error(corrupt) where checks_edits() and the invariant does not
+  /// hold.
   Context finish() &&;
 
   /// Removes the tokens and entries of spans (ascending, disjoint); the gaps in the positions stay.
@@ -61,8 +63,12 @@ class Edit {
   void rebuild(int kept);
   /// Removes the tokens of spans and forwards everything behind the exact prefix that is left.
   void rebuild_without(std::span<const Span> spans);
-  /// Makes the text `tokens`, of which the first `kept` are the transcript's, and does rebuild().
+  /// Makes the text `tokens`, of which the first `kept` are the transcript's; does forget_messages() and
+  /// rebuild().
   void rebuild_as(std::span<const Token> tokens, int kept);
+
+  /// Leaves the text without messages; the caller marks them at the end.
+  void forget_messages();
 
   /// Tells what the report should say, if anything.
   void set_note(std::string note) { note_ = std::move(note); }

@@ -1,10 +1,9 @@
 // Repair where the span was felt most: delete and shift, then forward again, in place and in one pass,
-//   - the first W tokens after each span, 128 if none are given;
-//   - where the text repeats the span's wording, 2 W and twice the span's tokens at most (W = 64 if none is
-//   given):
-//     attention continues what it has seen before, so that such places, and what stands behind them, read the
-//     span more than others;
-//   - the last W tokens (64): a question that was read while the span could be seen is read anew.
+//   - the first tokens after each span;
+//   - places where the text repeats the span's wording, since attention continues what it has seen before:
+//   they,
+//     and what stands behind them, read the span more than others do;
+//   - the text's last tokens: a question that was read while the span could be seen is read anew.
 #include <algorithm>
 
 #include "base/check.h"
@@ -14,15 +13,20 @@
 namespace kvedit {
 namespace {
 
-constexpr int kSeamWindow = 128, kMendWindow = 64;
-
 class Mend final : public EraseMethod {
  public:
   EraseMethodInfo info() const override {
-    return {"mend", Exactness::approximate, "windows",
-            "shift, then forwards again what follows the span, repeats its wording, or ends the text"};
+    return {.name = "mend",
+            .exactness = Exactness::approximate,
+            .cost = "windows",
+            .description =
+                "shift, then forwards again what follows the span, repeats its wording, or ends the text",
+            .parameters = {token_count("window", 128, "tokens after each span that are forwarded again", 1),
+                           token_count("tail", 64, "tokens at the text's end that are forwarded again"),
+                           token_count("copies", 128,
+                                       "tokens that repeat the erased wording and are forwarded "
+                                       "again, beside twice the erased tokens")}};
   }
-  bool has_windows() const override { return true; }
 
   void apply(Edit& edit, const Erasure& erasure) const override {
     std::vector<std::vector<Token>> erased;
@@ -33,11 +37,10 @@ class Mend final : public EraseMethod {
     }
     const std::vector<int> seams = edit.remove_and_shift(erasure.spans);
     const Transcript& left = edit.transcript();
-    const int given = erasure.window.value_or(kMendWindow);
-    const int window = erasure.window.value_or(kSeamWindow), tail = erasure.tail.value_or(given);
+    const Parameters& p = erasure.parameters;
     // A long text has long copies: half a copy read again can be worse than none.
-    const int budget = 2 * std::min(given, left.size()) + 2 * erased_tokens;
-    std::vector<Span> again = repair_windows(left, seams, window, tail);
+    const int budget = std::min(p.integer("copies"), left.size()) + 2 * erased_tokens;
+    std::vector<Span> again = repair_windows(left, seams, p.integer("window"), p.integer("tail"));
     const Repeats repeats = repeats_of(erased, left.tokens, seams.front(), budget, again);
     again.insert(again.end(), repeats.spans.begin(), repeats.spans.end());
     forward_windows(edit, std::move(again));

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/parameters.h"
 #include "context/edit.h"
 #include "kvedit/erase.h"
 
@@ -17,8 +17,7 @@ namespace kvedit {
 /// What a method is asked to erase, and how.
 struct Erasure {
   std::span<const Span> spans;          // transcript indices, ascending, disjoint, not empty, not everything
-  std::optional<int> window;            // of the options' repair_window
-  std::optional<int> tail;              // and repair_tail
+  const Parameters& parameters;         // those of the method's info()
   std::shared_ptr<const Lora> adapter;  // null unless one was given
 };
 
@@ -26,16 +25,26 @@ class EraseMethod {
  public:
   virtual ~EraseMethod() = default;
   virtual EraseMethodInfo info() const = 0;
-  /// Whether the options' repair_window and repair_tail count.
-  virtual bool has_windows() const { return false; }
   virtual void apply(Edit& edit, const Erasure& erasure) const = 0;
 };
 
-/// Throws Error(not_found) naming the methods there are.
-const EraseMethod& find_erase_method(std::string_view name);
-/// The options with the numbers behind the method's name in their places: "repair:window=32,tail=64".
-/// Throws as find_erase_method(), Error(invalid_argument) for what is no number of the method.
-EraseOptions with_numbers(EraseOptions options);
+/// A method with values for its parameters.
+struct ChosenMethod {
+  const EraseMethod& method;
+  EraseMethodInfo info;
+  Parameters parameters;
+
+  void apply(Edit& edit, std::span<const Span> spans, std::shared_ptr<const Lora> adapter) const {
+    method.apply(edit, {spans, parameters, std::move(adapter)});
+  }
+};
+
+/// Reads "NAME" or "NAME:key=value,...". Throws Error(not_found) naming the methods there are,
+/// Error(invalid_argument) for a parameter that the method does not have or a value that is no number,
+/// Error(out_of_range) with the limits for a value outside them.
+ChosenMethod choose_method(std::string_view text);
+/// A parameter that counts tokens.
+Parameter token_count(std::string name, int value, std::string description, int minimum = 0);
 
 /// Returns the given adapter as the engine uses it. Throws Error(invalid_argument) naming the option's
 /// `field` where the method needs one and none is given.

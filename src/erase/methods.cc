@@ -1,8 +1,8 @@
+#include <algorithm>
 #include <array>
-#include <charconv>
+#include <limits>
 
 #include "base/check.h"
-#include "base/key_values.h"
 #include "erase/method.h"
 
 namespace kvedit {
@@ -29,13 +29,32 @@ std::vector<EraseMethodInfo> erase_methods() {
   return infos;
 }
 
-const EraseMethod& find_erase_method(std::string_view name) {
-  std::string known;
-  for (const EraseMethod* method : all_methods()) {
-    if (method->info().name == name) return *method;
-    known.append(known.empty() ? "" : ", ").append(method->info().name);
+ChosenMethod choose_method(std::string_view text) {
+  const NamedText named = split_name(text);
+  const auto& all = all_methods();
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [&](const EraseMethod* m) { return m->info().name == named.name; });
+  if (found == all.end()) {
+    fail(ErrorCode::not_found, "erase", "no method '", named.name, "'; there are ",
+         join(all, [](const EraseMethod* m) { return m->info().name; }));
   }
-  fail(ErrorCode::not_found, "erase", "no method '", name, "'; there are ", known);
+  ChosenMethod chosen{**found, (*found)->info(), Parameters("erase", (*found)->info().parameters)};
+  if (named.name.size() == text.size()) return chosen;
+  try {
+    for (const auto& [key, value] : key_values(named.parameters, "erase")) chosen.parameters.set(key, value);
+  } catch (const Error& error) {
+    fail(error.code(), "erase", named.name, ": ", error.message());
+  }
+  return chosen;
+}
+
+Parameter token_count(std::string name, int value, std::string description, int minimum) {
+  constexpr double kMost = std::numeric_limits<int>::max();
+  return {.name = std::move(name),
+          .value = static_cast<double>(value),
+          .description = std::move(description),
+          .minimum = static_cast<double>(minimum),
+          .maximum = kMost};
 }
 
 std::shared_ptr<const Lora> eraser_of(const std::shared_ptr<const Adapter>& given,
@@ -47,31 +66,6 @@ std::shared_ptr<const Lora> eraser_of(const std::shared_ptr<const Adapter>& give
          " is none");
   }
   return adapter;
-}
-
-EraseOptions with_numbers(EraseOptions options) {
-  const std::string text = options.method;
-  const size_t colon = text.find(':');
-  options.method = text.substr(0, colon);
-  const EraseMethod& method = find_erase_method(options.method);
-  if (colon == std::string::npos) return options;
-  if (!method.has_windows()) {
-    fail(ErrorCode::invalid_argument, "erase", "\"", text, "\": ", options.method, " takes no numbers");
-  }
-  for (const auto& [key, value] : key_values(std::string_view(text).substr(colon + 1), "erase")) {
-    int number = 0;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (error != std::errc() || end != value.data() + value.size() || (key != "window" && key != "tail")) {
-      fail(ErrorCode::invalid_argument, "erase", key, "=", value, " of \"", text,
-           "\" is neither window=N nor tail=N");
-    }
-    if (key == "window") {
-      options.repair_window = number;
-    } else {
-      options.repair_tail = number;
-    }
-  }
-  return options;
 }
 
 }  // namespace kvedit

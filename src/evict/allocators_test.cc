@@ -20,9 +20,9 @@ std::unique_ptr<Allocator> make(const AllocatorPart& part, const char* key = nul
                                 const char* value = nullptr) {
   static const std::string lkv =
       write_lkv({.layers = 4, .kv_heads = 5}, temporary_path("allocators.lkv.gguf"));
-  Parameters parameters;
+  Parameters parameters("evict");
   parameters.declare(part.parameters);
-  for (const PolicyParameter& p : part.parameters) {
+  for (const Parameter& p : part.parameters) {
     if (p.free_text) parameters.set(p.name, lkv);
   }
   if (key) parameters.set(key, value);

@@ -4,7 +4,7 @@
 
 namespace kvedit {
 
-PolicyParameter lkv_file_parameter() {
+Parameter lkv_file_parameter() {
   return {.name = "file",
           .description = "the *.lkv.gguf; the one that ships for the model unless given",
           .free_text = true};

@@ -8,7 +8,7 @@
 
 namespace kvedit {
 
-PolicyParameter lkv_file_parameter();
+Parameter lkv_file_parameter();
 
 /// Null where no file is given; errors as of Lkv::load.
 std::shared_ptr<const Lkv> load_lkv(const Parameters& parameters);

@@ -14,7 +14,7 @@ struct ScorerPart {
   std::string name;
   std::string paper;        // "arXiv 2404.14469", or empty
   std::string description;  // one sentence
-  std::vector<PolicyParameter> parameters = {};
+  std::vector<Parameter> parameters = {};
   std::unique_ptr<Scorer> (*make)(const Parameters&) = nullptr;  // throws Error for values that do not fit
   int sinks = 4;                                                 // the policy's defaults with this scorer
   int recent = 32;
@@ -24,7 +24,7 @@ struct AllocatorPart {
   std::string name;
   std::string paper;
   std::string description;
-  std::vector<PolicyParameter> parameters = {};
+  std::vector<Parameter> parameters = {};
   std::unique_ptr<Allocator> (*make)(const Parameters&) = nullptr;
 };
 
@@ -32,7 +32,7 @@ struct CombinatorPart {
   std::string name;
   std::string paper;
   std::string description;
-  std::vector<PolicyParameter> parameters = {};
+  std::vector<Parameter> parameters = {};
   size_t bases = 1;  // policies inside its parentheses
   /// Throws Error for bases it cannot combine.
   std::unique_ptr<Selector> (*make)(const Parameters&,

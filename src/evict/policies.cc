@@ -89,7 +89,7 @@ std::span<const NamedPolicy> named_policies() {
 Policy make_policy(std::string_view text, const std::function<std::string()>& lkv_file) {
   Recipe recipe = Recipe::read(text);
   std::vector<std::string> companions;
-  for (const PolicyParameter& parameter : recipe.parameters()) {
+  for (const Parameter& parameter : recipe.parameters()) {
     if (!lkv_file || !parameter.free_text || !parameter.text.empty()) continue;
     recipe.set(parameter.name, lkv_file());
     companions.push_back(parameter.name);
@@ -111,14 +111,14 @@ Policy make_policy(std::string_view text, const std::function<std::string()>& lk
 std::string without_files(std::string_view text) {
   if (text.empty()) return {};
   Recipe recipe = Recipe::read(text);
-  for (const PolicyParameter& parameter : recipe.parameters()) {
+  for (const Parameter& parameter : recipe.parameters()) {
     if (parameter.free_text && !parameter.text.empty()) recipe.set(parameter.name, "");
   }
   return recipe.text();
 }
 
 bool PolicyInfo::needs_file() const {
-  return std::any_of(parameters.begin(), parameters.end(), [](const PolicyParameter& parameter) {
+  return std::any_of(parameters.begin(), parameters.end(), [](const Parameter& parameter) {
     return parameter.free_text && parameter.text.empty();
   });
 }

@@ -14,10 +14,10 @@ std::string paper_link(const std::string& paper) {
   return "[" + paper + "](https://arxiv.org/abs/" + paper.substr(kArxiv.size()) + ")";
 }
 
-void write(std::ostream& out, const std::vector<PolicyParameter>& declared) {
-  Parameters parameters;
+void write(std::ostream& out, const std::vector<Parameter>& declared) {
+  Parameters parameters("evict");
   parameters.declare(declared);
-  for (const PolicyParameter& p : declared) {
+  for (const Parameter& p : declared) {
     out << "| `" << p.name << "` | " << parameters.text(p.name) << " | ";
     out << join(p.choices);
     if (p.free_text) out << "any text";

@@ -152,7 +152,7 @@ TEST(PoliciesTest, PartsAndPoliciesHaveTheirOwnNames) {
   for (const PolicyInfo& info : policies()) {
     EXPECT_TRUE(names.insert(info.name).second) << info.name;
     std::set<std::string> parameters;
-    for (const PolicyParameter& p : info.parameters) {
+    for (const Parameter& p : info.parameters) {
       EXPECT_TRUE(parameters.insert(p.name).second) << info.name << " " << p.name;
     }
   }

@@ -5,13 +5,13 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/parameters.h"
 #include "cache/cache.h"
 #include "compute/engine.h"
 #include "evict/entry_set.h"
@@ -19,33 +19,6 @@
 #include "model/network.h"
 
 namespace kvedit {
-
-/// Parameters by name, e.g. window=32; every one is declared with its default.
-class Parameters {
- public:
-  /// Throws Error(invalid_argument) for a name declared before.
-  void declare(std::vector<PolicyParameter> parameters);
-  /// Throws Error(invalid_argument) naming an unknown parameter and the known ones, or quoting a value
-  /// that is no number; Error(out_of_range) with the limits for one outside them.
-  void set(std::string_view name, std::string_view value);
-  const PolicyParameter& at(std::string_view name) const;  // throws as set()
-  double get(std::string_view name) const { return at(name).value; }
-  int integer(std::string_view name) const { return static_cast<int>(get(name)); }
-  std::string text(std::string_view name) const;  // as set() reads it: "32", "0.2", "avg", "path/to/file"
-  /// What `load` makes of the text, made once: scorer and allocator share a file that both read.
-  template <typename T>
-  std::shared_ptr<const T> loaded(std::string_view name,
-                                  std::shared_ptr<const T> (*load)(const std::string&)) const {
-    std::shared_ptr<const void>& kept = loaded_[std::string(name)];
-    if (!kept) kept = load(text(name));
-    return std::static_pointer_cast<const T>(kept);
-  }
-  const std::vector<PolicyParameter>& all() const { return all_; }
-
- private:
-  std::vector<PolicyParameter> all_;
-  mutable std::map<std::string, std::shared_ptr<const void>> loaded_;  // until the text changes
-};
 
 /// What a scorer wants captured in a pass over the last tokens of the context.
 struct Needs {

@@ -24,7 +24,7 @@ std::vector<float> pool(std::span<const float> scores, int kernel, Pooling pooli
   return pooled;
 }
 
-std::vector<PolicyParameter> pooling_parameters(int kernel, Pooling pooling) {
+std::vector<Parameter> pooling_parameters(int kernel, Pooling pooling) {
   return {{.name = "kernel",
            .value = static_cast<double>(kernel),
            .description = "entries pooled along the lane, odd; 1: not pooled",

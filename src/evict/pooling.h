@@ -16,7 +16,7 @@ enum class Pooling { average, maximum };
 std::vector<float> pool(std::span<const float> scores, int kernel, Pooling pooling);
 
 /// Declarations of the parameters `kernel` and `pool`, and the check that the kernel is odd.
-std::vector<PolicyParameter> pooling_parameters(int kernel, Pooling pooling);
+std::vector<Parameter> pooling_parameters(int kernel, Pooling pooling);
 void check_kernel(int kernel);
 
 }  // namespace kvedit

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/key_values.h"
+#include "base/parameters.h"
 #include "evict/parts.h"
 
 namespace kvedit {
@@ -106,7 +106,7 @@ Recipe Recipe::pair(std::string_view text, std::string_view scorer, std::string_
   recipe.sinks_ = scores->sinks;
   recipe.recent_ = scores->recent;
   recipe.own_.declare(scores->parameters);
-  for (const PolicyParameter& parameter : allocates->parameters) {
+  for (const Parameter& parameter : allocates->parameters) {
     if (!find(scores->parameters, parameter.name)) recipe.own_.declare({parameter});
   }
   recipe.make_ = [make_scorer = scores->make, make_allocator = allocates->make](
@@ -161,7 +161,7 @@ std::vector<Recipe::Handle> Recipe::handles() {
   std::vector<Handle> all;
   std::vector<std::vector<Handle>> of_base;
   std::multiset<std::string> all_names;
-  for (const PolicyParameter& p : own_.all()) all_names.insert(p.name);
+  for (const Parameter& p : own_.all()) all_names.insert(p.name);
   for (Recipe& base : bases_) {
     of_base.push_back(base.handles());
     for (const Handle& handle : of_base.back()) all_names.insert(handle.name);
@@ -173,13 +173,13 @@ std::vector<Recipe::Handle> Recipe::handles() {
       all.push_back(std::move(handle));
     }
   }
-  for (const PolicyParameter& p : own_.all()) all.push_back({p.name, &own_, p.name});
+  for (const Parameter& p : own_.all()) all.push_back({p.name, &own_, p.name});
   return all;
 }
 
-std::vector<PolicyParameter> Recipe::parameters() const {
+std::vector<Parameter> Recipe::parameters() const {
   Recipe copy = *this;
-  std::vector<PolicyParameter> all;
+  std::vector<Parameter> all;
   for (const Handle& handle : copy.handles()) {
     all.push_back(handle.owner->at(handle.own_name));
     all.back().name = handle.name;

@@ -26,7 +26,7 @@ class Recipe {
 
   std::string text() const;  // that makes the same policy, with every parameter
   /// All of the tree; the last are `sinks` and `recent`, of the whole.
-  std::vector<PolicyParameter> parameters() const;
+  std::vector<Parameter> parameters() const;
   const Parameters& own() const { return own_; }  // of the whole and the combinator or pair on top
   void set(std::string_view name, std::string_view value);
   std::unique_ptr<Selector> make() const;
@@ -47,7 +47,7 @@ class Recipe {
   std::vector<Handle> handles();
 
   std::string name_;
-  Parameters own_;
+  Parameters own_{"evict"};
   int sinks_ = 0;
   int recent_ = 0;
   std::vector<Recipe> bases_;

@@ -46,7 +46,7 @@ TEST(SelectTest, KeepsTheHighestScoresAndSettlesTiesByPosition) {
   };
   const EvictCase c({.layers = 1, .kv_heads = 1, .entries = 24, .queries = 1});
   Policy policy = make_policy("random:sinks=0,recent=0");
-  policy.selector = scored(std::make_unique<Steps>(), uniform_allocator().make({}));
+  policy.selector = scored(std::make_unique<Steps>(), uniform_allocator().make(Parameters("evict")));
   EXPECT_EQ(c.select(policy, Budget::tokens(8))[0], (std::vector<int>{6, 7, 9, 10, 11, 21, 22, 23}));
   EXPECT_EQ(c.select(policy, Budget::tokens(23))[0].size(), 23U);
   const auto all_but_one = c.select(policy, Budget::tokens(23))[0];

@@ -58,12 +58,12 @@ std::vector<float> pool_group(std::span<const float> rows, const Competing& lane
   return scores;
 }
 
-std::vector<PolicyParameter> window_parameters(int window, int kernel, Pooling pooling) {
-  std::vector<PolicyParameter> parameters = {{.name = "window",
-                                              .value = static_cast<double>(window),
-                                              .description = "last queries that vote; their entries are kept",
-                                              .minimum = 1,
-                                              .maximum = kMostWindow}};
+std::vector<Parameter> window_parameters(int window, int kernel, Pooling pooling) {
+  std::vector<Parameter> parameters = {{.name = "window",
+                                        .value = static_cast<double>(window),
+                                        .description = "last queries that vote; their entries are kept",
+                                        .minimum = 1,
+                                        .maximum = kMostWindow}};
   for (auto& parameter : pooling_parameters(kernel, pooling)) parameters.push_back(std::move(parameter));
   return parameters;
 }

@@ -38,7 +38,7 @@ std::vector<float> pool_group(std::span<const float> rows, const Competing& lane
                               Group combine);
 
 /// Declarations of the parameters `window` (how many last queries vote), `kernel` and `pool`.
-std::vector<PolicyParameter> window_parameters(int window, int kernel, Pooling pooling);
+std::vector<Parameter> window_parameters(int window, int kernel, Pooling pooling);
 
 /// What was given for them. Throws Error(invalid_argument) for an even kernel.
 struct WindowOptions {

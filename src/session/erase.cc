@@ -89,25 +89,16 @@ bool Session::State::verification_due(const EraseOptions& erase_options) {
   return due || erase_options.verify;
 }
 
-EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& given) {
+EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& options) {
   const Settled use(*state_);
   const Stopwatch watch;
-  const EraseOptions options = with_numbers(given);
-  const EraseMethod& method = find_erase_method(options.method);
-  const auto adapter = eraser_of(options.adapter, method.info(), "erase", "EraseOptions::adapter");
-  if (options.repair_window.value_or(1) < 1) {
-    fail(ErrorCode::invalid_argument, "erase", "a repair window of ", *options.repair_window,
-         " tokens; at least 1");
-  }
-  if (options.repair_tail.value_or(0) < 0) {
-    fail(ErrorCode::invalid_argument, "erase", "a repair tail of ", *options.repair_tail,
-         " tokens; at least 0");
-  }
+  const ChosenMethod method = choose_method(options.method);
+  const auto adapter = eraser_of(options.adapter, method.info, "erase", "EraseOptions::adapter");
   const Context& context = state_->context;
   const Tokenizer& tokenizer = state_->model->tokenizer();
   EraseReport report;
-  report.method = given.method;
-  report.exactness = method.info().exactness;
+  report.method = options.method;
+  report.exactness = method.info.exactness;
   report.spans = checked(spans, context.transcript.size(), context.begun() ? 1 : 0);
   report.bytes_before = context.cache.bytes();
   describe(context, report.spans, tokenizer, report);
@@ -119,7 +110,7 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
   Context edited = [&] {
     const ModelImpl::Lease engine(*state_->model);
     Edit edit(context.fork(), *engine, state_->edit_options("erase", options.progress));
-    method.apply(edit, {report.spans, options.repair_window, options.repair_tail, adapter});
+    method.apply(edit, report.spans, adapter);
     report.note = edit.note();
     report.tokens_recomputed = edit.tokens_forwarded();
     report.forward_ms = edit.forward_ms();
@@ -133,10 +124,9 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
     add_note(report.note, state_->evict_again(edited, options.progress));
     report.evict_ms = evicting.ms();
   }
-  edited.require_windows("erase");
   state_->check_limit(edited);
   report.bytes_after = edited.cache.bytes();
-  if (method.info().needs_adapter) report.adapter = adapter->info().name;
+  if (method.info.needs_adapter) report.adapter = adapter->info().name;
   tell_what_is_left(edited.transcript, texts, tokenizer, report);
   edited.remember(std::move(texts), report.exactness == Exactness::exact);
   if (options.forget) {
@@ -144,7 +134,7 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& give
     state_->history.clear();
     state_->replace(std::move(edited));
   } else {
-    state_->commit(std::move(edited), "erase (" + given.method + ")");
+    state_->commit(std::move(edited), "erase (" + options.method + ")");
   }
   report.ms = watch.ms();
   if (state_->verification_due(options)) {

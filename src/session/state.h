@@ -15,7 +15,7 @@
 
 namespace kvedit {
 
-class EraseMethod;    // erase/method.h
+struct ChosenMethod;  // erase/method.h
 struct Continuation;  // session/conversation.h
 struct Wanted;        // session/wanted.h
 
@@ -92,7 +92,7 @@ struct Session::State {
   void hold_cap(Context& c, double slack, Engine* leased = nullptr);
   /// Edits a fork of the context until its text is `want`, and fills in what report tells of that. rebuilt:
   /// an evicted cache was read anew.
-  Context synced(const Wanted& want, const EraseMethod& method, const std::shared_ptr<const Lora>& adapter,
+  Context synced(const Wanted& want, const ChosenMethod& method, const std::shared_ptr<const Lora>& adapter,
                  const Progress& progress, SyncReport& report, bool& rebuilt);
   /// Makes the transcript `tokens`, of which the first `kept` stay as they are; under a cap in blocks, each
   /// evicted behind. Returns how many entries stayed: none where sliding windows have freed what the rest

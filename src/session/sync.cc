@@ -31,7 +31,7 @@ void sync_exactly(Edit& edit, const Wanted& want, SyncReport& report) {
 }
 
 // What is gone is erased by the method, what is new is inserted, the rest keeps its entries.
-void sync_in_place(Edit& edit, const EraseMethod& method, std::shared_ptr<const Lora> adapter,
+void sync_in_place(Edit& edit, const ChosenMethod& method, std::shared_ptr<const Lora> adapter,
                    const Wanted& want, SyncReport& report) {
   const std::vector<Hunk> hunks = diff(edit.transcript().tokens, want.tokens);
   report.edits = static_cast<int>(hunks.size());
@@ -46,9 +46,10 @@ void sync_in_place(Edit& edit, const EraseMethod& method, std::shared_ptr<const 
     report.erased += hunk.before.size();
   }
   if (report.erased == edit.transcript().size()) return sync_exactly(edit, want, report);
+  edit.forget_messages();
   if (!gone.empty()) {
-    method.apply(edit, {gone, {}, {}, std::move(adapter)});
-    report.steered = edit.tokens_forwarded();
+    method.apply(edit, gone, std::move(adapter));
+    report.recomputed = edit.tokens_forwarded();
   }
   if (!added.empty()) edit.insert(added);
 }
@@ -88,13 +89,9 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
   const Settled use(*state_);
   const Stopwatch watch;
   state_->adopt_upgrade();
-  if (options.policy != "exact" && options.policy != "shift" && options.policy != "steer") {
-    fail(ErrorCode::invalid_argument, "sync", "no policy '", options.policy,
-         "'; there are exact, steer, shift");
-  }
   if (messages.empty()) fail(ErrorCode::invalid_argument, "sync", "a conversation of 0 messages");
-  const EraseMethod& method = find_erase_method(options.policy == "exact" ? "recompute" : options.policy);
-  const auto adapter = eraser_of(options.adapter, method.info(), "sync", "SyncOptions::adapter");
+  const ChosenMethod method = choose_method(options.method);
+  const auto adapter = eraser_of(options.adapter, method.info, "sync", "SyncOptions::adapter");
   const Context& context = state_->context;
   const Wanted want = wanted(state_->model->tokenizer(), context.transcript, messages, options.reply);
   if (want.tokens.empty()) {
@@ -102,17 +99,16 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
          " messages");
   }
   SyncReport report;
-  report.policy = options.policy;
+  report.method = options.method;
   report.tokens = static_cast<int>(want.tokens.size());
   const int evictions = state_->cap.evictions;
   bool rebuilt = false;
   Context edited = state_->synced(want, method, adapter, options.progress, report, rebuilt);
   if (rebuilt) add_note(report.note, state_->evict_again(edited, options.progress));
   state_->hold_cap(edited, 0);
-  edited.require_windows("sync");
   state_->check_limit(edited);
   report.reused = std::max(0, report.tokens - 1 - report.read);
-  const Exactness otherwise = method.info().exactness;
+  const Exactness otherwise = method.info.exactness;
   report.exactness = edited.all_exact() || rebuilt   ? Exactness::exact
                      : otherwise == Exactness::exact ? Exactness::approximate
                                                      : otherwise;
@@ -125,17 +121,17 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
     state_->history.clear();
     state_->replace(std::move(edited));
   } else {
-    state_->commit(std::move(edited), "sync (" + options.policy + ")");
+    state_->commit(std::move(edited), "sync (" + options.method + ")");
   }
   report.ms = watch.ms();
   return report;
 }
 
-Context Session::State::synced(const Wanted& want, const EraseMethod& method,
+Context Session::State::synced(const Wanted& want, const ChosenMethod& method,
                                const std::shared_ptr<const Lora>& adapter, const Progress& progress,
                                SyncReport& report, bool& rebuilt) {
   const Transcript& t = context.transcript;
-  const bool exactly = method.info().exactness == Exactness::exact || t.size() == 0;
+  const bool exactly = method.info.exactness == Exactness::exact || t.size() == 0;
   const bool capped = !cap.policy.empty();
   Context edited = context.fork();
   Wanted head{want.tokens, {}, {}};  // without what is only added, which is read in blocks under a cap
@@ -153,7 +149,7 @@ Context Session::State::synced(const Wanted& want, const EraseMethod& method,
     } else {
       sync_in_place(edit, method, adapter, head, report);
     }
-    report.read = edit.tokens_forwarded() - report.steered;
+    report.read = edit.tokens_forwarded() - report.recomputed;
     report.note = edit.note();
     rebuilt = edit.rebuilt();
     edited = std::move(edit).finish();

@@ -8,7 +8,7 @@ namespace {
 
 std::vector<int> allocate(const std::vector<Candidates>& lanes, int kv_heads, size_t budget) {
   const AllocatorPart part = entropy_allocator();
-  Parameters parameters;
+  Parameters parameters("evict");
   parameters.declare(part.parameters);
   parameters.set("alpha", "0");
   return part.make(parameters)->allocate(lanes, kv_heads, budget);

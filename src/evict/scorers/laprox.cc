@@ -197,7 +197,7 @@ class Laprox final : public Scorer {
   LaproxOptions options_;
 };
 
-PolicyParameter normalise_parameter(Normalise normalise) {
+Parameter normalise_parameter(Normalise normalise) {
   return {.name = "normalise",
           .value = static_cast<double>(normalise),
           .description = "what a layer's scores are divided by: their sum, the norm of its output, nothing",
@@ -212,7 +212,7 @@ Normalise normalise(const Parameters& parameters) {
 }  // namespace
 
 ScorerPart laprox_scorer() {
-  std::vector<PolicyParameter> parameters = window_parameters(32, 7, Pooling::average);
+  std::vector<Parameter> parameters = window_parameters(32, 7, Pooling::average);
   parameters.push_back({.name = "norm",
                         .value = 0,
                         .description = "of an entry's column of attention",
@@ -230,7 +230,7 @@ ScorerPart laprox_scorer() {
 }
 
 ScorerPart laprox_joint_scorer() {
-  std::vector<PolicyParameter> parameters = window_parameters(32, 11, Pooling::maximum);
+  std::vector<Parameter> parameters = window_parameters(32, 11, Pooling::maximum);
   parameters.push_back({.name = "near",
                         .value = 0.5,
                         .description = "share of what is pooled that an entry gets, if more than its own",

@@ -76,7 +76,7 @@ class ObCache : public Scorer {
 }  // namespace
 
 ScorerPart obcache_scorer() {
-  std::vector<PolicyParameter> parameters = window_parameters(16, 7, Pooling::maximum);
+  std::vector<Parameter> parameters = window_parameters(16, 7, Pooling::maximum);
   parameters.push_back({.name = "pruned",
                         .value = 2,
                         .description = "what of an entry is set to zero",
