@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "bench/llama_peer.h"
-#include "compute/gemm.h"
+#include "compute/kernels/gemm.h"
 
 namespace kvedit::bench {
 namespace {

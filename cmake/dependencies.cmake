@@ -8,7 +8,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy>=1.0.3)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash>=0.8)
 
-# oneDNN, and the OpenMP that it uses, whose team size we set (src/compute/gemm.cc); gcc keeps it in a
+# oneDNN, and the OpenMP that it uses, whose team size we set (src/compute/kernels/gemm.cc); gcc keeps it in a
 # folder of its own.
 find_path(DNNL_INCLUDE_DIR dnnl.hpp REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)

@@ -32,6 +32,7 @@ class CapturesTest : public testing::TestWithParam<std::string> {
   void forward(Cache& cache, Captures& captures, bool read_only, int threads = 2) {
     Engine engine(network_, threads, LinearKernel::f32, 32);
     kvedit::Run run{&cache, tokens_, positions_, Logits::none, &captures};
+    run.record = record_;
     run.read_only = read_only ? kCapturedTokens : 0;
     engine.forward({&run, 1});
   }
@@ -42,15 +43,10 @@ class CapturesTest : public testing::TestWithParam<std::string> {
     forward(cache, captures, false);
     return cache;
   }
-  static Captures everything() {
-    Captures captures;
-    captures.window = kCapturedTokens;
-    captures.attention_mass = true;
-    captures.query_statistics = true;
-    captures.first_counted = 4;
-    return captures;
-  }
-
+  CaptureRequest record_{.window_queries = kCapturedTokens,
+                         .attention_mass = true,
+                         .query_statistics = true,
+                         .first_counted = 4};
   std::string path_;
   std::shared_ptr<const Network> network_;
   std::shared_ptr<PagePool> pool_;
@@ -64,7 +60,7 @@ void expect_near(std::span<const float> a, std::span<const float> b, float toler
 }
 
 TEST_P(CapturesTest, QueryStatisticsAreThoseOfTheQueriesTurnedBack) {
-  Captures captures = everything();
+  Captures captures;
   prefilled(captures);
   const Hparams& h = network_->hparams();
   const int d = h.key_dim;
@@ -109,8 +105,8 @@ TEST_P(CapturesTest, QueryStatisticsAreThoseOfTheQueriesTurnedBack) {
 }
 
 TEST_P(CapturesTest, QueryStatisticsDoNotDependOnTheThreads) {
-  Captures one = everything(), two = everything();
-  one.attention_mass = two.attention_mass = false;
+  Captures one, two;
+  record_.attention_mass = false;
   Cache cache = prefilled(one);
   forward(cache, one, true, 1);
   forward(cache, two, true, 2);
@@ -120,18 +116,18 @@ TEST_P(CapturesTest, QueryStatisticsDoNotDependOnTheThreads) {
 
 // Threads take items as they come, but add them up in one order.
 TEST_P(CapturesTest, MassIsBitwiseTheSameOnEveryRun) {
-  Captures first = everything();
+  Captures first;
   Cache cache = prefilled(first);
   forward(cache, first, true, 2);
   for (int run = 0; run < 4; run++) {
-    Captures again = everything();
+    Captures again;
     forward(cache, again, true, 2);
     ASSERT_EQ(again.mass, first.mass) << run;
   }
 }
 
 TEST_P(CapturesTest, AReadOnlyPassSeesTheSameAndStoresNothing) {
-  Captures written = everything(), read = everything();
+  Captures written, read;
   Cache cache = prefilled(written);
   const Cache fork = cache.fork();  // shared pages: writing would be a fault
   const auto before = read_all(cache);
@@ -157,7 +153,7 @@ TEST_P(CapturesTest, MassOfAnEvictedCacheIsOverWhatIsHeld) {
       cache.keep(layer, head, entries);
     }
   }
-  Captures captures = everything();
+  Captures captures;
   forward(cache, captures, true);
   for (int layer = 0; layer < h.layers; layer++) {
     for (int head = 0; head < h.kv_heads; head++) {
@@ -211,6 +207,25 @@ TEST_P(CapturesTest, WholePassPoliciesNeedNoMemoryAndGoOnEvicting) {
       session.append_tokens(std::span(tokens_).first(20));
     }
   }
+}
+
+// Scorers that leave out other first tokens do not serve each other, though `squeeze` has both share a pass.
+TEST_P(CapturesTest, StatisticsFromTwoFirstPositionsAreToldApart) {
+  const auto model = Model::load(path_, {.threads = 2, .cache = CacheType::f32});
+  Session session(model);
+  for (int i = 0; i < 4; i++) session.append_tokens(tokens_);
+  const auto logits = [&](const std::string& policy) {
+    Session fork = session.fork();
+    fork.evict(policy, Budget::fraction(0.4));
+    return fork.logits();
+  };
+  const std::string of = "expected-attention+uniform", both = "squeeze(mix(" + of + ";" + of + "):share=";
+  const auto early = logits("squeeze(" + of + ":skip=4)"), late = logits("squeeze(" + of + ":skip=200)");
+  EXPECT_NE(early, late);
+  EXPECT_EQ(logits(both + "1,a.skip=4,b.skip=200)"), early);
+  EXPECT_EQ(logits(both + "1,a.skip=200,b.skip=4)"), late);
+  EXPECT_EQ(logits(both + "0,a.skip=4,b.skip=200)"), late);
+  EXPECT_EQ(logits(both + "0,a.skip=200,b.skip=4)"), early);
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, CapturesTest, testing::Values("llama", "qwen2", "qwen3", "gemma3"),

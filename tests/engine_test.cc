@@ -11,7 +11,7 @@
 #include <random>
 
 #include "base/check.h"
-#include "compute/attention.h"
+#include "compute/kernels/attention.h"
 #include "model/gguf_file.h"
 #include "tiny_model.h"
 
@@ -44,9 +44,11 @@ class EngineTest : public testing::TestWithParam<std::string> {
     for (Token& t : all) t = static_cast<Token>(random() % 300);
     return all;
   }
-  std::vector<float> alone(std::span<const Token> tokens, Captures* captures = nullptr) {
+  std::vector<float> alone(std::span<const Token> tokens, Captures* captures = nullptr,
+                           const CaptureRequest& record = {}) {
     Cache made = cache(static_cast<int>(tokens.size()));
-    const kvedit::Run run{&made, tokens, std::span(positions_).first(tokens.size()), Logits::all, captures};
+    const kvedit::Run run{
+        &made, tokens, std::span(positions_).first(tokens.size()), Logits::all, captures, 0, nullptr, record};
     return engine_->forward({&run, 1})[0];
   }
   static void expect_near(std::span<const float> a, std::span<const float> b, float tolerance) {
@@ -182,11 +184,15 @@ TEST_P(EngineTest, CapturesAgreeWithEachOther) {
   const int n = 100;
   const std::vector<Token> all = tokens(n, 5);
   Captures captures;
-  captures.window = n;
-  captures.attention_mass = true;
-  captures.output_norms = true;
   Cache made = cache(n);
-  const kvedit::Run run{&made, all, std::span(positions_).first(n), Logits::none, &captures};
+  const kvedit::Run run{&made,
+                        all,
+                        std::span(positions_).first(n),
+                        Logits::none,
+                        &captures,
+                        0,
+                        nullptr,
+                        {.window_queries = n, .attention_mass = true}};
   engine_->forward({&run, 1});
   const Hparams& h = network_->hparams();
   ASSERT_EQ(captures.tokens, n);
@@ -212,9 +218,8 @@ TEST_P(EngineTest, CapturesAgreeWithEachOther) {
       }
       expect_near(captures.mass[static_cast<size_t>(layer) * h.kv_heads + head], mass, 2e-3F);
     }
-    for (int t = 0; t < n; t++) EXPECT_GT(captures.norms[static_cast<size_t>(layer) * n + t], 0);
   }
-  expect_near(alone(all), alone(all, &captures), 1e-4F);  // looking changes nothing
+  expect_near(alone(all), alone(all, &captures, run.record), 1e-4F);  // looking changes nothing
 }
 
 // Of the first layer: its input is the embedding, its output follows from the queries, keys and values.
@@ -222,10 +227,15 @@ TEST_P(EngineTest, SimilaritiesAreOfTheHiddenStateAroundAttention) {
   const int n = 100, window = 7;
   const std::vector<Token> all = tokens(n, 8);
   Captures captures;
-  captures.window = window;
-  captures.similarity = true;
   Cache made = cache(n);
-  const kvedit::Run run{&made, all, std::span(positions_).first(n), Logits::none, &captures};
+  const kvedit::Run run{&made,
+                        all,
+                        std::span(positions_).first(n),
+                        Logits::none,
+                        &captures,
+                        0,
+                        nullptr,
+                        {.window_queries = window, .similarity = true}};
   engine_->forward({&run, 1});
   const Hparams& h = network_->hparams();
   const LayerWeights& weights = network_->layers()[0];

@@ -13,7 +13,7 @@ constexpr size_t kScratch = 512 * 1024;  // of a lane, a page and parts of the p
 constexpr size_t kForLife = 1 << 20;     // oneDNN's primitives, over all policies; no Grams, no scores
 
 // What a pass captures whatever the context's length.
-size_t captured(const Needs& needs, const TinySpec& spec) {
+size_t captured(const CaptureRequest& needs, const TinySpec& spec) {
   const size_t heads = static_cast<size_t>(spec.layers) * spec.heads;
   const size_t dim = spec.key_dim;
   const size_t queries = needs.window_queries * heads * dim * sizeof(float);

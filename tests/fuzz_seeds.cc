@@ -32,7 +32,7 @@ void write_models(const fs::path& folder) {
   }
 }
 
-/// Adapters for the llama of write_models, whose shapes src/model/lora_fuzz.cc has.
+/// Adapters for the llama of write_models, whose shapes src/model/adapter/lora_fuzz.cc has.
 void write_adapters(const fs::path& folder, const std::string& model) {
   for (const char* fuzzer : {"lora_fuzz", "safetensors_fuzz", "lora_config_fuzz"}) {
     fs::create_directories(folder / fuzzer);

@@ -40,16 +40,15 @@ TEST_F(KvpressTest, KeepsWhatKvpressKeeps) {
   Cache cache(PagePool::create({h.key_dim, h.value_dim, CacheType::f32}), h.layers, h.kv_heads, h.ropes);
   cache.append(positions);
   Captures captures;
-  captures.window = 64;
-  captures.query_statistics = true;
-  captures.first_counted = 4;
-  const kvedit::Run run{&cache, tokens, positions, Logits::none, &captures};
+  const kvedit::Run run{
+      &cache,    tokens, positions, Logits::none,
+      &captures, 0,      nullptr,   {.window_queries = 64, .query_statistics = true, .first_counted = 4}};
   Engine(network_, 2, LinearKernel::f32, 512).forward({&run, 1});
 
   ASSERT_GE(fixture_["kept"].size(), 5U);
   for (const auto& recorded : fixture_["kept"].items()) {
-    const auto kept = select(
-        make_policy(recorded.key()), cache, *network_, [&](const Needs&) { return captures; },
+    const auto kept = choose_entries(
+        make_policy(recorded.key()), cache, *network_, [&](const CaptureRequest&) { return captures; },
         std::span(positions).last(captures.tokens), Budget::fraction(fixture_["keep"].get<double>()), {});
     size_t same = 0, all = 0;
     for (int layer = 0; layer < h.layers; layer++) {

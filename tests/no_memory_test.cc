@@ -56,16 +56,16 @@ class NoMemoryTest : public testing::TestWithParam<LinearKernel> {
   // The pass of a kind over what comes last.
   std::vector<float> pass(Engine& engine, const PassKind& kind) {
     Captures captures;
-    captures.window = kind.window ? 32 : 0;
-    captures.output_norms = kind.window;
-    captures.attention_mass = kind.mass;
-    captures.query_statistics = kind.statistics;
     kvedit::Run run;
     run.cache = &*cache_;
     run.tokens = std::span<const Token>(tokens_).last(kind.tokens);
     run.positions = std::span<const Position>(positions_).last(kind.tokens);
     run.logits = Logits::last;
     run.captures = kind.window || kind.mass ? &captures : nullptr;
+    run.record = {.window_queries = kind.window ? 32 : 0,
+                  .attention_mass = kind.mass,
+                  .query_statistics = kind.statistics,
+                  .similarity = kind.window};
     std::vector<std::vector<float>> logits = engine.forward({&run, 1});
     return std::move(logits[0]);
   }

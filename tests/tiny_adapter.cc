@@ -11,7 +11,7 @@
 #include <random>
 #include <stdexcept>
 
-#include "model/lora_builder.h"
+#include "model/adapter/lora_builder.h"
 
 namespace kvedit {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "model/lora.h"
+#include "model/adapter/lora.h"
 
 struct gguf_context;
 

@@ -51,7 +51,7 @@ void check_lkv_config(const LkvConfig& c, const Hparams& h) {
   if (c.scores == "learned") return;
   // As a pair, so that its name is a scorer's; one with a window needs nothing but the context's last
   // queries.
-  const Needs needs = make_policy(c.scores + "+uniform").needs();
+  const CaptureRequest needs = make_policy(c.scores + "+uniform").needs();
   if (needs.window_queries == 0 || needs.attention_mass || needs.query_statistics) {
     fail(ErrorCode::invalid_argument, "train", "scores of \"", c.scores,
          "\" do not come from a window of queries, as those of laprox or snapkv do");

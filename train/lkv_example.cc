@@ -17,9 +17,9 @@ struct LkvPass {
       : positions(tokens.size()) {
     std::iota(positions.begin(), positions.end(), cache.last_position() + 1);
     cache.append(positions);
-    captures.window = window;
     Run run{.cache = &cache, .tokens = tokens, .positions = positions, .logits = wanted};
-    if (window > 0) run.captures = &captures;
+    run.captures = &captures;
+    run.record.window_queries = window;
     logits = engine.forward({&run, 1}).front();
   }
 };

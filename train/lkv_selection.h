@@ -34,7 +34,7 @@ double candidate_budget(const Hparams& hparams, int64_t entries, const Keep& kee
 Tensor soft_keep(const Tensor& scores, const Tensor& counts, double temperature);
 
 /// Returns LKV-H's counts [lanes]: budget * softmax(logits), where what passes a lane's room goes to the
-/// others by their shares, as in_proportion() of evict/proportional.h without rounding. They sum to
+/// others by their shares, as in_proportion() of evict/allocators/shares.h without rounding. They sum to
 /// min(budget, sum of room).
 Tensor learned_counts(const Tensor& logits, const std::vector<double>& room, double budget);
 

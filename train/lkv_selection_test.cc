@@ -8,7 +8,7 @@
 #include <numeric>
 #include <random>
 
-#include "evict/proportional.h"
+#include "evict/allocators/shares.h"
 
 namespace kvedit::train {
 namespace {

@@ -52,13 +52,15 @@ class LkvTrainingTest : public testing::TestWithParam<const char*> {
     return all;
   }
   // The context's cache as it stands when it is evicted.
-  Cache cache_of_example(size_t i, Captures& captures, std::vector<Position>& positions) const {
+  Cache cache_of_example(size_t i, const CaptureRequest& record, Captures& captures,
+                         std::vector<Position>& positions) const {
     const auto tokens = std::span(texts_[i].context).first(kContext - 1);
     Cache cache = model_->new_cache();
     positions.resize(tokens.size());
     std::iota(positions.begin(), positions.end(), 0);
     cache.append(positions);
-    const kvedit::Run run{.cache = &cache, .tokens = tokens, .positions = positions, .captures = &captures};
+    const kvedit::Run run{
+        .cache = &cache, .tokens = tokens, .positions = positions, .captures = &captures, .record = record};
     (*ModelImpl::Lease(*model_)).forward({&run, 1});
     return cache;
   }
@@ -66,11 +68,10 @@ class LkvTrainingTest : public testing::TestWithParam<const char*> {
     Captures captures;
     std::vector<Position> positions;
     const Policy made = make_policy(policy);
-    captures.window = made.needs().window_queries;
-    const Cache cache = cache_of_example(i, captures, positions);
-    const auto captured = [&](const Needs&) { return captures; };
-    return select(made, cache, model_->network(), captured, std::span(positions).last(captures.tokens),
-                  Budget::fraction(share), {});
+    const Cache cache = cache_of_example(i, made.needs(), captures, positions);
+    const auto captured = [&](const CaptureRequest&) { return captures; };
+    return choose_entries(made, cache, model_->network(), captured,
+                          std::span(positions).last(captures.tokens), Budget::fraction(share), {});
   }
   // Mean over the examples, with hard selection, through the session.
   double served_kl(const std::string& policy, double share) const {
@@ -98,7 +99,7 @@ TEST_P(LkvTrainingTest, ScoresAreTheServedOnes) {
   const Policy policy = make_policy("lkv:file=" + path);
   Captures captures;
   std::vector<Position> positions;
-  const Cache cache = cache_of_example(0, captures, positions);
+  const Cache cache = cache_of_example(0, {}, captures, positions);
   const std::vector<Tensor> ours = scores(examples_[0]);
   for (int layer = 0; layer < hparams().layers; layer++) {
     const LayerScores served = policy.scorer->score({layer, cache, model_->network(), captures});

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "model/lora.h"
-#include "model/lora_builder.h"
+#include "model/adapter/lora.h"
+#include "model/adapter/lora_builder.h"
 #include "train/weights.h"
 
 namespace kvedit::train {

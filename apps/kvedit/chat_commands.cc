@@ -31,12 +31,6 @@ std::pair<std::string, std::string> split_last(const std::string& text) {
   return {trim(text.substr(0, space)), text.substr(space + 1)};
 }
 
-bool is_method(const std::string& text) {
-  const auto methods = erase_methods();
-  return std::any_of(methods.begin(), methods.end(),
-                     [name = base_name(text)](const auto& m) { return m.name == name; });
-}
-
 // Returns the given eraser, else the shipped one, from the first method on that needs it.
 std::shared_ptr<const Adapter> adapter_of(ChatState& chat, const std::string& method) {
   if (!chat.adapter) chat.adapter = eraser(*chat.session.model(), {}, {method});

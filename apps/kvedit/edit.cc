@@ -150,11 +150,22 @@ std::vector<std::string> chosen_methods(const std::vector<std::string>& given, b
                 [&](const EraseMethodInfo& method) { return adapter || !method.needs_adapter; });
 }
 
+namespace {
+
+const EraseMethodInfo* find_method(const std::vector<EraseMethodInfo>& table, const std::string& text) {
+  const auto found = std::find_if(table.begin(), table.end(),
+                                  [name = base_name(text)](const auto& m) { return m.name == name; });
+  return found == table.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+bool is_method(const std::string& text) { return find_method(erase_methods(), text) != nullptr; }
+
 bool needs_adapter(const std::string& method) {
   const std::vector<EraseMethodInfo> table = erase_methods();
-  const std::string name = base_name(method);
-  return std::any_of(table.begin(), table.end(),
-                     [&](const EraseMethodInfo& m) { return m.name == name && m.needs_adapter; });
+  const EraseMethodInfo* found = find_method(table, method);
+  return found && found->needs_adapter;
 }
 
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given) {

@@ -53,6 +53,8 @@ std::vector<Found> apart(std::vector<Found> places);
 std::vector<std::string> chosen_methods(const std::vector<std::string>& given, bool adapter);
 /// Cuts the parameters behind a method or policy off: "repair" of "repair:window=32".
 std::string base_name(const std::string& text);
+/// Tells whether a text names a method, with or without parameters.
+bool is_method(const std::string& text);
 /// Tells whether the method needs one; false for an unknown one.
 bool needs_adapter(const std::string& method);
 std::vector<std::string> chosen_policies(const std::vector<std::string>& given);

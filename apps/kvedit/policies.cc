@@ -5,7 +5,7 @@
 
 #include "commands.h"
 #include "common.h"
-#include "evict/policies_doc.h"
+#include "evict/policy.h"
 #include "kvedit/evict.h"
 #include "table.h"
 

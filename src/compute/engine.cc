@@ -19,26 +19,21 @@ struct FreeThreadpool {
 
 bool cancelled(void* stop) { return static_cast<const std::stop_token*>(stop)->stop_requested(); }
 
-template <typename T>
-void free_at(std::vector<std::vector<T>>& all, size_t at) {
-  if (at < all.size()) std::vector<T>().swap(all[at]);  // = {} would keep its memory
-}
-
 void make_room(Captures& captures, const Run& run, const Hparams& h) {
-  captures.tokens = std::min(captures.window, static_cast<int>(run.tokens.size()));
+  const CaptureRequest& record = run.record;
+  captures.tokens = std::min(record.window_queries, static_cast<int>(run.tokens.size()));
   captures.queries.assign(h.layers,
                           std::vector<float>(static_cast<size_t>(captures.tokens) * h.heads * h.key_dim));
-  captures.norms.assign(static_cast<size_t>(h.layers) * captures.tokens, 0.0F);
-  captures.similarities.assign(captures.norms.size(), 0.0F);
+  captures.similarities.assign(static_cast<size_t>(h.layers) * captures.tokens, 0.0F);
   captures.counted = 0;
   for (const Position position : run.positions) {
-    captures.counted += captures.query_statistics && position >= captures.first_counted;
+    captures.counted += record.query_statistics && position >= record.first_counted;
   }
-  const int counted_layers = captures.query_statistics ? h.layers : 0;
+  const int counted_layers = record.query_statistics ? h.layers : 0;
   captures.query_means.assign(counted_layers, std::vector<double>(static_cast<size_t>(h.heads) * h.key_dim));
   captures.query_moments.assign(counted_layers, std::vector<float>(h.heads * triangle(h.key_dim)));
   captures.mass.clear();
-  for (int lane = 0; captures.attention_mass && lane < h.layers * h.kv_heads; lane++) {
+  for (int lane = 0; record.attention_mass && lane < h.layers * h.kv_heads; lane++) {
     captures.mass.emplace_back(run.cache->lane(lane / h.kv_heads, lane % h.kv_heads).size());
   }
 }
@@ -68,16 +63,9 @@ struct Engine::State {
   std::vector<std::vector<float>> forward(std::span<const Run> runs, const PassOptions& options);
   void compute(std::span<const Piece> pieces, const std::stop_token& stop,
                std::span<std::vector<float>> logits, std::span<const Run> runs);
-  void capture_outputs(const Graph& graph);
+  void capture_similarities(const Graph& graph);
+  void take_logits(const Graph& graph, std::span<const Run> runs, std::span<std::vector<float>> logits) const;
 };
-
-void Captures::free_layer(int layer, int kv_heads) {
-  const auto at = static_cast<size_t>(layer);
-  free_at(queries, at);
-  free_at(query_means, at);
-  free_at(query_moments, at);
-  for (int head = 0; head < kv_heads; head++) free_at(mass, at * kv_heads + head);
-}
 
 Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel linear, int block_tokens)
     : state_(std::make_unique<State>()) {
@@ -96,19 +84,13 @@ Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel
 Engine::~Engine() = default;
 
 const Network& Engine::network() const { return *state_->network; }
-int Engine::threads() const { return state_->threads; }
 int Engine::block_tokens() const { return state_->block_tokens; }
 
-size_t Engine::buffer_bytes() const {
-  return (state_->prefill ? state_->prefill->buffer_bytes() : 0) +
-         (state_->decode ? state_->decode->buffer_bytes() : 0);
-}
-
-void Engine::State::capture_outputs(const Graph& graph) {
+void Engine::State::capture_similarities(const Graph& graph) {
   const Hparams& h = network->hparams();
   for (const Piece& piece : pass.pieces) {
     Captures* captures = piece.run->captures;
-    if (!captures || (!captures->output_norms && !captures->similarity)) continue;
+    if (!captures || !piece.run->record.similarity) continue;
     for (int t = 0; t < piece.count; t++) {
       const int index = piece.first + t - (static_cast<int>(piece.run->tokens.size()) - captures->tokens);
       if (index < 0) continue;
@@ -116,16 +98,14 @@ void Engine::State::capture_outputs(const Graph& graph) {
         const size_t row = static_cast<size_t>(piece.row + t) * h.d_model;
         const auto* y = static_cast<const float*>(graph.attention_outputs[layer]->data) + row;
         const auto* after = static_cast<const float*>(graph.after_attention[layer]->data) + row;
-        double of_output = 0, of_before = 0, of_after = 0, product = 0;
+        double of_before = 0, of_after = 0, product = 0;
         for (int i = 0; i < h.d_model; i++) {
           const double before = static_cast<double>(after[i]) - y[i];
-          of_output += static_cast<double>(y[i]) * y[i];
           of_before += before * before;
           of_after += static_cast<double>(after[i]) * after[i];
           product += before * after[i];
         }
         const size_t at = static_cast<size_t>(layer) * captures->tokens + index;
-        captures->norms[at] = static_cast<float>(std::sqrt(of_output));
         const double both = std::sqrt(of_before * of_after);
         captures->similarities[at] = both > 0 ? static_cast<float>(product / both) : 0.0F;
       }
@@ -137,11 +117,12 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::stop_token
                             std::span<std::vector<float>> logits, std::span<const Run> runs) {
   pass.plan(pieces, threads);
   std::vector<int32_t> rows;  // of the block, whose logits are wanted
-  bool norms = false, mass = false;
+  bool similarity = false, mass = false;
   for (const Piece& piece : pieces) {
-    const Captures* captures = piece.run->captures;
-    norms |= captures && (captures->output_norms || captures->similarity);
-    mass |= captures && captures->attention_mass;
+    if (piece.run->captures) {
+      similarity |= piece.run->record.similarity;
+      mass |= piece.run->record.attention_mass;
+    }
     const auto end = static_cast<int>(piece.run->tokens.size());
     for (int t = piece.first; t < piece.first + piece.count; t++) {
       const bool wanted =
@@ -153,8 +134,8 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::stop_token
   for (const Piece& piece : pieces) {
     if (piece.run->adapter) adapted.push_back({piece.run->adapter, piece.row, piece.count});
   }
-  Graph& graph =
-      graph_of({pass.tokens, static_cast<int>(rows.size()), pass.in_parts, norms, mass, std::move(adapted)});
+  Graph& graph = graph_of(
+      {pass.tokens, static_cast<int>(rows.size()), pass.in_parts, similarity, mass, std::move(adapted)});
   auto* tokens = static_cast<int32_t*>(graph.tokens->data);
   for (const Piece& piece : pieces) {
     std::copy_n(piece.run->tokens.data() + piece.first, piece.count, tokens + piece.row);
@@ -179,10 +160,16 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::stop_token
     fail(ErrorCode::no_memory, "compute", "oneDNN found no memory for a product of ", pass.tokens, " tokens");
   }
   if (pass.any_cut.exchange(false)) runs[0].cache->pool()->warn_of_cut();
-  if (norms) capture_outputs(graph);
+  if (similarity) capture_similarities(graph);
+  take_logits(graph, runs, logits);
+}
+
+// Adds the block's rows of logits to those of their runs.
+void Engine::State::take_logits(const Graph& graph, std::span<const Run> runs,
+                                std::span<std::vector<float>> logits) const {
   const auto* row = graph.logits ? static_cast<const float*>(graph.logits->data) : nullptr;
   const size_t vocabulary = network->hparams().vocabulary;
-  for (const Piece& piece : pieces) {
+  for (const Piece& piece : pass.pieces) {
     std::vector<float>& to = logits[piece.run - runs.data()];
     const auto end = static_cast<int>(piece.run->tokens.size());
     const bool has_last = piece.first + piece.count == end;

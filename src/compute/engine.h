@@ -13,41 +13,12 @@
 #include <vector>
 
 #include "cache/cache.h"
+#include "compute/captures.h"
 #include "kvedit/types.h"
-#include "model/lora.h"
+#include "model/adapter/lora.h"
 #include "model/network.h"
 
 namespace kvedit {
-
-/// What a pass keeps for scorers, only when asked.
-struct Captures {
-  int window = 0;  // asked: queries (and norms) of the last `window` tokens of the run
-  bool attention_mass = false;
-  bool output_norms = false;
-  bool similarity = false;
-  bool query_statistics = false;
-  Position first_counted = 0;  // query statistics leave out tokens before this position
-
-  int tokens = 0;  // of the window, really seen: min(window, run)
-  // [layer], each [tokens][heads][key_dim], after RoPE, times attention_scale
-  std::vector<std::vector<float>> queries;
-  std::vector<float> norms;         // [layer][tokens] L2 norm of the attention block's output
-  std::vector<float> similarities;  // [layer][tokens] cosine of the hidden state before and after attention
-  std::vector<std::vector<float>> mass;  // [layer * kv_heads + head][entries]: sum over the run's queries
-                                         // and the group's heads of the attention weights
-  // Over the queries before RoPE and without attention_scale, after the norm of heads. Moments are about the
-  // mean, so that floats hold a covariance that is small beside it.
-  int counted = 0;                                // tokens
-  std::vector<std::vector<double>> query_means;   // [layer], each [heads][key_dim]
-  std::vector<std::vector<float>> query_moments;  // [layer], each [heads][triangle(key_dim)]: the sum of
-                                                  // (q - mean) (q - mean)^T, columns <= row, packed
-
-  /// What has served: queries, statistics and mass of one layer.
-  void free_layer(int layer, int kv_heads);
-};
-
-/// Elements of the lower triangle of a matrix [n][n].
-constexpr size_t triangle(size_t n) { return n * (n + 1) / 2; }
 
 enum class Logits { none, last, all };
 
@@ -56,9 +27,10 @@ struct Run {
   std::span<const Token> tokens;
   std::span<const Position> positions;  // [tokens], ascending; the cache has entries for them
   Logits logits = Logits::none;
-  Captures* captures = nullptr;
+  Captures* captures = nullptr;  // receives what `record` asks for; null: nothing is recorded
   int read_only = 0;  // of the first so many tokens nothing is stored: for captures from a cache as it is
   std::shared_ptr<const Lora> adapter = nullptr;  // on top of the weights, for this run's tokens alone
+  CaptureRequest record = {};
 };
 
 struct PassOptions {
@@ -76,9 +48,7 @@ class Engine {
   std::vector<std::vector<float>> forward(std::span<const Run> runs, const PassOptions& options = {});
 
   const Network& network() const;
-  int threads() const;
   int block_tokens() const;
-  size_t buffer_bytes() const;  // of activations
 
  private:
   struct State;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "compute/geglu.h"
+#include "compute/kernels/geglu.h"
 
 namespace kvedit {
 namespace {
@@ -134,11 +134,11 @@ void Graph::build() {
   if (h.embedding_scale != 1) x = ggml_scale(ctx, x, h.embedding_scale);
   // Only rows whose logits are wanted go through the last layer's feed-forward, unless all are needed.
   const bool fewer = shape_.outputs < shape_.tokens;
-  const bool early_rows = fewer && !shape_.norms && shape_.adapted.empty();
+  const bool early_rows = fewer && !shape_.similarity && shape_.adapted.empty();
   for (int layer = 0; layer < h.layers; layer++) {
     const LayerWeights& w = network_.layers()[layer];
     const bool last = layer == h.layers - 1;
-    const bool ends_here = last && shape_.outputs == 0 && !shape_.norms;
+    const bool ends_here = last && shape_.outputs == 0 && !shape_.similarity;
     ggml_tensor* y = attention(layer, norm(x, w.attention_norm), ends_here && !shape_.mass);
     if (ends_here) {  // nothing after the last layer's keys and values, or its attention, is wanted
       ggml_set_output(y);
@@ -151,13 +151,13 @@ void Graph::build() {
     }
     y = project(layer, y, {{&LayerWeights::wo, &LoraLayer::wo}})[0];
     if (w.post_attention_norm) y = norm(y, w.post_attention_norm);
-    if (shape_.norms) {
+    if (shape_.similarity) {
       ggml_set_output(y);
       attention_outputs.push_back(y);
       ggml_build_forward_expand(graph_, y);
     }
     x = ggml_add(ctx, x, y);
-    if (shape_.norms) {
+    if (shape_.similarity) {
       ggml_set_output(x);
       after_attention.push_back(x);
     }

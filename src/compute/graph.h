@@ -23,10 +23,10 @@ struct AdaptedRows {
 
 struct GraphShape {
   int tokens = 0;
-  int outputs = 0;        // rows whose logits are wanted
-  bool in_parts = false;  // attention has a merge node
-  bool norms = false;     // attention's outputs are captured
-  bool mass = false;      // and its weights, of the last layer too
+  int outputs = 0;          // rows whose logits are wanted
+  bool in_parts = false;    // attention has a merge node
+  bool similarity = false;  // attention's inputs and outputs are kept for it
+  bool mass = false;        // and its weights, of the last layer too
   std::vector<AdaptedRows> adapted = {};
   bool operator==(const GraphShape&) const = default;
 };
@@ -44,7 +44,7 @@ class Graph {
   ggml_tensor* tokens = nullptr;                // in: [tokens] i32
   ggml_tensor* outputs = nullptr;               // in: [outputs] i32, rows of the block; null when none or all
   ggml_tensor* logits = nullptr;                // out: [vocabulary, outputs]; null when none
-  std::vector<ggml_tensor*> attention_outputs;  // out: [layer] [d_model, tokens], with norms
+  std::vector<ggml_tensor*> attention_outputs;  // out: [layer] [d_model, tokens], with similarity
   std::vector<ggml_tensor*> after_attention;    // out: the same added to the hidden state
 
   /// One layer's operators, as their nodes see it.

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "compute/dot.h"
-#include "compute/int8_gemm.h"
+#include "compute/kernels/dot.h"
+#include "compute/kernels/int8_gemm.h"
 #include "ggml-cpu.h"
 #include "ggml.h"
 

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "compute/gemm.h"
+#include "compute/kernels/gemm.h"
 #include "kvedit/types.h"
 
 struct ggml_context;

@@ -144,7 +144,7 @@ void Pass::write(int layer, const ggml_tensor* q, const ggml_tensor* k, const gg
       rotate(to, rope, cosines.data() + angle, sines.data() + angle);
       for (int i = 0; i < h.key_dim; i++) to[i] *= h.attention_scale;
       Captures* captures = piece->run->captures;
-      if (captures && captures->window > 0) {
+      if (captures && piece->run->record.window_queries > 0) {
         const auto run_tokens = static_cast<int>(piece->run->tokens.size());
         const int index = piece->first + token - piece->row - (run_tokens - captures->tokens);
         if (index >= 0) {
@@ -181,14 +181,15 @@ void Pass::add_query_statistics(int layer, const ggml_tensor* q, int thread, int
   const WriteScratch ours(room, h, counted_in_a_piece);
   for (const Piece& piece : pieces) {
     Captures* captures = piece.run->captures;
-    if (!captures || !captures->query_statistics) continue;
+    const CaptureRequest& record = piece.run->record;
+    if (!captures || !record.query_statistics) continue;
     const auto earlier = piece.run->positions.first(piece.first);
     const auto before = static_cast<size_t>(
-        earlier.end() - std::lower_bound(earlier.begin(), earlier.end(), captures->first_counted));
+        earlier.end() - std::lower_bound(earlier.begin(), earlier.end(), record.first_counted));
     for (int head = thread; head < h.heads; head += threads) {
       size_t n = 0;
       for (int t = 0; t < piece.count; t++) {
-        if (piece.positions()[t] < captures->first_counted) continue;
+        if (piece.positions()[t] < record.first_counted) continue;
         normalise(row(q, piece.row + t) + head * d, ours.queries + n++ * d, d,
                   network->layers()[layer].q_norm, h.norm_epsilon);
       }
@@ -237,7 +238,7 @@ void Pass::attend_item(int layer, const AttentionItem& item, const ggml_tensor* 
       const_cast<float*>(row(output, first_row)) + static_cast<size_t>(item.head) * h.group() * h.value_dim;
   task.output_stride = static_cast<size_t>(h.heads) * h.value_dim;
   Captures* captures = item.piece->run->captures;
-  if (!captures || !captures->attention_mass) {
+  if (!captures || !item.piece->run->record.attention_mass) {
     kvedit::attend(task);
     return;
   }

@@ -21,7 +21,7 @@ void Pass::plan(std::span<const Piece> new_pieces, int threads) {
   mass = false;
   for (const Piece& piece : pieces) {
     tokens += piece.count;
-    mass |= piece.run->captures && piece.run->captures->attention_mass;
+    mass |= piece.run->captures && piece.run->record.attention_mass;
   }
   in_parts = tokens <= kPartTokens && !mass;
   layers.resize(h.layers);
@@ -54,10 +54,10 @@ void Pass::plan_scratch() {
   }
   counted_in_a_piece = 0;
   for (const Piece& piece : pieces) {
-    const Captures* captures = piece.run->captures;
-    if (!captures) continue;
-    if (captures->query_statistics) counted_in_a_piece = std::max(counted_in_a_piece, piece.count);
-    for (int lane = 0; captures->attention_mass && lane < h.layers * h.kv_heads; lane++) {
+    if (!piece.run->captures) continue;
+    const CaptureRequest& record = piece.run->record;
+    if (record.query_statistics) counted_in_a_piece = std::max(counted_in_a_piece, piece.count);
+    for (int lane = 0; record.attention_mass && lane < h.layers * h.kv_heads; lane++) {
       const int entries = piece.run->cache->lane(lane / h.kv_heads, lane % h.kv_heads).size();
       most_entries = std::max<size_t>(most_entries, entries);
     }

@@ -8,9 +8,9 @@
 #include <span>
 #include <vector>
 
-#include "compute/attention.h"
 #include "compute/engine.h"
-#include "compute/scratch.h"
+#include "compute/kernels/attention.h"
+#include "compute/kernels/scratch.h"
 
 struct ggml_tensor;
 

@@ -5,7 +5,7 @@
 #include "base/check.h"
 #include "base/stopwatch.h"
 #include "context/windows.h"
-#include "evict/apply.h"
+#include "evict/keep_entries.h"
 #include "evict/passes.h"
 
 namespace kvedit {
@@ -37,7 +37,7 @@ class Passes {
   /// Throws Error(unsupported) where windows no longer hold what the passes of this policy read.
   void prepare(const Policy& policy) {
     const Transcript& t = context_.transcript;
-    const Needs needs = policy.needs();
+    const CaptureRequest needs = policy.needs();
     if (needs.all_queries()) {
       tail_ = 1 + held_tail(context_.cache, std::span(t.positions).first(t.size() - 1));
     }
@@ -56,34 +56,30 @@ class Passes {
   std::span<const Position> positions() const { return positions_; }
 
   /// What a pass over the tokens records, made now or, where EvictOptions::passes has it, before.
-  Captures captures(const Needs& needs, std::span<const Position> pending) {
-    const auto make = [this](const Needs& asked) { return forward(asked); };
+  Captures captures(const CaptureRequest& needs, std::span<const Position> pending) {
+    const auto make = [this](const CaptureRequest& asked) { return forward(asked); };
     if (!options_.passes) return forward(needs);
     return options_.passes->captures(needs, context_.cache, pending, make);
   }
 
  private:
-  int tokens(const Needs& needs) const {
+  int tokens(const CaptureRequest& needs) const {
     return std::max(std::min(needs.window_queries, context_.transcript.size()),
                     needs.all_queries() ? tail_ : 0);
   }
 
-  Captures forward(const Needs& needs) {
+  Captures forward(const CaptureRequest& needs) {
     const Transcript& t = context_.transcript;
     const int again = tokens(needs);
     Captures captures;
     if (again == 0) return captures;
-    captures.window = needs.window_queries;
-    captures.attention_mass = needs.attention_mass;
-    captures.query_statistics = needs.query_statistics;
-    captures.similarity = needs.similarity;
-    captures.first_counted = needs.first_counted;
     Run run;
     run.cache = &context_.cache;
     run.read_only = again - 1;
     run.tokens = std::span<const Token>(t.tokens).last(again);
     run.positions = std::span<const Position>(t.positions).last(again);
     run.captures = &captures;
+    run.record = needs;
     engine_().forward({&run, 1}, {.progress = options_.progress});
     return captures;
   }
@@ -107,14 +103,14 @@ EvictReport evict(Context& context, const Policy& policy, const Budget& budget, 
   {
     const auto positions = passes.positions();
     const Loan pending(context.cache, positions.last(std::min<size_t>(positions.size(), 1)));
-    const auto capture = [&](const Needs& needs) {
+    const auto capture = [&](const CaptureRequest& needs) {
       return passes.captures(needs, positions.last(pending.size()));
     };
-    kept = select(policy, context.cache, *context.network, capture, positions, budget, options, threads,
-                  pending.size());
+    kept = choose_entries(policy, context.cache, *context.network, capture, positions, budget, options,
+                          threads, pending.size());
   }
   const double score_ms = watch.ms();
-  EvictReport report = kvedit::apply(context.cache, kept);
+  EvictReport report = keep_entries(context.cache, kept);
   report.policy = policy.name;
   report.score_ms = score_ms;
   report.spared_ms = options.passes ? options.passes->spared_ms() : 0;

@@ -70,7 +70,7 @@ struct EvictCase {
         cache.write(layer, head, positions, keys, values);
       }
     }
-    captures.window = captures.tokens = setup.queries;
+    captures.tokens = setup.queries;
     const Hparams& h = network.hparams();
     for (int layer = 0; layer < h.layers; layer++) {
       auto& queries = captures.queries.emplace_back(static_cast<size_t>(setup.queries) * h.heads * h.key_dim);
@@ -82,10 +82,10 @@ struct EvictCase {
   LayerView view(int layer) const { return {layer, cache, network, captures, 0, window_positions}; }
   std::vector<std::vector<int>> select(const Policy& policy, const Budget& budget,
                                        const EvictOptions& options = {}) const {
-    return kvedit::select(policy, cache, network, capture(), window_positions, budget, options);
+    return choose_entries(policy, cache, network, capture(), window_positions, budget, options);
   }
   Capture capture() const {
-    return [this](const Needs&) { return captures; };
+    return [this](const CaptureRequest&) { return captures; };
   }
 
   static constexpr int kKeyDim = 8;

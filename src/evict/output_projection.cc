@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "compute/gemm.h"
+#include "compute/kernels/gemm.h"
 
 namespace kvedit {
 namespace {

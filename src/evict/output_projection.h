@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cache/page_pool.h"
-#include "evict/page_rows.h"
+#include "evict/scorers/page_rows.h"
 #include "model/network.h"
 
 namespace kvedit {

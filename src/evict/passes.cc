@@ -33,7 +33,7 @@ void EvictPasses::look_at(const Cache& cache, const Transcript& transcript) {
   context_ = Pinned{cache.fork(), transcript};
 }
 
-Captures EvictPasses::captures(const Needs& needs, Cache& cache, std::span<const Position> pending,
+Captures EvictPasses::captures(const CaptureRequest& needs, Cache& cache, std::span<const Position> pending,
                                const Capture& make) {
   const PageShape& shape = cache.pool()->shape();
   const int lanes = pending.empty() ? 0 : cache.layers() * cache.kv_heads();

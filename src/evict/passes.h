@@ -17,7 +17,8 @@ class EvictPasses {
   void look_at(const Cache& cache, const Transcript& transcript);
   /// Those of an earlier call with these needs, or what `make` makes, which fills the cache's entry at
   /// `pending` (one position or none). The entry is filled either way. Throws what `make` throws.
-  Captures captures(const Needs& needs, Cache& cache, std::span<const Position> pending, const Capture& make);
+  Captures captures(const CaptureRequest& needs, Cache& cache, std::span<const Position> pending,
+                    const Capture& make);
   /// What the passes that captures() spared since look_at() had taken.
   double spared_ms() const { return spared_ms_; }
 
@@ -28,7 +29,7 @@ class EvictPasses {
     Transcript transcript;
   };
   struct Pass {
-    Needs needs;
+    CaptureRequest needs;
     Captures captures;
     std::vector<std::vector<float>> keys;  // [layer * kv_heads + head][key_dim] of the pending entry
     std::vector<std::vector<float>> values;

@@ -1,9 +1,8 @@
-#include "evict/policies_doc.h"
-
 #include <sstream>
 
 #include "base/check.h"
 #include "evict/parts.h"
+#include "evict/policy.h"
 
 namespace kvedit {
 namespace {

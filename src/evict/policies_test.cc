@@ -6,7 +6,7 @@
 
 #include "cache/cache_testing.h"
 #include "evict/parts.h"
-#include "evict/policies_doc.h"
+#include "evict/policy.h"
 
 namespace kvedit {
 namespace {

@@ -20,29 +20,14 @@
 
 namespace kvedit {
 
-/// What a scorer wants captured in a pass over the last tokens of the context.
-struct Needs {
-  int window_queries = 0;  // queries of the last so many tokens
-  // Over all queries of the context, which costs a second pass. In a cache already evicted: over those
-  // of its tail that every lane holds whole (held_tail), since earlier ones read what is gone.
-  bool attention_mass = false;
-  bool query_statistics = false;
-  Position first_counted = 0;  // the statistics leave out tokens before it
-  bool similarity = false;     // of the hidden states around attention, over the window
-
-  Needs operator|(const Needs& other) const;  // both
-  bool operator==(const Needs&) const = default;
-  bool all_queries() const { return attention_mass || query_statistics; }
-};
-
 /// A pass over the context's last tokens that captures what is needed; nothing where nothing is.
-using Capture = std::function<Captures(const Needs&)>;
+using Capture = std::function<Captures(const CaptureRequest&)>;
 
 struct LayerView {
   int layer = 0;
   const Cache& cache;
   const Network& network;
-  const Captures& captures;  // filled as Needs asked, at least for this layer
+  const Captures& captures;  // filled as CaptureRequest asked, at least for this layer
   uint64_t seed = 0;
   std::span<const Position> window_positions = {};  // [captures.tokens], of the captured queries
   int pending = 0;  // the last so many entries of every lane are there for their queries alone
@@ -59,7 +44,7 @@ class Scoring;  // scoring.h
 class Scorer {
  public:
   virtual ~Scorer() = default;
-  virtual Needs needs() const { return {}; }
+  virtual CaptureRequest needs() const { return {}; }
   /// Throws Error where it was made from a file of another model.
   virtual void check(const Network& /*network*/) const {}
   virtual LayerScores score(const LayerView& view) const = 0;
@@ -107,7 +92,7 @@ using Picks = std::vector<EntrySet>;
 class Selector {
  public:
   virtual ~Selector() = default;
-  virtual Needs needs() const = 0;
+  virtual CaptureRequest needs() const = 0;
   virtual void check(const Network& network) const = 0;
   /// The scorer it ranks the entries of a lane by; null where it has several.
   virtual const Scorer* scorer() const = 0;
@@ -125,12 +110,15 @@ struct Policy {
   int sinks = 0;                   // the first entries of the lanes of full-attention layers, always kept
   int recent = 0;  // the last entries of every lane, always kept; at least needs().window_queries
 
-  Needs needs() const { return selector->needs(); }
+  CaptureRequest needs() const { return selector->needs(); }
 };
 
 /// The policy without the files that its parameters name: paths of another machine mean nothing here, and a
 /// snapshot must not choose what is opened. Throws like make_policy() for what is no policy.
 std::string without_files(std::string_view text);
+
+/// Writes docs/policies.md from the table.
+std::string policies_markdown();
 
 /// Throws Error(out_of_range) for what is no amount: a fraction outside 0..1, nothing, no number.
 void check_budget(const Budget& budget);
@@ -150,9 +138,9 @@ Policy make_policy(std::string_view text, const std::function<std::string()>& lk
 /// queries of. The last `pending` entries of every lane, of tokens that will be forwarded again, are neither
 /// counted nor in the result. Throws Error(out_of_range) naming both numbers when the budget is below what is
 /// always kept, Error(cancelled).
-std::vector<std::vector<int>> select(const Policy& policy, const Cache& cache, const Network& network,
-                                     const Capture& capture, std::span<const Position> positions,
-                                     const Budget& budget, const EvictOptions& options, int threads = 1,
-                                     int pending = 0);
+std::vector<std::vector<int>> choose_entries(const Policy& policy, const Cache& cache, const Network& network,
+                                             const Capture& capture, std::span<const Position> positions,
+                                             const Budget& budget, const EvictOptions& options,
+                                             int threads = 1, int pending = 0);
 
 }  // namespace kvedit

@@ -13,7 +13,7 @@ class Scored : public Selector {
   Scored(std::unique_ptr<Scorer> scorer, std::unique_ptr<Allocator> allocator)
       : scorer_(std::move(scorer)), allocator_(std::move(allocator)) {}
 
-  Needs needs() const override { return scorer_->needs(); }
+  CaptureRequest needs() const override { return scorer_->needs(); }
   void check(const Network& network) const override {
     scorer_->check(network);
     allocator_->check(network);

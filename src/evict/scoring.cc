@@ -14,16 +14,6 @@
 #include "base/check.h"
 
 namespace kvedit {
-namespace {
-
-bool holds(const Needs& captured, const Needs& needs) {
-  return captured.window_queries >= needs.window_queries && captured.attention_mass >= needs.attention_mass &&
-         captured.query_statistics >= needs.query_statistics && captured.similarity >= needs.similarity &&
-         (!needs.query_statistics || captured.first_counted == needs.first_counted);
-}
-
-}  // namespace
-
 Scoring::Scoring(const LayerView& view, Capture capture, std::span<const Position> positions, int scorers,
                  int threads, Progress progress)
     : used_(view.cache.layers()),
@@ -40,7 +30,7 @@ LayerView Scoring::view(int layer) const {
   return view;
 }
 
-void Scoring::capture(const Needs& needs, int scorers) {
+void Scoring::capture(const CaptureRequest& needs, int scorers) {
   captures_ = {};  // the last pass's first
   captures_ = capture_(needs);
   needs_ = needs;
@@ -49,9 +39,9 @@ void Scoring::capture(const Needs& needs, int scorers) {
   view_.window_positions = positions_.last(std::min<size_t>(positions_.size(), captures_.tokens));
 }
 
-bool Scoring::captured(const Needs& needs, std::span<const int> layers) const {
-  if (holds({}, needs)) return true;
-  return holds(needs_, needs) &&
+bool Scoring::captured(const CaptureRequest& needs, std::span<const int> layers) const {
+  if (CaptureRequest{}.answers(needs)) return true;
+  return needs_.answers(needs) &&
          std::all_of(layers.begin(), layers.end(), [&](int layer) { return used_[layer] < uses_; });
 }
 

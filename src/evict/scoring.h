@@ -28,7 +28,7 @@ class Scoring {
   void release(std::span<const Contestants> lanes);
   /// A pass for so many scorers at once; a scorer for which there was none gets its own. A layer's captures
   /// go when that many have scored it.
-  void capture(const Needs& needs, int scorers);
+  void capture(const CaptureRequest& needs, int scorers);
   /// Valid until the next pass.
   LayerView view(int layer) const;
 
@@ -40,12 +40,12 @@ class Scoring {
   };
   void make(const Scorer& scorer, Scores& scores, int begin, int end);
   void make_layer(const Scorer& scorer, Scores& scores, int layer);
-  bool captured(const Needs& needs, std::span<const int> layers) const;
+  bool captured(const CaptureRequest& needs, std::span<const int> layers) const;
   void count_use(int layer);
   void report(size_t done) const;
 
   Captures captures_;
-  Needs needs_;            // what they were made for
+  CaptureRequest needs_;   // what they were made for
   int uses_ = 0;           // scorers they were made for
   std::vector<int> used_;  // [layer] scorers that had them
   LayerView view_;

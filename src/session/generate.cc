@@ -1,6 +1,7 @@
 // Generation: forward the pending token, choose the next, which is pending then.
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "model/utf8.h"
 #include "session/sampler.h"
@@ -85,12 +86,49 @@ std::string unfinished_character(const Tokenizer& tokenizer, std::span<const Tok
   return end.substr(end.size() - unfinished_utf8_bytes(end));
 }
 
+// Hands the token's text on, and tells why generation ends with it, if it does.
+std::optional<StopReason> stop_after(Token token, Token behind, const Tokenizer& tokenizer, Output& output) {
+  if (tokenizer.is_end(token)) return StopReason::end_token;
+  const bool go_on = output.add(tokenizer.is_control(token) ? std::string() : tokenizer.piece(token, behind));
+  if (output.stopped()) return StopReason::stop_string;
+  if (!go_on) return StopReason::cancelled;
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::string_view to_string(StopReason reason) {
   static constexpr std::array<std::string_view, 6> kNames = {"end_token",    "stop_string", "max_tokens",
                                                              "context_full", "cancelled",   "error"};
   return kNames.at(static_cast<size_t>(reason));
+}
+
+Token Session::State::next_token(Engine& engine, Sampler& sampler) {
+  Transcript& t = context.transcript;
+  hold_cap(context, kSlack, &engine);  // what passes the cap goes before more is added
+  t.tokens.reserve(t.tokens.size() + 1);
+  t.positions.reserve(t.positions.size() + 1);
+  const auto last = std::span<const Position>(t.positions).last(1);
+  context.cache.append(last);
+  Token token = 0;
+  try {
+    check_limit(context);
+    const Run run{&context.cache, std::span<const Token>(t.tokens).last(1), last, Logits::last};
+    token = sampler.sample(engine.forward({&run, 1})[0]);
+  } catch (...) {
+    context.cache.rollback(last);
+    throw;
+  }
+  if (context.all_exact() && !context.evicted) context.exact++;
+  t.tokens.push_back(token);
+  t.positions.push_back(t.positions.back() + 1);
+  if (model->tokenizer().is_end(token) && !t.messages.empty() && t.messages.back().open) {
+    t.messages.back().open = false;  // as a reply, it may lack some of what closes it
+    t.messages.back().reply = true;
+  }
+  free_windows();
+  publish();
+  return token;
 }
 
 Generation Session::generate(const GenerateOptions& options) {
@@ -125,49 +163,16 @@ Generation Session::generate(const GenerateOptions& options) {
     }
     Token token = 0;
     try {
-      // The last token made has its text; what passes the cap goes before more is added.
-      state_->hold_cap(context, kSlack, &*engine);
-      t.tokens.reserve(t.tokens.size() + 1);
-      t.positions.reserve(t.positions.size() + 1);
-      const auto last = std::span<const Position>(t.positions).last(1);
-      context.cache.append(last);
-      try {
-        state_->check_limit(context);
-        Run run{&context.cache, std::span<const Token>(t.tokens).last(1), last, Logits::last, nullptr};
-        token = sampler.sample(engine->forward({&run, 1})[0]);
-      } catch (...) {
-        context.cache.rollback(last);
-        throw;
-      }
+      token = state_->next_token(*engine, sampler);
     } catch (const Error& error) {
       if (made.tokens.empty()) throw;
       failed(error);
       break;
     }
-    if (context.exact == t.size() && !context.evicted) context.exact++;
-    t.tokens.push_back(token);
-    t.positions.push_back(t.positions.back() + 1);
-    state_->free_windows();
-    state_->publish();
     made.tokens.push_back(token);
     if (made.tokens.size() == 1) made.first_token_ms = watch.ms();
-    if (tokenizer.is_end(token)) {
-      if (!t.messages.empty() && t.messages.back().open) {  // as a reply, it may lack some of what closes it
-        t.messages.back().open = false;
-        t.messages.back().reply = true;
-      }
-      made.stop = StopReason::end_token;
-      break;
-    }
-    const Token behind = t.behind(t.size() - 1);
-    const bool go_on =
-        output.add(tokenizer.is_control(token) ? std::string() : tokenizer.piece(token, behind));
-    if (output.stopped()) {
-      made.stop = StopReason::stop_string;
-      break;
-    }
-    if (!go_on) {
-      made.stop = StopReason::cancelled;
+    if (const auto stop = stop_after(token, t.behind(t.size() - 1), tokenizer, output)) {
+      made.stop = *stop;
       break;
     }
   }

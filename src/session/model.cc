@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 #include "base/cpus.h"
-#include "compute/attention.h"
+#include "compute/kernels/attention.h"
 #include "compute/linear.h"
 #include "session/conversation.h"
 #include "session/model_impl.h"

@@ -11,6 +11,69 @@ namespace {
 constexpr uint8_t kReply = 1;
 constexpr uint8_t kOpen = 2;
 
+void read_transcript(const SnapshotReader& file, Context& context) {
+  Transcript& t = context.transcript;
+  ByteReader transcript = file.read("transcript");
+  const auto tokens = transcript.get<uint64_t>();
+  t.tokens = transcript.get_array<Token>(tokens);
+  t.positions = transcript.get_array<Position>(tokens);
+  t.steered = transcript.get_array<Position>(transcript.get<uint64_t>());
+  ByteReader messages = file.read("messages");
+  for (auto left = messages.get<uint64_t>(); left > 0; left--) {
+    MessageMark& mark = t.messages.emplace_back();
+    mark.role = messages.get_string();
+    mark.begin = messages.get<int32_t>();
+    const auto flags = messages.get<uint8_t>();
+    if (flags > (kReply | kOpen)) fail(ErrorCode::corrupt, "snapshot", "message flags ", int{flags});
+    mark.reply = (flags & kReply) != 0;
+    mark.open = (flags & kOpen) != 0;
+  }
+  if (file.has("waiting")) {
+    ByteReader waiting = file.read("waiting");
+    for (auto left = waiting.get<uint64_t>(); left > 0; left--) {
+      Message& message = t.waiting.emplace_back();
+      message.role = waiting.get_string();
+      message.content = waiting.get_string();
+    }
+  } else if (!t.messages.empty() && t.messages[0].begin == 0 && context.begun()) {
+    // To version 2 the begin token was the first message's, maybe all of it.
+    t.messages[0].begin = 1;
+    if (t.message(0).size() <= 0 && !t.messages[0].reply) t.messages.erase(t.messages.begin());
+  }
+}
+
+void read_erased(const SnapshotReader& file, Context& context) {
+  const int vocabulary = context.hparams().vocabulary;
+  ByteReader erased = file.read("erased");
+  for (auto left = erased.get<uint64_t>(); left > 0; left--) {
+    context.erased.push_back(erased.get_array<Token>(erased.get<uint64_t>()));
+    for (const Token token : context.erased.back()) {
+      if (token < 0 || token >= vocabulary) {
+        fail(ErrorCode::corrupt, "snapshot", "erased token ", token, " is outside the vocabulary of ",
+             vocabulary);
+      }
+    }
+  }
+}
+
+void read_rest(const SnapshotReader& file, Context& context) {
+  ByteReader rest = file.read("session");
+  context.exact = rest.get<int32_t>();
+  context.evicted = rest.get<uint8_t>() != 0;
+  try {
+    context.eviction.policy = without_files(rest.get_string());
+  } catch (const Error& error) {
+    fail(ErrorCode::corrupt, "snapshot", "the policy it was evicted with: ", error.what());
+  }
+  const auto kind = rest.get<uint8_t>();
+  if (kind > static_cast<uint8_t>(Budget::Kind::bytes))
+    fail(ErrorCode::corrupt, "snapshot", "budget kind ", int{kind});
+  context.eviction.budget.kind = static_cast<Budget::Kind>(kind);
+  context.eviction.budget.amount = rest.get<double>();
+  if (file.has("waiting")) context.eviction.seed = rest.get<uint64_t>();  // since version 3
+  if (context.evicted) context.exact = 0;  // 0.1 wrote how long it had been before
+}
+
 }  // namespace
 
 void Session::save(const std::string& path) const {
@@ -80,57 +143,9 @@ Session Session::load(std::shared_ptr<Model> model, const std::string& path, con
   }
   Context context = state.model->new_context();
   context.cache = load_cache(file, state.model->page_pool(), h.layers, h.kv_heads, h.ropes);
-  ByteReader transcript = file.read("transcript");
-  const auto tokens = transcript.get<uint64_t>();
-  context.transcript.tokens = transcript.get_array<Token>(tokens);
-  context.transcript.positions = transcript.get_array<Position>(tokens);
-  context.transcript.steered = transcript.get_array<Position>(transcript.get<uint64_t>());
-  ByteReader messages = file.read("messages");
-  for (auto left = messages.get<uint64_t>(); left > 0; left--) {
-    MessageMark& mark = context.transcript.messages.emplace_back();
-    mark.role = messages.get_string();
-    mark.begin = messages.get<int32_t>();
-    const auto flags = messages.get<uint8_t>();
-    if (flags > (kReply | kOpen)) fail(ErrorCode::corrupt, "snapshot", "message flags ", int{flags});
-    mark.reply = (flags & kReply) != 0;
-    mark.open = (flags & kOpen) != 0;
-  }
-  Transcript& t = context.transcript;
-  if (file.has("waiting")) {
-    ByteReader waiting = file.read("waiting");
-    for (auto left = waiting.get<uint64_t>(); left > 0; left--) {
-      Message& message = t.waiting.emplace_back();
-      message.role = waiting.get_string();
-      message.content = waiting.get_string();
-    }
-  } else if (!t.messages.empty() && t.messages[0].begin == 0 && t.size() > 1 && context.begun()) {
-    t.messages[0].begin = 1;  // to version 2 the begin token was the first message's
-  }
-  ByteReader erased = file.read("erased");
-  for (auto left = erased.get<uint64_t>(); left > 0; left--) {
-    context.erased.push_back(erased.get_array<Token>(erased.get<uint64_t>()));
-    for (const Token token : context.erased.back()) {
-      if (token < 0 || token >= h.vocabulary) {
-        fail(ErrorCode::corrupt, "snapshot", "erased token ", token, " is outside the vocabulary of ",
-             h.vocabulary);
-      }
-    }
-  }
-  ByteReader rest = file.read("session");
-  context.exact = rest.get<int32_t>();
-  context.evicted = rest.get<uint8_t>() != 0;
-  try {
-    context.eviction.policy = without_files(rest.get_string());
-  } catch (const Error& error) {
-    fail(ErrorCode::corrupt, "snapshot", "the policy it was evicted with: ", error.what());
-  }
-  const auto kind = rest.get<uint8_t>();
-  if (kind > static_cast<uint8_t>(Budget::Kind::bytes))
-    fail(ErrorCode::corrupt, "snapshot", "budget kind ", int{kind});
-  context.eviction.budget.kind = static_cast<Budget::Kind>(kind);
-  context.eviction.budget.amount = rest.get<double>();
-  if (file.has("waiting")) context.eviction.seed = rest.get<uint64_t>();  // since version 3
-  if (context.evicted) context.exact = 0;  // 0.1 wrote how long it had been before
+  read_transcript(file, context);
+  read_erased(file, context);
+  read_rest(file, context);
   context.check("snapshot");
   state.check_limit(context);
   state.context = std::move(context);

@@ -8,9 +8,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "evict/layers.h"
+#include "evict/allocators/shares.h"
 #include "evict/parts.h"
-#include "evict/proportional.h"
 
 namespace kvedit {
 namespace {

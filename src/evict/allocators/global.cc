@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "evict/allocators/shares.h"
 #include "evict/highest.h"
-#include "evict/layers.h"
 #include "evict/parts.h"
-#include "evict/water_fill.h"
 
 namespace kvedit {
 namespace {

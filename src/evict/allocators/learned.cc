@@ -2,10 +2,9 @@
 // logit over all KV heads of the model. What a short lane cannot take goes to the others, by their shares.
 #include <utility>
 
-#include "evict/layers.h"
+#include "evict/allocators/shares.h"
 #include "evict/lkv_file.h"
 #include "evict/parts.h"
-#include "evict/proportional.h"
 
 namespace kvedit {
 namespace {

@@ -8,10 +8,8 @@
 // Within a layer all lanes get the same.
 #include <algorithm>
 
-#include "evict/layers.h"
+#include "evict/allocators/shares.h"
 #include "evict/parts.h"
-#include "evict/proportional.h"
-#include "evict/water_fill.h"
 
 namespace kvedit {
 namespace {

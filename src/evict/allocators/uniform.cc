@@ -1,7 +1,6 @@
 // The same number of entries a lane; what short lanes cannot take goes to the others.
-#include "evict/layers.h"
+#include "evict/allocators/shares.h"
 #include "evict/parts.h"
-#include "evict/water_fill.h"
 
 namespace kvedit {
 namespace {

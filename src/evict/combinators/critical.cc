@@ -71,7 +71,7 @@ class Critical : public Selector {
   Critical(std::unique_ptr<Selector> base, double first, double epsilon)
       : base_(std::move(base)), first_(first), epsilon_(static_cast<float>(epsilon)) {}
 
-  Needs needs() const override { return base_->needs(); }
+  CaptureRequest needs() const override { return base_->needs(); }
   void check(const Network& network) const override { base_->check(network); }
   const Scorer* scorer() const override { return base_->scorer(); }
   int scorers() const override { return base_->scorers(); }

@@ -15,7 +15,7 @@ class Mix : public Selector {
   Mix(std::vector<std::unique_ptr<Selector>> bases, double share)
       : first_(std::move(bases[0])), second_(std::move(bases[1])), share_(share) {}
 
-  Needs needs() const override { return first_->needs() | second_->needs(); }
+  CaptureRequest needs() const override { return first_->needs() | second_->needs(); }
   void check(const Network& network) const override {
     first_->check(network);
     second_->check(network);

@@ -14,14 +14,15 @@
 #include <utility>
 
 #include "base/check.h"
+#include "evict/allocators/shares.h"
 #include "evict/parts.h"
-#include "evict/proportional.h"
 #include "evict/scoring.h"
 
 namespace kvedit {
 namespace {
 
-constexpr Needs kSimilarities{.window_queries = 32, .similarity = true};  // unless the base wants more
+constexpr CaptureRequest kSimilarities{.window_queries = 32,
+                                       .similarity = true};  // unless the base wants more
 
 // Sum of squared distances from the mean of sorted[begin, end).
 double scatter(std::span<const double> sorted, size_t begin, size_t end) {
@@ -54,7 +55,7 @@ class Squeeze : public Selector {
  public:
   Squeeze(std::unique_ptr<Selector> base, double least) : base_(std::move(base)), least_(least) {}
 
-  Needs needs() const override { return base_->needs() | kSimilarities; }
+  CaptureRequest needs() const override { return base_->needs() | kSimilarities; }
   void check(const Network& network) const override { base_->check(network); }
   const Scorer* scorer() const override { return base_->scorer(); }
   int scorers() const override { return base_->scorers(); }

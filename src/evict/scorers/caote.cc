@@ -10,9 +10,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "evict/page_rows.h"
 #include "evict/parts.h"
-#include "evict/window_scores.h"
+#include "evict/scorers/page_rows.h"
+#include "evict/scorers/window_scores.h"
 
 namespace kvedit {
 namespace {
@@ -21,7 +21,7 @@ class Caote : public Scorer {
  public:
   explicit Caote(const WindowOptions& options) : options_(options) {}
 
-  Needs needs() const override { return {.window_queries = options_.window}; }
+  CaptureRequest needs() const override { return {.window_queries = options_.window}; }
 
   LayerScores score(const LayerView& view) const override {
     const PageShape& shape = view.cache.pool()->shape();

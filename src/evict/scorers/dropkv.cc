@@ -4,9 +4,9 @@
 //
 // p: a query head's weights, o its output; max-pooled along the lane, mean over the group. Without eps it
 // is exact for one entry; eps keeps an entry that has all the weight finite.
-#include "evict/page_rows.h"
 #include "evict/parts.h"
-#include "evict/window_scores.h"
+#include "evict/scorers/page_rows.h"
+#include "evict/scorers/window_scores.h"
 
 namespace kvedit {
 namespace {
@@ -17,7 +17,7 @@ class DropKv : public Scorer {
  public:
   explicit DropKv(const WindowOptions& options) : options_(options) {}
 
-  Needs needs() const override { return {.window_queries = options_.window}; }
+  CaptureRequest needs() const override { return {.window_queries = options_.window}; }
 
   LayerScores score(const LayerView& view) const override {
     const PageShape& shape = view.cache.pool()->shape();

@@ -13,8 +13,8 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "evict/page_rows.h"
 #include "evict/parts.h"
+#include "evict/scorers/page_rows.h"
 
 namespace kvedit {
 namespace {
@@ -85,7 +85,7 @@ class ExpectedAttention : public Scorer {
  public:
   explicit ExpectedAttention(const MomentOptions& options) : options_(options) {}
 
-  Needs needs() const override { return {.query_statistics = true, .first_counted = options_.skip}; }
+  CaptureRequest needs() const override { return {.query_statistics = true, .first_counted = options_.skip}; }
 
   LayerScores score(const LayerView& view) const override {
     const Hparams& h = view.network.hparams();

@@ -15,7 +15,7 @@ namespace {
 
 class H2o : public Scorer {
  public:
-  Needs needs() const override { return {.attention_mass = true}; }
+  CaptureRequest needs() const override { return {.attention_mass = true}; }
 
   LayerScores score(const LayerView& view) const override {
     const auto& mass = view.captures.mass;

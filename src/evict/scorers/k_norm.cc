@@ -2,8 +2,8 @@
 // 2406.11430, section 4): keys that attract attention have small norms. score(j) = -||k_j||_2.
 #include <cmath>
 
-#include "evict/page_rows.h"
 #include "evict/parts.h"
+#include "evict/scorers/page_rows.h"
 
 namespace kvedit {
 namespace {

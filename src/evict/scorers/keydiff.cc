@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "evict/page_rows.h"
 #include "evict/parts.h"
+#include "evict/scorers/page_rows.h"
 
 namespace kvedit {
 namespace {

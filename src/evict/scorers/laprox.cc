@@ -24,7 +24,7 @@
 
 #include "evict/output_projection.h"
 #include "evict/parts.h"
-#include "evict/window_scores.h"
+#include "evict/scorers/window_scores.h"
 
 namespace kvedit {
 namespace {
@@ -129,7 +129,7 @@ class Laprox final : public Scorer {
  public:
   explicit Laprox(const LaproxOptions& options) : options_(options) {}
 
-  Needs needs() const override { return {.window_queries = options_.window.window}; }
+  CaptureRequest needs() const override { return {.window_queries = options_.window.window}; }
 
   LayerScores score(const LayerView& view) const override {
     OutputNorm output(view.network.hparams());

@@ -9,9 +9,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "evict/page_rows.h"
 #include "evict/parts.h"
-#include "evict/window_scores.h"
+#include "evict/scorers/page_rows.h"
+#include "evict/scorers/window_scores.h"
 
 namespace kvedit {
 namespace {
@@ -39,7 +39,7 @@ class Lava : public Scorer {
  public:
   explicit Lava(const WindowOptions& options) : options_(options) {}
 
-  Needs needs() const override { return {.window_queries = options_.window}; }
+  CaptureRequest needs() const override { return {.window_queries = options_.window}; }
 
   LayerScores score(const LayerView& view) const override {
     return window_scores(view, options_.window, [&](const WindowAttention& attention, const Competing& lane) {

@@ -6,8 +6,8 @@
 #include "cache/page_pool.h"
 #include "evict/lkv_file.h"
 #include "evict/output_projection.h"
-#include "evict/page_rows.h"
 #include "evict/parts.h"
+#include "evict/scorers/page_rows.h"
 
 namespace kvedit {
 namespace {

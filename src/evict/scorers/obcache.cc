@@ -9,9 +9,9 @@
 // A: a query head's weights, Z its logits, o its output; max-pooled along the lane, sum over the group.
 #include <cmath>
 
-#include "evict/page_rows.h"
 #include "evict/parts.h"
-#include "evict/window_scores.h"
+#include "evict/scorers/page_rows.h"
+#include "evict/scorers/window_scores.h"
 
 namespace kvedit {
 namespace {
@@ -22,7 +22,7 @@ class ObCache : public Scorer {
  public:
   ObCache(const WindowOptions& options, Pruned pruned) : options_(options), pruned_(pruned) {}
 
-  Needs needs() const override { return {.window_queries = options_.window}; }
+  CaptureRequest needs() const override { return {.window_queries = options_.window}; }
 
   LayerScores score(const LayerView& view) const override {
     const PageShape& shape = view.cache.pool()->shape();

@@ -7,7 +7,7 @@
 // The paper writes the score for one head; how a group of query heads shares its keys is not certain
 // from it, hence the parameter.
 #include "evict/parts.h"
-#include "evict/window_scores.h"
+#include "evict/scorers/window_scores.h"
 
 namespace kvedit {
 namespace {
@@ -16,7 +16,7 @@ class Sage : public Scorer {
  public:
   explicit Sage(Group combine) : combine_(combine) {}
 
-  Needs needs() const override { return {.window_queries = 1}; }
+  CaptureRequest needs() const override { return {.window_queries = 1}; }
 
   LayerScores score(const LayerView& view) const override {
     return window_scores(view, 1, [&](const WindowAttention& attention, const Competing& lane) {

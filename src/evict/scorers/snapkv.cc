@@ -7,7 +7,7 @@
 // before the window compete; they are pooled among themselves, as in kvpress's SnapKVPress. Those of
 // the window get the layer's largest score, and the policy's `recent` keeps them anyway.
 #include "evict/parts.h"
-#include "evict/window_scores.h"
+#include "evict/scorers/window_scores.h"
 
 namespace kvedit {
 namespace {
@@ -16,7 +16,7 @@ class SnapKv : public Scorer {
  public:
   explicit SnapKv(const WindowOptions& options) : options_(options) {}
 
-  Needs needs() const override { return {.window_queries = options_.window}; }
+  CaptureRequest needs() const override { return {.window_queries = options_.window}; }
 
   LayerScores score(const LayerView& view) const override {
     return window_scores(view, options_.window, [&](const WindowAttention& attention, const Competing& lane) {

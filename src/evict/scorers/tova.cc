@@ -6,14 +6,14 @@
 // An entry that a lane does not hold any more gets no attention from that lane's heads. The paper keeps no
 // sinks and no window, and neither does the policy, but for the entry of the query itself.
 #include "evict/parts.h"
-#include "evict/window_scores.h"
+#include "evict/scorers/window_scores.h"
 
 namespace kvedit {
 namespace {
 
 class Tova : public Scorer {
  public:
-  Needs needs() const override { return {.window_queries = 1}; }
+  CaptureRequest needs() const override { return {.window_queries = 1}; }
 
   LayerScores score(const LayerView& view) const override {
     const int heads = view.cache.kv_heads();
