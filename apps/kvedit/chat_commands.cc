@@ -93,9 +93,8 @@ Json erase(ChatState& chat, const std::string& arguments, std::ostream& out) {
   if (text.empty()) refuse("chat", "/erase [--all] [--loose] TEXT [METHOD]");
   EraseOptions options;
   const auto [head, last] = split_last(text);
-  const bool method = is_method(last);
   // The whole line first: a text may end in a word that is also a method's name.
-  if (method && chat.session.find(text, how).empty()) {
+  if (is_method(last) && chat.session.find(text, how).empty()) {
     text = head;
     options.method = last;
   }

@@ -54,7 +54,7 @@ struct ModelInfo {
 
 class Model {
  public:
-  /// Throws Error: not_found, io, corrupt, unsupported, each naming what.
+  /// Throws Error: not_found, io, corrupt, unsupported, each naming the cause.
   static std::shared_ptr<Model> load(const std::string& path, const ModelOptions& options = {});
   virtual ~Model() = default;
   Model(const Model&) = delete;
@@ -63,21 +63,21 @@ class Model {
   virtual ModelInfo info() const = 0;
   virtual PoolStats pool() const = 0;
 
-  /// A whole text to tokens, and back; special: control tokens are recognised in the text. SentencePiece
+  /// Tokenises a whole text, and back; special: control tokens are recognised in the text. SentencePiece
   /// vocabularies may begin a text with a space of their own: text that goes on is read by Session::append.
   virtual std::vector<Token> tokenize(std::string_view text, bool special = false) const = 0;
   virtual std::string detokenize(std::span<const Token> tokens) const = 0;
-  /// A conversation in the model's chat format; reply: with the opening of the assistant's turn. Throws
-  /// Error(unsupported) when the model has no template, or one that is not known.
+  /// Formats a conversation as the model's chat template does; reply: with the opening of the assistant's
+  /// turn. Throws Error(unsupported) when the model has no template, or one that is not known.
   virtual std::string format(std::span<const Message> messages, bool reply) const = 0;
 
   /// Reads a LoRA adapter, a GGUF file or a PEFT folder, and checks it against this model. Throws Error:
   /// not_found, io, corrupt, unsupported, invalid_argument naming the tensor that does not fit.
   virtual std::shared_ptr<const Adapter> load_adapter(const std::string& path) const = 0;
-  /// One that changes nothing, of all seven projections: to measure what an adapter of this rank costs.
+  /// Makes an adapter of all seven projections that changes nothing, to measure the cost of this rank.
   virtual std::shared_ptr<const Adapter> zero_adapter(int rank) const = 0;
-  /// The file in ModelOptions::companions that was trained for exactly this model (its fingerprint), of those
-  /// that end in ".eraser.gguf" or ".lkv.gguf"; empty: none.
+  /// Returns the file in ModelOptions::companions that was trained for exactly this model (its fingerprint),
+  /// of those that end in ".eraser.gguf" or ".lkv.gguf"; empty: none.
   virtual std::string companion(std::string_view ending) const = 0;
 
  protected:

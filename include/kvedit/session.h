@@ -42,11 +42,11 @@ struct SessionOptions {
 };
 
 struct AppendReport {
-  Span tokens;  // transcript indices of what was appended
+  Span tokens;  // transcript indices of the appended tokens
   double ms = 0;
 };
 
-/// A message of the conversation as it stands in the transcript, its markers included. What is appended
+/// A message of the conversation as it stands in the transcript, its markers included. Text appended
 /// outside of messages counts to the one before it.
 struct MessageSpan {
   std::string role;
@@ -54,8 +54,8 @@ struct MessageSpan {
   std::string text;
 };
 
-/// error: the call failed after tokens were made; they stay in the transcript, and Generation::error says
-/// why.
+/// The reason why generation ended. error: the call failed after tokens were made; they stay in the
+/// transcript, and Generation::error says why.
 enum class StopReason { end_token, stop_string, max_tokens, context_full, cancelled, error };
 std::string_view to_string(StopReason reason);
 
@@ -74,8 +74,8 @@ struct GenerateOptions {
 };
 
 struct Generation {
-  /// Without the stop string. Bytes that are no text are U+FFFD; a character that the next tokens may finish
-  /// belongs to the next call's text.
+  /// The text made, without the stop string. Bytes that are no text are U+FFFD; a character that the next
+  /// tokens may finish belongs to the next call's text.
   std::string text;
   std::vector<Token> tokens;
   StopReason stop = StopReason::max_tokens;
@@ -96,10 +96,10 @@ struct SessionStats {
   int context_length = 0;      // the model's
   Position next_position = 0;  // the next token's
   size_t entries = 0;          // in the cache, over all lanes
-  size_t full_entries = 0;  // what an unevicted cache of this transcript would hold, steering states included
-  size_t bytes = 0;         // of this cache's pages
-  size_t pinned_bytes = 0;  // of undo history, beyond this cache
-  size_t shared_bytes = 0;  // of this cache's pages, also held by forks or undo history
+  size_t full_entries = 0;     // of an unevicted cache of this transcript, steering states included
+  size_t bytes = 0;            // of this cache's pages
+  size_t pinned_bytes = 0;     // of undo history, beyond this cache
+  size_t shared_bytes = 0;     // of this cache's pages, also held by forks or undo history
   int undo_steps = 0;
   bool evicted = false;
   std::string policy;      // last applied, or empty
@@ -113,7 +113,7 @@ struct SessionStats {
 };
 
 struct FindOptions {
-  /// Case, white space, forms of quotation marks and dashes, and Unicode's forms of one text do not matter.
+  /// Finds text whatever its case, white space, forms of quotation marks and dashes, and Unicode form.
   bool loose = false;
 };
 
@@ -124,8 +124,8 @@ class Session {
   Session(Session&& other) noexcept;
   Session& operator=(Session&& other) noexcept;
 
-  /// O(pages): pages are shared until one side writes. Undo history stays with the parent; a cap is
-  /// inherited.
+  /// Copies the session in O(pages): pages are shared until one side writes. Undo history stays with the
+  /// parent; a cap is inherited.
   Session fork() const;
 
   /// Appends text (the model's begin token first, when it is the first text of all); special: control
@@ -133,34 +133,34 @@ class Session {
   /// Error(context_full), Error(no_memory), Error(cancelled).
   AppendReport append(std::string_view text, bool special = false, const Progress& progress = {});
   AppendReport append_tokens(std::span<const Token> tokens, const Progress& progress = {});
-  /// Appends messages in the model's chat format; reply: and the opening of the assistant's turn, which may
-  /// be all.
+  /// Appends messages in the model's chat format; reply: with the opening of the assistant's turn,
+  /// which may come without messages.
   AppendReport append_messages(std::span<const Message> messages, bool reply, const Progress& progress = {});
   /// Appends a message whose turn stays open, as a document that questions will follow: the next message of
   /// the same role goes on in it, behind an empty line; any other one closes it.
   AppendReport append_open(const Message& message, const Progress& progress = {});
 
-  /// Logits of the next token, [vocabulary]. Throws Error(invalid_argument) on an empty session.
+  /// Returns the logits of the next token, [vocabulary]. Throws Error(invalid_argument) on an empty session.
   std::vector<float> logits();
-  /// Logits of the next token and after each of `tokens` too, as if they were appended, in one pass:
-  /// [1 + tokens][vocabulary]. Nothing changes. Throws Error(invalid_argument) on an empty session,
+  /// Returns the logits of the next token and after each of `tokens` too, as if they were appended, in one
+  /// pass: [1 + tokens][vocabulary]. Nothing changes. Throws Error(invalid_argument) on an empty session,
   /// Error(context_full).
   std::vector<float> logits_after(std::span<const Token> tokens) const;
-  /// Continues the transcript; what is generated is appended to it (the end token too).
+  /// Continues the transcript; the tokens made are appended to it, the end token too.
   Generation generate(const GenerateOptions& options = {});
 
-  /// Every occurrence of `text` in the transcript, by the tokens' byte ranges, in order.
+  /// Finds every occurrence of `text` in the transcript, by the tokens' byte ranges, in order.
   std::vector<Found> find(std::string_view text, const FindOptions& options = {}) const;
-  /// The one occurrence, or the nth (from 1). Throws Error(not_found) saying what is nearest,
-  /// Error(ambiguous) saying where.
+  /// Finds the one occurrence, or the nth (from 1). Throws Error(not_found) naming the nearest place,
+  /// Error(ambiguous) naming all places.
   Found find_one(std::string_view text, int nth = 0, const FindOptions& options = {}) const;
-  /// Of a text that may not be there the place most like it, and how it differs; nothing where less than two
+  /// Finds the place most like a text that may not be there, and how it differs; nothing where less than two
   /// thirds of it are alike.
   std::optional<Found> find_nearest(std::string_view text) const;
 
-  /// The messages that append_messages, generate and sync have made.
+  /// Lists the messages that append_messages, generate and sync have made.
   std::vector<MessageSpan> messages() const;
-  /// The index-th message of a role (any, if it is empty), from 1; from the end if negative. Throws
+  /// Finds the index-th message of a role (any, if it is empty), from 1; from the end if negative. Throws
   /// Error(not_found) saying how many there are.
   MessageSpan message(std::string_view role, int index) const;
 
@@ -170,7 +170,7 @@ class Session {
   EraseReport erase(std::span<const Span> spans, const EraseOptions& options = {});
   EraseReport erase(Span span, const EraseOptions& options = {}) { return erase({&span, 1}, options); }
 
-  /// Measures what approximate and learned erases left behind, against an exact cache. Nothing changes.
+  /// Measures the traces that approximate and learned erases left, against an exact cache. Nothing changes.
   VerifyReport verify(const VerifyOptions& options = {}) const;
 
   /// Makes the cache exact in the background, on a thread of its own, while this session goes on: tokens
@@ -182,11 +182,11 @@ class Session {
   /// Waits for the exact cache and swaps it in. Throws the Error that made it fail, Error(not_found) when
   /// none was started. progress: of its tokens; return false to go on without.
   UpgradeStatus finish_upgrade(const Progress& progress = {});
-  /// Stops it; the session stays as it is.
+  /// Stops the upgrade; the session stays as it is.
   void cancel_upgrade();
 
-  /// Makes the transcript the conversation `messages`, keeping of the cache what the policy allows. Throws
-  /// Error(invalid_argument) for no messages or an unknown policy, Error(context_full).
+  /// Makes the transcript the conversation `messages`, keeping of the cache all that the method allows.
+  /// Throws Error(invalid_argument) for no messages, Error(context_full), and as erase() for the method.
   SyncReport sync(std::span<const Message> messages, const SyncOptions& options = {});
 
   /// Evicts entries of the cache, per head, and frees their memory. Throws Error(not_found) for the
@@ -196,7 +196,7 @@ class Session {
   /// Holds the cache at a budget from now on: tokens a lane, bytes, or a fraction of the whole transcript.
   /// While a text is read it is evicted after every block, so that memory never passes the cap and one
   /// block; while generating it is evicted an eighth (64 entries at least) below the cap each time it
-  /// passes it. What has been read when a call fails stays read, and undo history goes, as an eviction
+  /// passes it. Blocks read before a call fails stay read, and undo history goes, as an eviction
   /// cannot be taken back. Throws like evict().
   void set_cap(std::string_view policy, const Budget& budget, const EvictOptions& options = {});
   void clear_cap();
@@ -204,7 +204,7 @@ class Session {
   /// Takes back the last edit, and with it everything appended since. Throws Error(not_found) when
   /// there is none.
   UndoReport undo();
-  /// Forgets undo history, freeing what it pins.
+  /// Forgets undo history, freeing the pages it pins.
   void forget_history();
 
   /// Writes a snapshot: complete at `path`, or nothing. Format: docs/formats.md.

@@ -20,13 +20,13 @@ static_assert(std::endian::native == std::endian::little, "snapshots are written
 
 class ByteWriter {
  public:
-  /// An integer or floating-point number of any width.
+  /// Adds an integer or floating-point number of any width.
   template <typename T>
   void put(T value) {
     static_assert(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>);
     put_bytes(std::as_bytes(std::span(&value, 1)));
   }
-  /// u32 length, then the characters.
+  /// Adds a u32 length, then the characters.
   void put_string(std::string_view text) {
     put(static_cast<uint32_t>(text.size()));
     put_bytes(std::as_bytes(std::span(text.data(), text.size())));
@@ -61,7 +61,7 @@ class ByteReader {
     const auto text = get_bytes(get<uint32_t>());
     return {reinterpret_cast<const char*>(text.data()), text.size()};
   }
-  /// n elements of T, copied out: the bytes need not be aligned.
+  /// Copies n elements of T out: the bytes need not be aligned.
   template <typename T>
   std::vector<T> get_array(uint64_t n) {
     if (n > left() / sizeof(T)) short_of(n);

@@ -16,7 +16,7 @@
 
 namespace kvedit {
 
-/// Where one entry lies.
+/// The place of one entry.
 struct EntryRef {
   Page* page = nullptr;  // null: the lane does not hold it
   int index = 0;
@@ -55,13 +55,13 @@ class Cache {
   const std::shared_ptr<const std::vector<Rope>>& ropes() const { return ropes_; }
   const Lane& lane(int layer, int head) const { return lanes_[layer * kv_heads_ + head]; }
 
-  /// O(pages): pages are shared and copied when either side writes.
+  /// Copies in O(pages): pages are shared until either side writes.
   Cache fork() const;
 
-  /// New entries at `positions` (ascending, all after the last of every lane) in every lane.
+  /// Adds entries at `positions` (ascending, all after the last of every lane) to every lane.
   /// Their keys and values are undefined until write() or a forward pass fills them.
   void append(std::span<const Position> positions);
-  /// Like append, but at positions anywhere, none of which any lane holds (an overlay in the middle).
+  /// Adds entries at positions anywhere, none of which any lane holds (an overlay in the middle).
   void insert(std::span<const Position> positions);
   /// Makes the pages that hold `positions` private, so that write() may replace entries; never inserts.
   void overwrite(std::span<const Position> positions);
@@ -78,8 +78,8 @@ class Cache {
   /// Frees the first pages of a layer's lanes, as far as all their positions are before `before`. Never
   /// fails.
   void free_before(int layer, Position before) noexcept;
-  /// free_before() has freed entries at positions before this one, and none since; 0: none at all. It moves
-  /// with the entries around it.
+  /// The position before which free_before() has freed entries, 0 if it never did. It moves with the entries
+  /// around it.
   Position held_from() const { return held_from_; }
 
   /// Stores f32 keys [n][key_dim] and values [n][value_dim] at positions this lane holds in private
@@ -91,10 +91,10 @@ class Cache {
   /// share the pages, and dropping part of a shared page needs memory); never fails.
   void rollback(std::span<const Position> positions) noexcept;
 
-  size_t entries() const;       // over all lanes
-  size_t pages() const;         // over all lanes, shared ones counted once a lane
-  size_t bytes() const;         // pages() * page bytes
-  size_t shared_bytes() const;  // of these, what another cache refers to as well (pinned by a fork or undo)
+  size_t entries() const;          // over all lanes
+  size_t pages() const;            // over all lanes, shared ones counted once a lane
+  size_t bytes() const;            // pages() * page bytes
+  size_t shared_bytes() const;     // the part that another cache refers to as well (pinned by a fork or undo)
   Position last_position() const;  // over all lanes; -1 when empty
 
  private:

@@ -1,4 +1,4 @@
-// The check every list of positions passes first.
+// The check that every list of positions passes first.
 #pragma once
 
 #include <span>

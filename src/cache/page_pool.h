@@ -82,16 +82,16 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   const PageShape& shape() const { return shape_; }
   size_t page_bytes() const { return stride_ + sizeof(Page); }  // as in PoolStats
 
-  /// An empty page. Throws Error(no_memory) naming the limit; nothing changes then.
+  /// Takes an empty page. Throws Error(no_memory) naming the limit; nothing changes then.
   PageRef allocate();
-  /// A duplicate with one reference.
+  /// Duplicates a page; the copy has one reference.
   PageRef copy(const Page& page);
   /// Throws Error(no_memory) if `pages` more pages could not be had.
   void check_available(size_t pages) const;
   /// Hands the memory of free pages back to the operating system. It looks at the slabs, of 4 MB, in which
   /// pages were freed since, and at no others.
   void trim();
-  /// A number was cut to what f16 holds: told by a warning, once a pool.
+  /// Warns, once a pool, that a number was cut to the largest of f16.
   void warn_of_cut();
 
   PoolStats stats() const;

@@ -25,13 +25,13 @@ class SnapshotWriter {
   explicit SnapshotWriter(std::string path);
   SnapshotWriter(const SnapshotWriter&) = delete;
   SnapshotWriter& operator=(const SnapshotWriter&) = delete;
-  /// Without commit(): the temporary file goes, a file at `path` stays as it was.
+  /// Removes the temporary file unless commit() was called; a file at `path` stays as it was then.
   ~SnapshotWriter();
 
-  /// One section; names are 1..31 bytes, each used once.
+  /// Writes one section; names are 1..31 bytes, each used once.
   void section(std::string_view name, std::span<const std::byte> bytes);
 
-  /// The same in pieces, for sections too large to hold twice: begin, add any number of times, end.
+  /// Write a section in pieces, where it is too large to hold twice: begin, add any number of times, end.
   void begin_section(std::string_view name);
   void add(std::span<const std::byte> bytes);
   void end_section();
@@ -54,9 +54,9 @@ class SnapshotReader {
   ~SnapshotReader();
 
   bool has(std::string_view name) const;
-  /// The section's bytes, valid while the reader lives. Throws Error(corrupt) if there is none.
+  /// Returns the section's bytes, valid while the reader lives. Throws Error(corrupt) if there is none.
   std::span<const std::byte> section(std::string_view name) const;
-  /// A section as a bounds-checked reader.
+  /// Returns a section as a bounds-checked reader.
   ByteReader read(std::string_view name) const {
     return {section(name), "section '" + std::string(name) + "'"};
   }
@@ -76,9 +76,9 @@ class SnapshotReader {
 /// Writes sections "cache.layout", "cache.lanes" and, where entries were freed, "cache.held".
 void save_cache(SnapshotWriter& writer, const Cache& cache);
 
-/// The cache they describe: the same entries bit for bit, in packed pages. Throws Error(unsupported)
-/// if page shape, layers or heads are not the model's, Error(corrupt) if the sections contradict
-/// themselves, Error(no_memory) if the pool's limit would be passed.
+/// Reads the cache that these sections describe: the same entries bit for bit, in packed pages. Throws
+/// Error(unsupported) if page shape, layers or heads are not the model's, Error(corrupt) if the sections
+/// contradict themselves, Error(no_memory) if the pool's limit would be passed.
 Cache load_cache(const SnapshotReader& reader, std::shared_ptr<PagePool> pool, int layers, int kv_heads,
                  std::shared_ptr<const std::vector<Rope>> ropes);
 

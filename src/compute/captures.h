@@ -1,4 +1,4 @@
-// What a pass records for scorers: asked for before it, filled by it.
+// Records of a pass for scorers: asked for before it, filled by it.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace kvedit {
 
-/// What to record.
+/// A choice of what a pass records.
 struct CaptureRequest {
   int window_queries = 0;  // queries of the run's last tokens
   // Over all queries of the run, which costs a second pass over a context.
@@ -26,7 +26,7 @@ struct CaptureRequest {
   bool answers(const CaptureRequest& other) const;
 };
 
-/// What was recorded.
+/// The record of a pass.
 struct Captures {
   int tokens = 0;  // of the window, really seen: min(window_queries, run)
   // [layer], each [tokens][heads][key_dim], after RoPE, times attention_scale

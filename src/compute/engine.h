@@ -28,7 +28,7 @@ struct Run {
   std::span<const Position> positions;  // [tokens], ascending; the cache has entries for them
   Logits logits = Logits::none;
   Captures* captures = nullptr;  // receives what `record` asks for; null: nothing is recorded
-  int read_only = 0;  // of the first so many tokens nothing is stored: for captures from a cache as it is
+  int read_only = 0;  // of the first tokens: these store nothing, for captures from a cache as it is
   std::shared_ptr<const Lora> adapter = nullptr;  // on top of the weights, for this run's tokens alone
   CaptureRequest record = {};
 };
@@ -43,8 +43,9 @@ class Engine {
   Engine(std::shared_ptr<const Network> network, int threads, LinearKernel linear, int block_tokens);
   ~Engine();
 
-  /// Logits of each run: [wanted tokens][vocabulary]. Throws Error(cancelled), Error(out_of_range) for a
-  /// token outside the vocabulary, Error(invalid_argument) for another model's adapter, Error(no_memory).
+  /// Forwards the runs and returns the logits of each: [wanted tokens][vocabulary]. Throws Error(cancelled),
+  /// Error(out_of_range) for a token outside the vocabulary, Error(invalid_argument) for another model's
+  /// adapter, Error(no_memory).
   std::vector<std::vector<float>> forward(std::span<const Run> runs, const PassOptions& options = {});
 
   const Network& network() const;

@@ -13,7 +13,7 @@
 
 namespace kvedit {
 
-/// Rows [row, row + count) of a block go through an adapter.
+/// Rows [row, row + count) of a block that go through an adapter.
 struct AdaptedRows {
   std::shared_ptr<const Lora> lora;
   int row = 0;

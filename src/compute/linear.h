@@ -21,7 +21,7 @@ struct ggml_tensor;
 
 namespace kvedit {
 
-/// What LinearKernel::automatic means on this machine.
+/// Returns the kernel that LinearKernel::automatic means on this machine.
 LinearKernel resolve(LinearKernel kernel);
 
 /// Adds projection nodes to a graph; owns what the nodes point to, so it lives as long as the graph.
@@ -37,9 +37,9 @@ class Linear {
   }
 
   size_t scratch_bytes() const { return scratch_bytes_; }  // a thread, of the nodes added so far
-  /// Before each computation of the graph.
+  /// Begins a computation of the graph.
   void reset();
-  /// After it: whether a product failed (out of memory in oneDNN).
+  /// Tells after a computation whether a product failed (out of memory in oneDNN).
   bool failed() const { return failed_; }
 
   /// One node; public for its callbacks.

@@ -1,5 +1,5 @@
-// What the operators of one graph computation read: the pieces of runs in this block, their rotation
-// tables, and how attention is divided over threads. Filled before the graph runs, constant while it runs.
+// Input of the operators of one graph computation: the pieces of runs in this block, their rotation tables,
+// and the division of attention over threads. Filled before the graph runs, constant while it runs.
 #pragma once
 
 #include <atomic>
@@ -40,8 +40,8 @@ struct LayerPass {
   std::vector<AttentionItem> items;
   std::vector<int> first_item;  // [piece * kv_heads + head] into items, one more at the end; parts only
   std::atomic<int> next{0};
-  // [piece * kv_heads + head] items whose attention mass is summed: in their turn, so that the sum is the
-  // same on every run. Null when no mass is asked for.
+  // [piece * kv_heads + head] items whose attention mass has been summed; they take turns, so that the sum
+  // does not differ from run to run. Null when no mass is asked for.
   std::unique_ptr<std::atomic<int>[]> summed;
 };
 
@@ -63,7 +63,7 @@ struct Pass {
 
   std::atomic<bool> any_cut{false};  // out: the cache's type could not hold a key or value
 
-  // What the operators work in, scratch_bytes() a thread, and what that follows from.
+  // Memory for the operators, scratch_bytes() a thread, and the sizes that it follows from.
   Scratch scratch;
   size_t most_rows = 0;        // of an item
   size_t most_entries = 0;     // of a lane whose mass is summed

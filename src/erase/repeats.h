@@ -1,4 +1,4 @@
-// Where a text says again what was erased from it.
+// Places where a text says again what was erased from it.
 #pragma once
 
 #include <span>
@@ -13,9 +13,9 @@ struct Repeats {
   int left = 0;             // different tokens for which the budget had no room
 };
 
-/// Stretches of `text` from `begin` on that have three tokens or more in a row of one of the `erased` texts,
-/// each with the 12 tokens behind it; the longest first, until they are `budget` different tokens. Those of
-/// `read` are free.
+/// Finds stretches of `text` from `begin` on that have three tokens or more in a row of one of the `erased`
+/// texts, each with the 12 tokens behind it; the longest first, until they are `budget` different tokens.
+/// Those of `read` are free.
 Repeats repeats_of(std::span<const std::vector<Token>> erased, std::span<const Token> text, int begin,
                    int budget, std::span<const Span> read = {});
 

@@ -15,7 +15,7 @@ class EntrySet {
   int size() const;
   bool empty() const { return size() == 0; }
   std::vector<int> list() const;  // ascending
-  /// The members at these ranks, 0 the lowest; ranks below size().
+  /// Returns the members at these ranks, 0 the lowest; ranks below size().
   EntrySet at(std::span<const int> ranks) const;
   EntrySet& operator|=(const EntrySet& other);
   EntrySet& operator-=(const EntrySet& other);

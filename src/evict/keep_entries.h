@@ -1,4 +1,4 @@
-// Committing an eviction: what choose_entries() chose is kept, the rest's memory goes back.
+// Committing an eviction: the chosen entries are kept, the memory of the rest goes back.
 #pragma once
 
 #include <vector>

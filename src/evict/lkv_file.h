@@ -1,4 +1,4 @@
-// Which file the parts of LKV read: the parameter `file`, which scorer and allocator share.
+// The file that the parts of LKV read, by the parameter `file` which scorer and allocator share.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@ namespace kvedit {
 
 Parameter lkv_file_parameter();
 
-/// Null where no file is given; errors as of Lkv::load.
+/// Loads the file, null where none is given. Throws as Lkv::load.
 std::shared_ptr<const Lkv> load_lkv(const Parameters& parameters);
 
 /// Throws Error(not_found) for null, else as Lkv::check.

@@ -18,7 +18,7 @@ namespace kvedit {
 class OutputRows {
  public:
   OutputRows(const Network& network, int layer);
-  /// Columns [begin, end) of row i. Valid until the next call.
+  /// Returns columns [begin, end) of row i, valid until the next call.
   const float* row(int i, int begin, int end);
 
  private:
@@ -26,10 +26,10 @@ class OutputRows {
   std::vector<float> row_;
 };
 
-/// Of query heads of a group, counted within it.
+/// Two query heads of a group, counted within it.
 using HeadPairs = std::vector<std::pair<int, int>>;
 
-/// [pairs][value_dim][value_dim]: the Grams W_a W_b^T of heads of a KV head's group. With them
+/// Returns [pairs][value_dim][value_dim], the Grams W_a W_b^T of heads of a KV head's group. With them
 /// v W_a W_b^T v^T costs value_dim^2, not d_model * value_dim. Throws Error(no_memory).
 std::vector<float> output_grams(const Network& network, int layer, int kv_head, const HeadPairs& pairs);
 
@@ -38,7 +38,7 @@ class TimesColumns {
  public:
   /// Throws Error(no_memory).
   TimesColumns(int rows, int columns);
-  /// M . X^T, [rows][64], of X [64][columns]. Valid until the next call. Throws Error(no_memory).
+  /// Returns M . X^T, [rows][64], of X [64][columns], valid until the next call. Throws Error(no_memory).
   const float* operator()(const float* matrix, const float* x);
 
  private:
@@ -50,7 +50,7 @@ class TimesColumns {
 class QuadraticForms {
  public:
   QuadraticForms(std::vector<float> grams, const PageShape& shape);
-  /// [count][64]. Columns past the page's count are undefined. Valid until the next call.
+  /// Returns [count][64]. Columns past the page's count are undefined. Valid until the next call.
   const float* of(const Page& page);
 
  private:

@@ -72,10 +72,10 @@ CombinatorPart critical_combinator();
 CombinatorPart mix_combinator();
 CombinatorPart squeeze_combinator();
 
-/// The selector that a scorer and an allocator make.
+/// Makes a selector of a scorer and an allocator.
 std::unique_ptr<Selector> scored(std::unique_ptr<Scorer> scorer, std::unique_ptr<Allocator> allocator);
 
-/// The table, in its order.
+// The table, in its order.
 std::vector<ScorerPart> scorer_parts();
 std::vector<AllocatorPart> allocator_parts();
 std::vector<CombinatorPart> combinator_parts();

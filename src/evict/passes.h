@@ -1,5 +1,5 @@
-// What the passes of an eviction captured, for further evictions of the same context: by another budget, or
-// another policy that looks at the same.
+// Records of an eviction's passes, kept for further evictions of one context by other budgets, or by other
+// policies that ask for the same records.
 #pragma once
 
 #include <optional>
@@ -13,13 +13,14 @@ namespace kvedit {
 
 class EvictPasses {
  public:
-  /// The context of the captures to come. Another than before, by a token or a page: what was kept goes.
+  /// Sets the context of the captures to come. If it is not the one before, by a token or a page, all that
+  /// was kept goes.
   void look_at(const Cache& cache, const Transcript& transcript);
-  /// Those of an earlier call with these needs, or what `make` makes, which fills the cache's entry at
-  /// `pending` (one position or none). The entry is filled either way. Throws what `make` throws.
+  /// Returns the captures of an earlier call with these needs, or else of `make`, which fills the cache's
+  /// entry at `pending` (one position or none). The entry is filled either way. Throws as `make` does.
   Captures captures(const CaptureRequest& needs, Cache& cache, std::span<const Position> pending,
                     const Capture& make);
-  /// What the passes that captures() spared since look_at() had taken.
+  /// Returns the time that passes had taken which captures() has spared since look_at().
   double spared_ms() const { return spared_ms_; }
 
  private:

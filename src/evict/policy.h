@@ -20,7 +20,7 @@
 
 namespace kvedit {
 
-/// A pass over the context's last tokens that captures what is needed; nothing where nothing is.
+/// Makes a pass over the context's last tokens and returns its record; makes none where nothing is asked for.
 using Capture = std::function<Captures(const CaptureRequest&)>;
 
 struct LayerView {
@@ -30,8 +30,8 @@ struct LayerView {
   const Captures& captures;  // filled as CaptureRequest asked, at least for this layer
   uint64_t seed = 0;
   std::span<const Position> window_positions = {};  // [captures.tokens], of the captured queries
-  int pending = 0;  // the last so many entries of every lane are there for their queries alone
-  /// Entries before it are out of reach of every query to come: outside the sliding window.
+  int pending = 0;  // last entries of every lane that are there for their queries alone
+  /// Returns the entry before which all are out of reach of every query to come: outside the sliding window.
   int first_reachable(int head) const;
 };
 
@@ -45,7 +45,7 @@ class Scorer {
  public:
   virtual ~Scorer() = default;
   virtual CaptureRequest needs() const { return {}; }
-  /// Throws Error where it was made from a file of another model.
+  /// Throws Error(invalid_argument) where the scorer was made from a file of another model.
   virtual void check(const Network& /*network*/) const {}
   virtual LayerScores score(const LayerView& view) const = 0;
 };
@@ -61,10 +61,10 @@ struct Candidates {
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  /// As Scorer::check.
+  /// Throws as Scorer::check.
   virtual void check(const Network& /*network*/) const {}
-  /// How many of each lane's candidates to keep: sums to min(budget, all candidates), each within
-  /// its lane. Ties are settled by layer, head, then position.
+  /// Returns how many of each lane's candidates to keep: min(budget, all candidates) in all, each within its
+  /// lane. Ties are settled by layer, head, then position.
   virtual std::vector<int> allocate(std::span<const Candidates> lanes, int kv_heads, size_t budget) const = 0;
 };
 
@@ -75,17 +75,17 @@ struct Contestants {
   EntrySet entries;
 };
 
-/// What a selector chooses from: whole layers in order. Combinators make smaller ones of it.
+/// The lanes that a selector chooses from: whole layers in order. Combinators make smaller ones of it.
 struct Contest {
   Scoring& scoring;
   std::vector<Contestants> lanes;
 
   size_t size() const;  // entries, over all lanes
-  /// [lanes] the scorer's scores, as Scoring::candidates.
+  /// Returns the scorer's scores [lanes], as Scoring::candidates.
   std::span<const Candidates> candidates(const Scorer& scorer) const;
 };
 
-/// [lane of the contest] the entries chosen.
+/// The entries chosen, [lane of the contest].
 using Picks = std::vector<EntrySet>;
 
 /// A way to spend a budget: a scorer and an allocator, or a combinator of selectors.
@@ -94,7 +94,7 @@ class Selector {
   virtual ~Selector() = default;
   virtual CaptureRequest needs() const = 0;
   virtual void check(const Network& network) const = 0;
-  /// The scorer it ranks the entries of a lane by; null where it has several.
+  /// Returns the scorer that ranks the entries of a lane; null where there are several.
   virtual const Scorer* scorer() const = 0;
   virtual int scorers() const = 0;  // how many it asks
   /// Picks min(budget, contest.size()) entries.
@@ -113,8 +113,9 @@ struct Policy {
   CaptureRequest needs() const { return selector->needs(); }
 };
 
-/// The policy without the files that its parameters name: paths of another machine mean nothing here, and a
-/// snapshot must not choose what is opened. Throws like make_policy() for what is no policy.
+/// Returns the policy's text without the files that its parameters name: paths of another machine mean
+/// nothing here, and a snapshot must not choose what is opened. Throws like make_policy() for what is no
+/// policy.
 std::string without_files(std::string_view text);
 
 /// Writes docs/policies.md from the table.
@@ -123,12 +124,12 @@ std::string policies_markdown();
 /// Throws Error(out_of_range) for what is no amount: a fraction outside 0..1, nothing, no number.
 void check_budget(const Budget& budget);
 
-/// "name", "scorer+allocator" or "combinator(policy;...)", each with ":key=value,..." behind it; a policy
-/// inside parentheses may be any of these. lkv_file: finds the file of a model for parts of LKV that name
-/// none. Throws Error(not_found) listing the names.
+/// Reads "name", "scorer+allocator" or "combinator(policy;...)", each with ":key=value,..." behind it; a
+/// policy inside parentheses may be any of these. lkv_file: finds the file of a model for parts of LKV that
+/// name none. Throws Error(not_found) listing the names.
 Policy make_policy(std::string_view text, const std::function<std::string()>& lkv_file = {});
 
-/// The entries of each lane to keep, [layer * kv_heads + head], ascending.
+/// Returns the entries of each lane to keep, [layer * kv_heads + head], ascending.
 ///
 /// A budget that the cache meets as it stands (100 %, or no fewer tokens or bytes than it has) keeps
 /// everything. Otherwise unreachable entries go first and do not count; sinks and recent entries stay;

@@ -24,8 +24,9 @@ class Recipe {
   /// Parameters::set for values, Error(out_of_range) for more than a policy may cost.
   static Recipe read(std::string_view text);
 
-  std::string text() const;  // that makes the same policy, with every parameter
-  /// All of the tree; the last are `sinks` and `recent`, of the whole.
+  /// Writes a text that makes the same policy, with every parameter.
+  std::string text() const;
+  /// Lists those of the whole tree; the last are `sinks` and `recent`.
   std::vector<Parameter> parameters() const;
   const Parameters& own() const { return own_; }  // of the whole and the combinator or pair on top
   void set(std::string_view name, std::string_view value);

@@ -1,7 +1,7 @@
-// The scores of one eviction and the passes they are made from. A scorer's are made when they are first asked
-// for, by several threads, and kept, since `critical` comes back for those of its base. Both go when they
-// have served: at no time does more than the scores of one scorer over all lanes, or what one pass captured,
-// stand beside the cache, but for a combinator that asks for several at once.
+// The scores of one eviction, and the passes they are made from. A scorer's scores are made when they are
+// first asked for, by several threads, and kept, since `critical` comes back for those of its base. Scores
+// and records of passes are freed when they have served. So beside the cache there are at most the scores of
+// one scorer over all lanes, or the record of one pass, unless a combinator asks for several scorers at once.
 #pragma once
 
 #include <map>
@@ -20,16 +20,16 @@ class Scoring {
   Scoring(const Scoring&) = delete;
   Scoring& operator=(const Scoring&) = delete;
 
-  /// [lanes] the scores of those lanes' entries, whole layers in order; the entries of a lane may not change
-  /// until release(). A view into this. Throws what the scorer throws, Error(invalid_argument) when it gives
-  /// another number of scores than there are entries, Error(cancelled).
+  /// Returns the scores of these lanes' entries, [lanes], whole layers in order; the entries of a lane may
+  /// not change until release(). A view into this. Throws what the scorer throws, Error(invalid_argument)
+  /// when it gives another number of scores than there are entries, Error(cancelled).
   std::span<const Candidates> candidates(const Scorer& scorer, std::span<const Contestants> lanes);
-  /// Frees the scores of these lanes' layers. What asks for them again makes them again.
+  /// Frees the scores of these lanes' layers; asking for them again makes them again.
   void release(std::span<const Contestants> lanes);
-  /// A pass for so many scorers at once; a scorer for which there was none gets its own. A layer's captures
-  /// go when that many have scored it.
+  /// Makes a pass for `scorers` scorers at once; a scorer without one gets its own. A layer's captures are
+  /// freed when all of them have scored it.
   void capture(const CaptureRequest& needs, int scorers);
-  /// Valid until the next pass.
+  /// Returns a view of a layer, valid until the next pass.
   LayerView view(int layer) const;
 
  private:

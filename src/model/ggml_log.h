@@ -5,10 +5,11 @@
 
 namespace kvedit {
 
-/// Sends their lines to kvedit's sink at debug level. Done once a process; cheap to call again.
+/// Sends the lines of ggml and libllama to kvedit's sink at debug level. Done once a process; cheap to call
+/// again.
 void route_ggml_logs();
 
-/// Their last error on this thread, taken away: the reason to put in an Error. May be empty.
+/// Takes away the last error that ggml and libllama logged on this thread; it may be empty.
 std::string take_ggml_error();
 
 }  // namespace kvedit

@@ -48,7 +48,7 @@ class GgufFile {
   size_t data_offset_ = 0;
 };
 
-/// "[576, 192]": for messages.
+/// Writes a shape for messages: "[576, 192]".
 std::string shape_text(const std::array<int64_t, GGML_MAX_DIMS>& shape);
 
 }  // namespace kvedit

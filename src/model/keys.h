@@ -23,7 +23,7 @@ class Keys {
   int integer_or(const std::string& key, int otherwise, int low, int high) const;
   double number(const std::string& key, double low, double high) const;
   double number_or(const std::string& key, double otherwise, double low, double high) const;
-  /// One number, or an array with one a layer; Error(unsupported) where these differ.
+  /// Reads one number, or an array with one a layer. Throws Error(unsupported) where these differ.
   int same_in_layers(const std::string& key, int layers, int low, int high) const;
 
   void refuse_unless_equal(const std::string& key, double wanted) const;

@@ -36,7 +36,7 @@ class Lkv {
   /// Throws Error(invalid_argument) naming both where the file was trained for another model.
   void check(const Network& network) const;
 
-  /// Of the whole budget; all KV heads' sum to 1.
+  /// Returns the share of the whole budget that a KV head gets; all of them sum to 1.
   double share(int layer, int head) const { return shares_[layer * kv_heads_ + head]; }
   const LkvLayer& layer(int layer) const { return layers_[layer]; }
   Activation activation() const { return activation_; }

@@ -11,8 +11,8 @@ struct gguf_context;
 
 namespace kvedit {
 
-/// A view; the gguf_context outlives it. An absent key gives nullopt, one of a wrong type
-/// Error(corrupt) with the key's name.
+/// A view, which the gguf_context outlives. Getters return nullopt for an absent key, and throw
+/// Error(corrupt) with the key's name for one of a wrong type.
 class Metadata {
  public:
   explicit Metadata(const gguf_context* context) : context_(context) {}

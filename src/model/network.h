@@ -80,9 +80,10 @@ class Network {
   ggml_tensor* output() const { return output_; }  // [d_model, vocabulary]; the embedding where tied
   const std::string& path() const { return path_; }
   size_t weight_bytes() const { return weight_bytes_; }
-  /// Weight type by count, most frequent first, e.g. "Q4_1 210, F32 61, Q8_0 1".
+  /// Counts the weights by type, most frequent first: "Q4_1 210, F32 61, Q8_0 1".
   const std::string& weight_types() const { return weight_types_; }
-  /// xxHash of metadata, tensor table and a sample of each tensor's bytes: the model's identity in snapshots.
+  /// Returns the xxHash of metadata, tensor table and a sample of each tensor's bytes: the model's identity
+  /// in snapshots.
   uint64_t fingerprint() const { return fingerprint_; }
 
  protected:

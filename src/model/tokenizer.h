@@ -15,7 +15,7 @@ struct llama_vocab;
 
 namespace kvedit {
 
-/// A stretch of a text: of a chat format, where control tokens are recognised by name, or plain.
+/// A stretch of a text. In that of a chat format control tokens are recognised by name, in a plain one not.
 struct TextPart {
   std::string_view text;
   bool special = false;
@@ -27,7 +27,7 @@ struct TextPart {
 /// stands in front.
 class Tokenizer {
  public:
-  /// What stands in front of a text's first token.
+  /// Stands for the token in front of a text's first one.
   static constexpr Token kNothing = -1;
 
   /// Throws Error(corrupt) when libllama cannot read the vocabulary, Error(unsupported) for one that is
@@ -35,33 +35,33 @@ class Tokenizer {
   explicit Tokenizer(const std::string& path);
 
   int size() const;
-  /// special: "<|im_start|>" in the text becomes the control token; otherwise it is plain text.
+  /// Tokenises a text. special: "<|im_start|>" in it becomes the control token; otherwise it is plain text.
   /// begin: put the model's begin-of-text token first, if its metadata ask for one.
   /// Throws Error(invalid_argument) for invalid UTF-8 (naming the byte offset) and for NUL bytes.
   std::vector<Token> encode(std::string_view text, bool special, bool begin) const;
-  /// The parts of one text that goes on behind a token, tokenised as a whole: a word may reach from one part
+  /// Tokenises the parts of one text that goes on behind a token as a whole: a word may reach from one part
   /// into the next, a special token may not.
   std::vector<Token> encode(std::span<const TextPart> parts, Token behind) const;
-  /// The bytes this token stands for; control tokens give their name, e.g. "<|im_end|>".
+  /// Returns the bytes this token stands for; control tokens give their name, e.g. "<|im_end|>".
   /// All that take a token throw Error(out_of_range) for one outside the vocabulary.
   std::string piece(Token token) const;
-  /// What it adds to the text behind another one.
+  /// Returns the bytes that a token adds to the text behind another one.
   std::string piece(Token token, Token behind) const;
   void append_piece(std::string& text, Token token, Token behind) const;
   std::string decode(std::span<const Token> tokens, Token behind = kNothing) const;
-  /// What the model wants in front of every text; nothing where its file asks for none.
+  /// The token that the model wants in front of every text; nothing where its file asks for none.
   std::optional<Token> begin_token() const;
   bool is_end(Token token) const;  // ends generation
   bool is_control(Token token) const;
-  /// A token that is found in text by its name and is never part of a word: control tokens, and those that
-  /// the vocabulary's makers defined beside the trained ones.
+  /// Tells whether a token is found in text by its name and is never part of a word: control tokens, and
+  /// those that the vocabulary's makers defined beside the trained ones.
   bool is_special(Token token) const;
 
-  /// Whether messages can be formatted: the file has a template and libllama knows it.
+  /// Tells whether messages can be formatted: the file has a template and libllama knows it.
   bool has_chat_template() const;
   /// Chooses a template of libllama's list by name ("chatml", "gemma", ...). Throws Error(not_found).
   void set_chat_template(const std::string& name);
-  /// The whole conversation as text; reply: with the opening of the assistant's turn.
+  /// Formats the whole conversation; reply: with the opening of the assistant's turn.
   /// Throws Error(unsupported) naming the template's beginning where libllama does not know it,
   /// Error(invalid_argument) for an empty role.
   std::string format(std::span<const Message> messages, bool reply) const;

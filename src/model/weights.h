@@ -23,10 +23,10 @@ struct Weights {
 Weights bind_weights(const GgufFile& file, const Hparams& hparams, ggml_context* context,
                      ggml_backend_buffer_t buffer);
 
-/// Memory that bind_weights needs in `context`.
+/// Counts the memory that bind_weights needs in `context`.
 size_t tensor_table_bytes(const GgufFile& file);
 
-/// "Q4_1 210, F32 61, Q8_0 1"
+/// Writes the weights' types by count: "Q4_1 210, F32 61, Q8_0 1".
 std::string count_types(const GgufFile& file);
 
 }  // namespace kvedit

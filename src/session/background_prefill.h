@@ -20,21 +20,21 @@ class BackgroundPrefill {
   /// exact: a cache with the exact entries of the first `done` of `tokens`, at positions from 0.
   BackgroundPrefill(std::shared_ptr<ModelImpl> model, Cache exact, int done, std::span<const Token> tokens,
                     bool free_windows, const UpgradeOptions& options);
-  /// Stops between two nodes of the graph.
+  /// Stops the thread between two nodes of the graph.
   ~BackgroundPrefill();
   BackgroundPrefill(const BackgroundPrefill&) = delete;
   BackgroundPrefill& operator=(const BackgroundPrefill&) = delete;
 
-  /// The transcript as it is now.
+  /// Sets the transcript as it is now.
   void publish(std::span<const Token> tokens);
-  /// running, ready (less than a block is missing) or failed.
+  /// Tells how far it is: running, ready (less than a block is missing) or failed.
   UpgradeStatus status() const;
   bool at_rest() const { return status().state != UpgradeState::running; }
   /// Waits until it is at rest, or the time is over.
   void wait_for(std::chrono::milliseconds time);
   std::exception_ptr error() const;
 
-  /// Stops it and hands over what it read: a cache, and the tokens it has entries for.
+  /// Stops it and hands over its work: a cache, and the tokens it has entries for.
   struct Result {
     Cache cache;
     std::vector<Token> tokens;

@@ -18,13 +18,13 @@ struct MessageText {
   std::string after;
   bool reply = false;  // the opening of the assistant's turn alone; it may be empty
 
-  /// Tokens of it behind another one.
+  /// Tokenises it behind another token.
   std::vector<Token> encode(const Tokenizer& tokenizer, Token behind) const;
 };
 
-/// A conversation cut into what the template makes of each message. What it can only say together with the
-/// next message (Gemma puts a system message into the user's turn) waits for that one; then no reply is
-/// opened either.
+/// A conversation cut into the text that the template makes of each message. A message that it can only say
+/// together with the next one (Gemma puts a system message into the user's turn) waits for that; then no
+/// reply is opened either.
 struct Formatted {
   std::vector<MessageText> messages;
   std::vector<Message> waiting;
@@ -34,13 +34,13 @@ struct Formatted {
 /// template writes it as it is, and any text would be read as the format's own.
 void check_roles(std::span<const Message> messages);
 
-/// Throws Error(unsupported) naming the message of which the template says nothing, or not the text as it is;
-/// Error(invalid_argument) for a role there is not.
+/// Formats messages one by one. Throws Error(unsupported) naming a message of which the template says
+/// nothing, or not the text as it is; Error(invalid_argument) for an unknown role.
 Formatted formatted(const Tokenizer& tokenizer, std::span<const Message> messages, bool reply);
 
-/// The same for messages that follow those of a transcript. Where its last turn is open and the first message
-/// has that role, it goes on there: its text is in front of `closing`, what is missing of the end of that
-/// turn. stays_open: the last of the messages is not closed.
+/// Messages that follow those of a transcript. Where its last turn is open and the first message has that
+/// role, it goes on there: its text is in front of `closing`, the missing end of that turn. stays_open: the
+/// last of the messages is not closed.
 struct Continuation {
   bool goes_on = false;
   std::vector<Token> closing;

@@ -6,7 +6,8 @@
 
 namespace kvedit {
 
-/// Holds all of the transcript but the last token, which is pending. Valid until the session's next call.
+/// Returns the cache, which holds all of the transcript but the last token, which is pending. Valid until the
+/// session's next call.
 const Cache& cache_in(const Session& session);
 
 }  // namespace kvedit

@@ -7,7 +7,7 @@
 
 namespace kvedit {
 
-/// Differences that can be made equal.
+/// Differences between texts that can be made equal.
 enum Difference : unsigned {
   kLetterCase = 1,
   kWhiteSpace = 2,   // kind and number
@@ -25,9 +25,10 @@ class LooseText {
   struct Place {
     size_t begin = 0, end = 0;  // of the original, in bytes
   };
-  /// Where characters [begin, end) come from.
+  /// Returns the place that characters [begin, end) come from.
   Place place(size_t begin, size_t end) const { return {from_[begin].begin, from_[end - 1].end}; }
-  /// Every place of `text`, which was made equal in the same way; white space at its ends does not count.
+  /// Finds every place of `text`, which was made equal in the same way; white space at its ends does not
+  /// count.
   std::vector<Place> find(const LooseText& text) const;
 
   struct Nearest {
@@ -35,8 +36,8 @@ class LooseText {
     size_t edits = 0;       // characters to change, add or leave out
     size_t characters = 0;  // of the text looked for
   };
-  /// The place with the fewest edits to `text`, of which only the beginning counts if it is very long. There
-  /// must be some of both.
+  /// Finds the place with the fewest edits to `text`, of which only the beginning counts if it is very long.
+  /// There must be some of both.
   Nearest nearest(const LooseText& text) const;
 
  private:
@@ -49,7 +50,8 @@ class LooseText {
   std::vector<Place> from_;  // [characters]
 };
 
-/// "case, white space": what keeps two texts apart that are equal with every difference made equal.
+/// Names the differences, as "case, white space", between two texts that are equal with every difference made
+/// equal.
 std::string differences(std::string_view a, std::string_view b);
 
 }  // namespace kvedit

@@ -45,8 +45,8 @@ class ModelImpl final : public Model {
   Context new_context() const { return {network_, new_cache(), tokenizer_.begin_token()}; }
 
   /// An engine for the time of one call; sessions in different threads get different ones. Afterwards no more
-  /// stay idle than are on lease: they serve the calls to come while many sessions work, and go when these
-  /// have done; one always stays.
+  /// engines stay idle than are on lease, but for one that always stays: they serve the calls to come while
+  /// many sessions work, and go when these have done.
   class Lease {
    public:
     explicit Lease(ModelImpl& model);

@@ -13,8 +13,8 @@ namespace kvedit {
 
 class Sampler {
  public:
-  /// Throws Error(invalid_argument) for a value out of its range. `before`: what the repetition
-  /// penalty looks back on.
+  /// Throws Error(invalid_argument) for a value out of its range. before: the tokens that the
+  /// repetition penalty looks back on.
   Sampler(const GenerateOptions& options, int vocabulary, int context_length, std::span<const Token> before);
   ~Sampler();
   Sampler(const Sampler&) = delete;

@@ -16,11 +16,11 @@ class TranscriptText {
  public:
   TranscriptText(const Tokenizer& tokenizer, std::span<const Token> tokens);
   const std::string& bytes() const { return bytes_; }
-  /// The tokens that cover bytes [begin, end).
+  /// Returns the tokens that cover bytes [begin, end).
   Found at(size_t begin, size_t end) const;
-  /// Every place of `text`, which is not empty.
+  /// Finds every place of `text`, which is not empty.
   std::vector<Found> find(std::string_view text, bool loose = false) const;
-  /// The place most like it, if two thirds of it are alike.
+  /// Finds the place most like it, if two thirds of it are alike.
   std::optional<Found> nearest(std::string_view text) const;
   Found tokens(Span span) const;
 
@@ -32,12 +32,12 @@ class TranscriptText {
   mutable std::optional<LooseText> loose_;  // of the bytes, once it is asked for
 };
 
-/// Where `tokens`, of which `text` is the text, still say what `erased` said: all of its text, found loosely,
-/// or a run of eight and more of its tokens.
+/// Finds places where `tokens`, of which `text` is the text, still say what `erased` said: all of its text,
+/// found loosely, or a run of eight and more of its tokens.
 std::vector<Found> repeats(const Tokenizer& tokenizer, const TranscriptText& text,
                            std::span<const Token> tokens, std::span<const Token> erased);
 
-/// Without white space at both ends.
+/// Returns the text without white space at both ends.
 std::string_view trimmed(std::string_view text);
 
 }  // namespace kvedit

@@ -15,9 +15,9 @@ struct Wanted {
   std::vector<Message> waiting;
 };
 
-/// Message by message. One whose text is cached keeps the tokens it has there, since a model does not always
-/// write a text in the tokens that it would be read in. What such a message has become, by losing its end,
-/// white space or a part of it, keeps them where it is the same.
+/// Tokenises the conversation message by message. A message whose text is cached keeps the tokens it has
+/// there, since a model does not always write a text in the tokens that it would be read in. One that has
+/// lost its end, white space or a part keeps them where it is unchanged.
 Wanted wanted(const Tokenizer& tokenizer, const Transcript& transcript, std::span<const Message> messages,
               bool reply);
 

@@ -35,22 +35,22 @@ struct AttentionTask {
   std::byte* scratch = nullptr;  // attention_scratch_bytes(), aligned to 64; null: the thread's own
 };
 
-/// What a task of `rows` rows (tokens * group) works in.
+/// Counts the bytes that a task of `rows` rows (tokens * group) works in.
 size_t attention_scratch_bytes(size_t rows, int key_dim, int value_dim);
 
-/// output = softmax(queries . keys) . values; zero where a row sees no entry. This and attention_weights()
-/// throw std::bad_alloc for a task without scratch, else nothing.
+/// Computes output = softmax(queries . keys) . values; zero where a row sees no entry. This and
+/// attention_weights() throw std::bad_alloc for a task without scratch, else nothing.
 void attend(const AttentionTask& task);
 
 /// The same by the definition, one entry at a time in double precision: the reference for tests.
 void attend_reference(const AttentionTask& task);
 
-/// The attention weights themselves, given the rows' maxima and sums from attend() over the lane:
+/// Computes the attention weights themselves, given the rows' maxima and sums from attend() over the lane:
 /// weights[row * stride + entry] = weight; stride 0: weights[entry] += the sum over all rows.
 void attention_weights(const AttentionTask& task, const float* maxima, const float* sums, float* weights,
                        size_t stride);
 
-/// The pages of a lane that queries at positions first..last can reach.
+/// Returns the pages of a lane that queries at positions first..last can reach.
 std::span<const PageRef> reachable(std::span<const PageRef> pages, Position first, Position last, int window);
 
 /// One row's result over a part of a lane: unnormalised output, maximum and sum.
@@ -60,10 +60,10 @@ struct AttentionPart {
   float sum;
 };
 
-/// output [value_dim] = the normalised combination of the parts of one row.
+/// Sets output [value_dim] to the normalised combination of the parts of one row.
 void merge_parts(std::span<const AttentionPart> parts, int value_dim, float* output);
 
-/// The instruction set the kernels run with on this machine, e.g. "AVX3".
+/// Names the instruction set that the kernels run with on this machine, e.g. "AVX3".
 const char* attention_target();
 
 }  // namespace kvedit

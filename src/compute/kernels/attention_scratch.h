@@ -1,4 +1,4 @@
-// What attend() and attention_weights() work in.
+// Memory that attend() and attention_weights() work in.
 #pragma once
 
 #include <cstdint>

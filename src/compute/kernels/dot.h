@@ -17,9 +17,9 @@ enum class DotType { q4_0, q4_1, q5_0, q8_0 };
 /// Activations as the kernels read them, for all formats.
 class DotInput {
  public:
-  /// Room for `tokens` rows of n.
+  /// Lays out room for `tokens` rows of n.
   DotInput(Room& room, int64_t tokens, int64_t n);
-  /// x [tokens] rows of n, `stride` floats apart; n as dot_takes() wants it.
+  /// Takes x, [tokens] rows of n, `stride` floats apart; n as dot_takes() wants it.
   void quantise(const float* x, size_t stride);
 
   /// Four blocks of 32. A row of 4k+1..3 blocks ends in a group that repeats earlier ones with scale 0.
@@ -35,14 +35,14 @@ class DotInput {
   Group* values;  // [token][group]
 };
 
-/// Whether the kernels take rows of n weights: whole blocks, and a group of them at least.
+/// Tells whether the kernels take rows of n weights: whole blocks, and a group of them at least.
 bool dot_takes(int64_t n);
 
-/// y[t * y_stride + r] = weights[r] . x[t] for `rows` rows, `row_bytes` apart.
+/// Computes y[t * y_stride + r] = weights[r] . x[t] for `rows` rows, `row_bytes` apart.
 void dot_rows(DotType type, const void* weights, size_t row_bytes, int64_t rows, const DotInput& x, float* y,
               size_t y_stride);
 
-/// The instruction set the kernels run with on this machine, e.g. "AVX3_DL".
+/// Names the instruction set that the kernels run with on this machine, e.g. "AVX3_DL".
 const char* dot_target();
 
 }  // namespace kvedit

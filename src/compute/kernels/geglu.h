@@ -5,10 +5,10 @@
 
 namespace kvedit {
 
-/// to[i] = gelu(gate[i]) * up[i], GELU in its tanh form: x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)).
+/// Computes to[i] = gelu(gate[i]) * up[i], GELU in its tanh form: x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)).
 void geglu(const float* gate, const float* up, float* to, size_t n);
 
-/// The instruction set that it was dispatched to.
+/// Names the instruction set that it was dispatched to.
 const char* geglu_target();
 
 }  // namespace kvedit

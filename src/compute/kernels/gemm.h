@@ -13,9 +13,9 @@ enum class GemmType { f32, bf16 };
 
 class Gemm {
  public:
-  /// X [m][k] contiguous, W [n][k] contiguous, both of `type`; Y f32 [m][n] with rows y_stride apart.
-  /// The last kKept shapes asked for are kept, since making one costs a compilation. Thread-safe. Throws
-  /// Error(no_memory).
+  /// Makes a product of X [m][k] contiguous, W [n][k] contiguous, both of `type`; Y f32 [m][n] with rows
+  /// y_stride apart. The last kKept shapes asked for are kept, since making one costs a compilation.
+  /// Thread-safe. Throws Error(no_memory).
   static std::shared_ptr<const Gemm> get(GemmType type, int m, int n, int k, int y_stride);
   static constexpr size_t kKept = 64;
 
@@ -30,9 +30,9 @@ class Gemm {
   std::unique_ptr<Primitive> primitive_;
 };
 
-/// Whether this CPU multiplies bf16 in hardware (AVX512-BF16 or AMX), and f32 with AVX2 at least.
+/// Tells whether this CPU multiplies bf16 in hardware (AVX512-BF16 or AMX), and f32 with AVX2 at least.
 bool gemm_has_native(GemmType type);
-/// Whether it multiplies bf16 in AMX tiles here.
+/// Tells whether it multiplies bf16 in AMX tiles here.
 bool gemm_uses_amx();
 
 }  // namespace kvedit

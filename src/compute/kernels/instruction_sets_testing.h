@@ -1,4 +1,4 @@
-// For tests of what dispatches to the machine's instruction set.
+// For tests of functions that dispatch to the machine's instruction set.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 
 namespace kvedit {
 
-/// What a machine dispatches to is one of several compiled versions: `check` runs with each that it can run.
+/// Runs `check` with each compiled version that this machine can run, not only with the one it would choose.
 template <typename Check>
 void on_every_instruction_set(const char* (*name)(), const Check& check) {
   const int64_t supported = hwy::SupportedTargets();

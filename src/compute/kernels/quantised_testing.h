@@ -1,4 +1,4 @@
-// What the tests of integer kernels share: quantised weights as ggml makes them.
+// Shared by the tests of integer kernels: quantised weights as ggml makes them.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace kvedit {
 
-/// Random weights [rows][n] of a type, what they stand for, and activations [tokens][n].
+/// Random weights [rows][n] of a type, the numbers they stand for, and activations [tokens][n].
 struct QuantisedCase {
   QuantisedCase(int rows, int tokens) : rows_(rows), tokens_(tokens) { ggml_cpu_init(); }
 

@@ -30,7 +30,7 @@ class Room {
 /// A piece of memory for each thread.
 class Scratch {
  public:
-  /// At least `bytes` for each thread; contents are lost where it grows. Throws std::bad_alloc.
+  /// Makes it at least `bytes` for each thread; contents are lost where it grows. Throws std::bad_alloc.
   void reserve(int threads, size_t bytes);
   Room of(int thread) const {
     return Room(reinterpret_cast<std::byte*>(lines_.get()) + thread * lines_each_ * sizeof(Line));
@@ -45,7 +45,7 @@ class Scratch {
   int threads_ = 0;
 };
 
-/// The calling thread's own, for calls that come from no graph. Throws std::bad_alloc.
+/// Returns the calling thread's own, for calls that come from no graph. Throws std::bad_alloc.
 Room own_scratch(size_t bytes);
 
 }  // namespace kvedit

@@ -1,4 +1,4 @@
-// What allocators share: lanes by layer, and ways to share a budget among what has limited room.
+// Helpers of allocators: lanes by layer, and ways to share a budget among lanes of limited room.
 #pragma once
 
 #include <cstddef>
@@ -16,12 +16,12 @@ struct LayerLanes {
 
 std::vector<LayerLanes> by_layer(std::span<const Candidates> lanes, int kv_heads);
 
-/// Returns the candidates of each lane, or layer: what limits its share.
+/// Returns the candidates of each lane, or layer, which limit its share.
 std::vector<size_t> room_of(std::span<const Candidates> lanes);
 std::vector<size_t> room_of(std::span<const LayerLanes> layers);
 
-/// Returns shares summing to min(budget, sum of room), each within its room and otherwise equal; what does
-/// not divide goes one each to the first that have room left.
+/// Returns shares summing to min(budget, sum of room), each within its room and otherwise equal; the
+/// remainder goes one each to the first that have room left.
 std::vector<size_t> water_fill(std::span<const size_t> room, size_t budget);
 
 /// Returns shares summing to min(budget, sum of room), each within its room and otherwise in proportion to

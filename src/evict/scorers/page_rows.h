@@ -11,10 +11,12 @@ class PageRows {
  public:
   explicit PageRows(const PageShape& shape) : shape_(shape) {}
 
-  /// Columns past the page's count are undefined. Valid until the next call of the same kind.
+  /// Return rows whose columns past the page's count are undefined, valid until the next call of the same
+  /// kind.
   const float* keys(const Page& page);    // [key_dim][64]
   const float* values(const Page& page);  // [value_dim][64]
-  /// [64][value_dim]: the values an entry a row, as the page holds them. Those past the count are undefined.
+  /// Returns [64][value_dim], an entry's values a row, as the page holds them. Those past the count are
+  /// undefined.
   const float* entries(const Page& page);
 
  private:
@@ -24,10 +26,11 @@ class PageRows {
   std::vector<float> entries_;  // [64][value_dim]
 };
 
-/// to [64] = the squared L2 norms of the columns of rows [dim][64].
+/// Sets to [64] to the squared L2 norms of the columns of rows [dim][64].
 void column_squares(const float* rows, int dim, float* to);
 
-/// to [64] = the squared distances of the columns of rows [dim][64] from `vector` [dim]. Term by term: in
+/// Sets to [64] to the squared distances of the columns of rows [dim][64] from `vector` [dim]. Term by term:
+/// in
 /// ||x||^2 - 2 x.v + ||v||^2 nothing would be left of the distance to a value that dominates the output.
 void column_distances(const float* rows, int dim, const float* vector, float* to);
 

@@ -15,7 +15,7 @@ namespace kvedit {
 /// of a whole lane, [rows][entries], would outgrow the cache itself.
 class WindowAttention {
  public:
-  /// Of the last `window` captured queries, or all when fewer were captured. Throws
+  /// Looks by the last `window` captured queries, or all when fewer were captured. Throws
   /// Error(invalid_argument) when none were, or when captures and positions do not fit.
   WindowAttention(const LayerView& view, int head, int window);
 
@@ -24,9 +24,9 @@ class WindowAttention {
   Position first_position() const { return task_.positions.front(); }
   std::span<const PageRef> pages() const { return task_.pages; }  // those that a query sees
   int first_entry() const { return first_entry_; }                // of these, in the lane
-  /// [tokens * group][value_dim] attention's output.
+  /// Returns attention's output, [tokens * group][value_dim].
   std::span<const float> outputs() const { return outputs_; }
-  /// Log of the sum of exp(logit) of a row: a weight is exp(logit - log_sum).
+  /// Returns the logarithm of the sum of exp(logit) of a row: a weight is exp(logit - log_sum).
   float log_sum(int row) const { return maxima_[row] + std::log(sums_[row]); }
 
   /// Calls use(first, count, weights) for each of pages() in order: `first` its first entry in the lane,

@@ -20,14 +20,15 @@ struct Competing {
   int size = 0;
 };
 
-/// The scores of [begin, end), which is not empty.
+/// Returns the scores of [begin, end), which is not empty.
 using Votes = std::function<std::vector<float>(const WindowAttention&, const Competing&)>;
 
 /// Calls `votes` for each lane of the layer. Entries of the window get the layer's largest score - the
 /// policy's `recent` keeps them anyway - and unreachable ones 0. Errors as of WindowAttention.
 LayerScores window_scores(const LayerView& view, int window, const Votes& votes);
 
-/// [group][size] attention of each query head to each entry, mean over the window. Rows sum to 1.
+/// Returns the attention of each query head to each entry, [group][size], mean over the window. Rows sum
+/// to 1.
 std::vector<float> window_means(const WindowAttention& attention, int size);
 
 // One-dimensional pooling of scores along a lane, stride 1, `kernel` odd, as torch pads it.
@@ -37,21 +38,21 @@ enum class Pooling { average, maximum };
 /// (count_include_pad). Maximum: outside is ignored.
 std::vector<float> pool(std::span<const float> scores, int kernel, Pooling pooling);
 
-/// Declarations of the parameters `kernel` and `pool`, and the check that the kernel is odd.
+/// Declares the parameters `kernel` and `pool`, and the check that the kernel is odd.
 std::vector<Parameter> pooling_parameters(int kernel, Pooling pooling);
 void check_kernel(int kernel);
 
 enum class Group { mean, sum, maximum };
 
-/// rows [group][lane.size], of each query head, to scores of the entries that compete: each row pooled
-/// among those, then the group combined.
+/// Makes scores of the entries that compete from rows [group][lane.size], one of each query head: pools each
+/// row among those entries, then combines the group.
 std::vector<float> pool_group(std::span<const float> rows, const Competing& lane, int kernel, Pooling pooling,
                               Group combine);
 
-/// Declarations of the parameters `window` (how many last queries vote), `kernel` and `pool`.
+/// Declares the parameters `window` (how many last queries vote), `kernel` and `pool`.
 std::vector<Parameter> window_parameters(int window, int kernel, Pooling pooling);
 
-/// What was given for them. Throws Error(invalid_argument) for an even kernel.
+/// The values given for them. Throws Error(invalid_argument) for an even kernel.
 struct WindowOptions {
   explicit WindowOptions(const Parameters& parameters);
   int window;

@@ -29,11 +29,12 @@ inline constexpr int kMaxSteeringStates = 1 << 20;
 
 class Lora final : public Adapter {
  public:
-  /// A file is read as GGUF, a folder as PEFT. Throws Error: not_found / io for the path, corrupt for a
+  /// Reads a file as GGUF, a folder as PEFT. Throws Error: not_found / io for the path, corrupt for a
   /// damaged or cut-off file, unsupported for another kind of adapter, architecture or tensor type,
   /// invalid_argument naming the tensor and both shapes where it does not fit the network.
   static std::shared_ptr<const Lora> load(const std::string& path, const Network& network);
-  /// Of all seven projections, with no effect. Throws Error(out_of_range) for a rank below 1.
+  /// Makes an adapter of all seven projections that changes nothing. Throws Error(out_of_range) for a rank
+  /// below 1.
   static std::shared_ptr<const Lora> zero(const Network& network, int rank);
 
   AdapterInfo info() const override { return info_; }

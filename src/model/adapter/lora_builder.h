@@ -45,7 +45,8 @@ struct LoraSlot {
   }
 };
 
-/// "12.attn_q" by the names of one format; nullopt for anything else. The layer may lie past the model's.
+/// Reads "12.attn_q" by the names of one format; nullopt for anything else. The layer may lie past the
+/// model's.
 std::optional<LoraSlot> parse_lora_slot(std::string_view text, std::string_view LoraTarget::*names);
 
 enum class LoraPart { a, b };
@@ -66,9 +67,10 @@ class LoraBuilder {
 
   LoraBuilder(const Network& network, std::string path) : network_(network), path_(std::move(path)) {}
 
-  /// Shape in ggml's order: a is [in, rank], b [rank, out]. The data stays valid until build() and need not
-  /// be aligned. Throws Error(invalid_argument) naming both shapes where the tensor does not fit the network,
-  /// Error(corrupt) for a second tensor of the same part, Error(unsupported) for a type or rank.
+  /// Takes a tensor, with its shape in ggml's order: a is [in, rank], b [rank, out]. The data stays valid
+  /// until build() and need not be aligned. Throws Error(invalid_argument) naming both shapes where the
+  /// tensor does not fit the network, Error(corrupt) for a second tensor of the same part, Error(unsupported)
+  /// for a type or rank.
   void add(const LoraSlot& slot, LoraPart part, TensorEntry tensor);
 
   /// Throws Error(corrupt) for a missing partner, ranks that differ, numbers that are not finite, or no
@@ -97,9 +99,9 @@ std::shared_ptr<const Lora> load_lora_gguf(const std::string& path, const Networ
 
 /// Reads an adapter as Hugging Face's PEFT saves it: a folder with adapter_config.json and
 /// adapter_model.safetensors. Tensors base_model.model.model.layers.N.<module>.lora_A.weight, [rank][in] in
-/// their file, and .lora_B.weight, [out][rank]. Where GGUF orders the rows of q and k for adjacent rotary pairs
-/// (llama), so are those of B. Errors as Lora::load; a setting that is not implemented is unsupported, by its
-/// name.
+/// their file, and .lora_B.weight, [out][rank]. Where GGUF orders the rows of q and k for adjacent rotary
+/// pairs (llama), so are those of B. Errors as Lora::load; a setting that is not implemented is unsupported,
+/// by its name.
 std::shared_ptr<const Lora> load_lora_peft(const std::string& folder, const Network& network);
 
 }  // namespace kvedit

@@ -20,7 +20,7 @@ struct LoraConfig {
   std::vector<std::pair<LoraPattern, int>> ranks;   // the first that matches counts
   std::vector<std::pair<LoraPattern, double>> alphas;
 
-  /// `module` is a name in the model: "model.layers.0.self_attn.q_proj".
+  /// Looks a module up by its name in the model: "model.layers.0.self_attn.q_proj".
   bool changes(const std::string& module) const;
   int rank_of(const std::string& module) const;
   double alpha_of(const std::string& module) const;

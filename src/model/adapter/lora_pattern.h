@@ -14,7 +14,8 @@ class LoraPattern {
   /// after a backslash other than d, D, w, W, s and S.
   explicit LoraPattern(const std::string& pattern);
 
-  /// As PEFT's get_pattern_key: the pattern matches the name from its start or from behind a dot, to its end.
+  /// Tells whether, as in PEFT's get_pattern_key, the pattern matches the name from its start or from behind
+  /// a dot, to its end.
   bool matches(const std::string& module) const { return std::regex_match(module, regex_); }
 
  private:

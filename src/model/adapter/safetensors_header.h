@@ -17,7 +17,7 @@ struct SafetensorsRow {
   std::vector<int64_t> offsets;  // two, from the end of the header
 };
 
-/// Rows in the order of the text, numbers as they stand. Reads in one pass that keeps no tree, so its memory
+/// Reads rows in the order of the text, numbers as they stand, in one pass that keeps no tree, so its memory
 /// is bounded by a few times the text. Throws Error(corrupt) naming `path` for anything but the form above,
 /// and for a key that stands twice.
 std::vector<SafetensorsRow> parse_safetensors_header(std::string_view text, const std::string& path);
