@@ -50,8 +50,8 @@ class MeasuredExample {
 };
 
 [[noreturn]] void rethrow(const Error& error, const ExampleSpec& spec, const Cell& cell) {
-  fail(error.code(), "eval", error.message(), " (", cell.text(), ", length ", spec.length, ", example ", spec.index,
-       ")");
+  fail(error.code(), "eval", error.message(), " (", cell.text(), ", length ", spec.length, ", example ",
+       spec.index, ")");
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "compute/kernels/attention.h"
+#include "compute/kernels/attention_testing.h"
 #include "model/gguf_file.h"
 #include "tiny_model.h"
 

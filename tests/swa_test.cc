@@ -392,15 +392,5 @@ TEST_F(SwaTest, SyncEqualsThatOfFullOrIsRefused) {
   }
 }
 
-TEST_F(SwaTest, WithoutSlidingLayersNothingChanges) {
-  const auto llama = load(spec_of("llama"), exact_options());
-  SessionOptions options;
-  options.swa = SlidingWindow::window;
-  Session session(llama, options);
-  session.append_tokens(random_tokens(450, 1));
-  EXPECT_TRUE(snapshot_bytes(session) == snapshot_bytes(fresh(llama, random_tokens(450, 1))));
-  session.set_cap("h2o", Budget::tokens(200));
-}
-
 }  // namespace
 }  // namespace kvedit

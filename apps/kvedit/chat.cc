@@ -233,7 +233,8 @@ Json reply_to_user(ChatState& chat) {
   };
   const Generation generation = chat.session.generate(chat.generate);
   if (stream) {
-    std::cout << (cut_short(generation) ? " [" + std::string(to_string(generation.stop)) + "]" : "") << std::endl;
+    std::cout << (cut_short(generation) ? " [" + std::string(to_string(generation.stop)) + "]" : "")
+              << std::endl;
     if (const int unused = unused_positions(chat.session, generation); unused > 0)
       std::cerr << "kvedit: edits have left " << unused << " positions unused; /upgrade frees them\n";
     if (!generation.error.empty()) std::cerr << "kvedit: " << with_flags(generation.error) << "\n";

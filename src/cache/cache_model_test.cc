@@ -1,5 +1,6 @@
 // Random sequences of primitives over a few caches and their forks, some against a pool limit that
 // is hit, checked after every step against a plain map a lane; and the page accounting with it.
+#include <array>
 #include <complex>
 #include <map>
 #include <random>
@@ -89,29 +90,13 @@ class Machine {
   }
 
   void act(Pair& pair) {
-    switch (pick(11)) {
-      case 0:
-        return append(pair, false);
-      case 1:
-        return append(pair, true);
-      case 2:
-        return insert(pair);
-      case 3:
-        return overwrite(pair);
-      case 4:
-      case 5:
-        return remove(pair);
-      case 6:
-        return shift(pair);
-      case 7:
-        return keep(pair);
-      case 8:
-        return fork(pair);
-      case 9:
-        return free_before(pair);
-      default:
-        return misuse(pair);
-    }
+    const int kind = pick(11);
+    if (kind < 2) return append(pair, kind == 1);
+    static constexpr std::array<void (Machine::*)(Pair&), 9> kOthers = {
+        &Machine::insert, &Machine::overwrite, &Machine::remove,      &Machine::remove, &Machine::shift,
+        &Machine::keep,   &Machine::fork,      &Machine::free_before, &Machine::misuse,
+    };
+    (this->*kOthers.at(kind - 2))(pair);
   }
 
   std::vector<float> elements(size_t n) {
@@ -389,9 +374,7 @@ class Machine {
   int succeeded_ = 0, refused_ = 0;
 };
 
-using Parameters = std::tuple<ElementType, bool, int>;
-
-class CacheModelTest : public testing::TestWithParam<Parameters> {};
+class CacheModelTest : public testing::TestWithParam<std::tuple<ElementType, bool, int>> {};
 
 TEST_P(CacheModelTest, BehavesAsAMapALane) {
   const auto [type, neox, seed] = GetParam();

@@ -42,9 +42,6 @@ size_t attention_scratch_bytes(size_t rows, int key_dim, int value_dim);
 /// attention_weights() throw std::bad_alloc for a task without scratch, else nothing.
 void attend(const AttentionTask& task);
 
-/// The same by the definition, one entry at a time in double precision: the reference for tests.
-void attend_reference(const AttentionTask& task);
-
 /// Computes the attention weights themselves, given the rows' maxima and sums from attend() over the lane:
 /// weights[row * stride + entry] = weight; stride 0: weights[entry] += the sum over all rows.
 void attention_weights(const AttentionTask& task, const float* maxima, const float* sums, float* weights,

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "cache/cache.h"
+#include "compute/kernels/attention_testing.h"
 #include "compute/kernels/instruction_sets_testing.h"
 
 namespace kvedit {

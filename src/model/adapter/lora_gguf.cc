@@ -1,8 +1,7 @@
-#include "model/adapter/lora_builder.h"
-
 #include <cmath>
 
 #include "base/check.h"
+#include "model/adapter/lora_builder.h"
 #include "model/gguf_file.h"
 #include "model/keys.h"
 

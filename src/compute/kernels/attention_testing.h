@@ -1,4 +1,6 @@
-// Attention by its definition, for tests: slow and obvious.
+// Attention by its definition, one entry at a time in double precision: slow and obvious.
+#pragma once
+
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -7,22 +9,21 @@
 #include "ggml.h"
 
 namespace kvedit {
-namespace {
 
-double element(const std::byte* data, size_t index, ElementType type) {
+inline double element(const std::byte* data, size_t index, ElementType type) {
   if (type == ElementType::f32) return reinterpret_cast<const float*>(data)[index];
   return ggml_fp16_to_fp32(reinterpret_cast<const ggml_fp16_t*>(data)[index]);
 }
 
-struct Seen {
+struct SeenEntry {
   const Page* page;
   int index;
   double logit;
 };
 
-void attend_row(const AttentionTask& task, const float* query, Position position, float* output,
-                float* maximum, float* sum) {
-  std::vector<Seen> seen;
+inline void attend_row(const AttentionTask& task, const float* query, Position position, float* output,
+                       float* maximum, float* sum) {
+  std::vector<SeenEntry> seen;
   double top = -std::numeric_limits<double>::infinity();
   for (const PageRef& page : task.pages) {
     for (int e = 0; e < page->count; e++) {
@@ -38,7 +39,7 @@ void attend_row(const AttentionTask& task, const float* query, Position position
   }
   std::vector<double> out(task.value_dim, 0.0);
   double total = 0;
-  for (const Seen& s : seen) {
+  for (const SeenEntry& s : seen) {
     const double weight = std::exp(s.logit - top);
     total += weight;
     for (int i = 0; i < task.value_dim; i++) {
@@ -52,9 +53,8 @@ void attend_row(const AttentionTask& task, const float* query, Position position
   if (sum) *sum = static_cast<float>(total);
 }
 
-}  // namespace
-
-void attend_reference(const AttentionTask& task) {
+/// Computes what attend() does.
+inline void attend_reference(const AttentionTask& task) {
   for (size_t t = 0; t < task.positions.size(); t++) {
     for (int g = 0; g < task.group; g++) {
       const size_t row = t * task.group + g;
