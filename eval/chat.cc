@@ -1,7 +1,5 @@
 #include "eval/chat.h"
 
-#include "session/model_impl.h"
-
 namespace kvedit::eval {
 namespace {
 
@@ -22,15 +20,14 @@ ChatFormat chat_format(const Model& model) {
 
 PromptTokens tokens_of(const Model& model, const ChatFormat& format, std::string_view context,
                        std::string_view question, std::string_view opening) {
-  const Tokenizer& tokenizer = dynamic_cast<const ModelImpl&>(model).tokenizer();
   PromptTokens prompt;
-  Token behind = Tokenizer::kNothing;
+  Token behind = kNoToken;
   const auto add = [&](std::vector<Token>& tokens, std::string_view text, bool special) {
     const TextPart part = {text, special};
-    append(tokens, tokenizer.encode({&part, 1}, behind));
+    append(tokens, model.tokenize({&part, 1}, behind));
     if (!tokens.empty()) behind = tokens.back();
   };
-  if (tokenizer.begin_token()) prompt.context.push_back(*tokenizer.begin_token());
+  if (const auto begin = model.begin_token()) prompt.context.push_back(*begin);
   add(prompt.context, format.before, true);
   add(prompt.context, context, false);
   add(prompt.question, question, false);

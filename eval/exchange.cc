@@ -7,7 +7,6 @@
 
 #include "base/check.h"
 #include "base/fingerprint.h"
-#include "session/model_impl.h"
 
 namespace kvedit::eval {
 namespace {
@@ -36,10 +35,9 @@ Json question_json(const Question& question, const std::string& prompt) {
 }
 
 std::vector<Token> end_tokens(const Model& model) {
-  const Tokenizer& tokenizer = dynamic_cast<const ModelImpl&>(model).tokenizer();
   std::vector<Token> ends;
   for (Token token = 0; token < model.info().vocabulary; token++)
-    if (tokenizer.is_end(token)) ends.push_back(token);
+    if (model.is_end(token)) ends.push_back(token);
   return ends;
 }
 

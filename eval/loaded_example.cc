@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "base/stopwatch.h"
-#include "session/model_impl.h"
 
 namespace kvedit::eval {
 namespace {
@@ -67,12 +66,11 @@ bool writes(const Question& question) {
 
 // The likeliest token that neither ends an answer nor is a line break alone.
 Token likeliest_beginning(const Model& model, Session& session) {
-  const Tokenizer& tokenizer = dynamic_cast<const ModelImpl&>(model).tokenizer();
   const Token line_break = model.tokenize("\n").back();
   const std::vector<float> logits = session.logits();
   Token best = -1;
   for (Token token = 0; token < static_cast<Token>(logits.size()); token++) {
-    if (token == line_break || tokenizer.is_end(token)) continue;
+    if (token == line_break || model.is_end(token)) continue;
     if (best < 0 || logits[token] > logits[best]) best = token;
   }
   return best;

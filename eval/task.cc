@@ -4,7 +4,6 @@
 
 #include "base/check.h"
 #include "base/parameters.h"
-#include "session/model_impl.h"
 
 namespace kvedit::eval {
 namespace {
@@ -50,7 +49,12 @@ std::unique_ptr<Task> open_task(std::string_view text, TaskOptions options) {
 double no_score() { return std::numeric_limits<double>::quiet_NaN(); }
 
 std::vector<Token> tokens_from_start(const Model& model, std::string_view text) {
-  return dynamic_cast<const ModelImpl&>(model).tokenizer().encode(text, false, true);
+  std::vector<Token> tokens;
+  if (const auto begin = model.begin_token()) tokens.push_back(*begin);
+  const TextPart part = {text};
+  const std::vector<Token> more = model.tokenize({&part, 1}, tokens.empty() ? kNoToken : tokens.back());
+  tokens.insert(tokens.end(), more.begin(), more.end());
+  return tokens;
 }
 
 Question ordered_question(const Model& model, Order order, std::string_view question,

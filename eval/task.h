@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/parameters.h"
 #include "eval/haystack.h"
-#include "evict/policy.h"
 #include "kvedit/model.h"
 
 namespace kvedit::eval {

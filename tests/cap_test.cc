@@ -45,7 +45,7 @@ TEST_P(CapTest, EvictsWithTheEngineThatGenerates) {
   session.set_cap("snapkv:window=8,recent=8", Budget::tokens(100));
   session.generate({.max_tokens = 40, .temperature = 3});
   EXPECT_GT(session.stats().cap_evictions, 0);
-  EXPECT_EQ(dynamic_cast<const ModelImpl&>(*model_).engines(), 1U);
+  EXPECT_EQ(implementation(*model_)->engines(), 1U);
 }
 
 TEST_P(CapTest, HoldsWhileGenerating) {

@@ -131,7 +131,7 @@ int fail_everywhere(const Session& before, ErrorCode expected, Erase erase) {
 }
 
 TEST_P(EraseMatrixTest, AFailureAtAnyStepChangesNothing) {
-  auto& pool = *dynamic_cast<ModelImpl&>(*model_).page_pool();
+  auto& pool = *implementation(*model_)->page_pool();
   enum class Kind { full, evicted, windowed };
   std::vector<Kind> kinds = {Kind::full, Kind::evicted};
   if (model_->info().window > 0) kinds.push_back(Kind::windowed);

@@ -13,7 +13,7 @@ namespace {
 TEST(LeaseTest, EnginesGoWhenTheSessionsThatNeededThemHaveDone) {
   constexpr int kSessions = 5;
   const auto model = load(spec_of("llama"), exact_options());
-  const auto& impl = dynamic_cast<const ModelImpl&>(*model);
+  const auto& impl = *implementation(*model);
   std::barrier all(kSessions);
   std::atomic<size_t> most = 0;
   {

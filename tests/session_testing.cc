@@ -32,12 +32,10 @@ ModelOptions exact_options() {
   return options;
 }
 
-void reset_high_water(const Model& model) {
-  dynamic_cast<const ModelImpl&>(model).page_pool()->reset_high_water();
-}
+void reset_high_water(const Model& model) { implementation(model)->page_pool()->reset_high_water(); }
 
 std::shared_ptr<const Adapter> random_eraser(const Model& model, float magnitude, int states) {
-  const Network& network = dynamic_cast<const ModelImpl&>(model).network();
+  const Network& network = implementation(model)->network();
   TinyAdapterSpec spec;
   spec.magnitude = magnitude;
   spec.steering_states = states;
@@ -72,7 +70,7 @@ std::string snapshot_bytes(const Session& session) {
 Cache cache_of(const Session& session) {
   const std::string path = temporary_path("cache.kvs");
   session.save(path);
-  const auto& model = dynamic_cast<const ModelImpl&>(*session.model());
+  const auto& model = *implementation(*session.model());
   const Hparams& h = model.network().hparams();
   return load_cache(SnapshotReader(path), model.page_pool(), h.layers, h.kv_heads, h.ropes);
 }
@@ -90,7 +88,7 @@ std::string with_window(const std::string& method, int tokens) {
 }
 
 std::vector<std::string> policy_texts(const Model& model) {
-  const Network& network = dynamic_cast<const ModelImpl&>(model).network();
+  const Network& network = implementation(model)->network();
   const Hparams& h = network.hparams();
   std::vector<std::string> texts;
   for (const PolicyInfo& policy : policies()) {

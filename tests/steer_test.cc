@@ -10,7 +10,7 @@
 namespace kvedit {
 namespace {
 
-const Network& network_of(const Model& model) { return dynamic_cast<const ModelImpl&>(model).network(); }
+const Network& network_of(const Model& model) { return implementation(model)->network(); }
 
 struct Entries {
   std::vector<float> keys, values;
@@ -61,8 +61,8 @@ class SteerTest : public testing::TestWithParam<std::string> {
 TEST_P(SteerTest, WritesWhatAModelWithTheAdapterMergedWouldWrite) {
   const Span span{60, 100};
   const auto eraser = random_eraser(*model_);
-  const auto merged = Model::load(
-      merge_lora(path_, dynamic_cast<const Lora&>(*eraser), temporary_path("merged.gguf")), exact_options());
+  const auto merged = Model::load(merge_lora(path_, *implementation(*eraser), temporary_path("merged.gguf")),
+                                  exact_options());
   Session session = filled(model_);
   const Cache before = cache_of(session);
   const std::vector<Token> tokens = session.tokens();
@@ -73,7 +73,7 @@ TEST_P(SteerTest, WritesWhatAModelWithTheAdapterMergedWouldWrite) {
   const Cache after = cache_of(session);
 
   // The merged model over [prefix as the plain model read it, span].
-  Cache reference = dynamic_cast<const ModelImpl&>(*merged).new_cache();
+  Cache reference = implementation(*merged)->new_cache();
   const std::vector<Position> positions = [&] {
     std::vector<Position> all(span.end);
     for (int i = 0; i < span.end; i++) all[i] = i;
@@ -85,7 +85,7 @@ TEST_P(SteerTest, WritesWhatAModelWithTheAdapterMergedWouldWrite) {
     const Entries e = entries(before, layer, head, {0, span.begin});
     reference.write(layer, head, prefix, e.keys, e.values);
   });
-  Engine engine(dynamic_cast<const ModelImpl&>(*merged).shared_network(), 1, LinearKernel::f32, 64);
+  Engine engine(implementation(*merged)->shared_network(), 1, LinearKernel::f32, 64);
   kvedit::Run run;
   run.cache = &reference;
   run.tokens = std::span(tokens).subspan(span.begin, span.size());
@@ -214,8 +214,8 @@ TEST_P(SteerTest, RefusesWithoutAnAdapterOrWithAnotherModels) {
 
 // A batch mixes runs with an adapter and without.
 TEST_P(SteerTest, AnAdapterOfOneRunLeavesTheOthersAlone) {
-  const auto& impl = dynamic_cast<const ModelImpl&>(*model_);
-  const auto eraser = std::dynamic_pointer_cast<const Lora>(random_eraser(*model_));
+  const auto& impl = *implementation(*model_);
+  const auto eraser = implementation(*random_eraser(*model_));
   Engine engine(impl.shared_network(), 1, LinearKernel::f32, 64);
   const std::vector<Token> tokens = random_tokens(40, 5);
   std::vector<Position> positions(tokens.size());
@@ -251,11 +251,11 @@ TEST_P(SteerTest, APlainPassWithAnAdapterAgreesWithLibllama) {
   spec.magnitude = 0.5F;
   const std::string file = write_lora_gguf(network_of(*model_), spec, temporary_path("lora.gguf"));
   const auto lora = Lora::load(file, network_of(*model_));
-  Engine engine(dynamic_cast<const ModelImpl&>(*model_).shared_network(), 1, LinearKernel::f32, 64);
+  Engine engine(implementation(*model_)->shared_network(), 1, LinearKernel::f32, 64);
   const std::vector<Token> tokens = random_tokens(100, 6);
   std::vector<Position> positions(tokens.size());
   for (size_t i = 0; i < positions.size(); i++) positions[i] = static_cast<Position>(i);
-  Cache cache = dynamic_cast<const ModelImpl&>(*model_).new_cache();
+  Cache cache = implementation(*model_)->new_cache();
   cache.append(positions);
   const kvedit::Run run{
       .cache = &cache, .tokens = tokens, .positions = positions, .logits = Logits::all, .adapter = lora};

@@ -41,7 +41,7 @@ class SwaTest : public testing::Test {
   }
   Session full(int tokens = kWindowTokens) const { return session(SlidingWindow::full, tokens); }
   Session windowed(int tokens = kWindowTokens) const { return session(SlidingWindow::window, tokens); }
-  PagePool& pool() const { return *dynamic_cast<ModelImpl&>(*model_).page_pool(); }
+  PagePool& pool() const { return *implementation(*model_)->page_pool(); }
   // Pages of a lane of a sliding-window layer, at most.
   static size_t most_pages(int block) { return (kWindow + kWindowSlack + block) / kPageEntries + 2; }
 

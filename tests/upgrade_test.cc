@@ -110,7 +110,7 @@ TEST_P(UpgradeTest, OfAnEvictedCacheEvictsAgain) {
 TEST_P(UpgradeTest, AFailureLeavesTheSessionAsItWas) {
   Session session = erased("drop");
   const std::string before = snapshot_bytes(session);
-  auto& pool = *dynamic_cast<ModelImpl&>(*model_).page_pool();
+  auto& pool = *implementation(*model_)->page_pool();
   pool.set_limit(pool.stats().bytes_in_use + 6 * pool.page_bytes());
   session.upgrade(kBackground);
   EXPECT_EQ(code_of([&] { session.finish_upgrade(); }), ErrorCode::no_memory);

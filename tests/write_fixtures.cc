@@ -57,7 +57,7 @@ void write(const fs::path& folder) {
     write_tiny_model(spec, folder / (std::string(architecture) + ".gguf"));
   }
   const auto llama = fixture_model(folder / "llama.gguf");
-  const Network& network = dynamic_cast<const ModelImpl&>(*llama).network();
+  const Network& network = implementation(*llama)->network();
   write_lora_gguf(network, {.rank = 2, .steering_states = 3}, folder / "llama.eraser.gguf");
   write_peft(network, {.rank = 2, .steering_states = 3}, folder / "llama.peft");
   write_lkv(

@@ -75,7 +75,7 @@ class EraserTraining {
     ModelOptions options;
     options.threads = config.threads;
     model_ = Model::load(config.model, options);
-    const auto& served = dynamic_cast<const ModelImpl&>(*model_);
+    const auto& served = *implementation(*model_);
     weights_ = load_weights(served.shared_network(), device_of(config.device), products_);
     Split texts = split(load_passages(config.texts));
     training_ = std::make_unique<ContextSource>(*model_, std::move(texts.training), config.sizes);

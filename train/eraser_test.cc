@@ -49,7 +49,7 @@ class EraserTest : public testing::TestWithParam<std::string> {
  protected:
   EraserTest() {
     model_ = kvedit::load(spec_of(GetParam()), one_thread());
-    const auto& served = dynamic_cast<const ModelImpl&>(*model_);
+    const auto& served = *implementation(*model_);
     weights_ = load_weights(served.shared_network());
   }
 
@@ -333,7 +333,7 @@ TEST_F(EraserRunTest, SettingsAreChecked) {
 // Four examples by heart.
 TEST_F(EraserRunTest, LearnsToErase) {
   const auto model = kvedit::load(spec_of("llama"), one_thread());
-  const auto& served = dynamic_cast<const ModelImpl&>(*model);
+  const auto& served = *implementation(*model);
   const Weights weights = load_weights(served.shared_network());
   std::vector<Example> examples;
   double drop = 0;

@@ -75,7 +75,7 @@ class LkvTrainer {
     torch::set_num_threads(config.threads);
     ModelOptions options;
     options.threads = config.threads;
-    model_ = std::dynamic_pointer_cast<ModelImpl>(Model::load(config.model, options));
+    model_ = implementation(*Model::load(config.model, options));
     weights_ = load_weights(model_->shared_network());
     check_lkv_config(config_, weights_.hparams());
     std::istringstream list(config.held_out_keeps);

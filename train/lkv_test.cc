@@ -23,7 +23,7 @@ constexpr int kContext = 200, kAfter = 24;
 class LkvTrainingTest : public testing::TestWithParam<const char*> {
  protected:
   LkvTrainingTest()
-      : model_(std::dynamic_pointer_cast<ModelImpl>(load(spec_of(GetParam()), exact_options()))),
+      : model_(implementation(*load(spec_of(GetParam()), exact_options()))),
         weights_(load_weights(model_->shared_network())) {
     for (unsigned i = 0; i < 4; i++) {
       const auto tokens = random_tokens(kContext + kAfter, i + 1);

@@ -11,7 +11,6 @@
 #include "eval/metrics/text.h"
 #include "eval/records.h"
 #include "eval/task.h"
-#include "session/model_impl.h"
 
 namespace kvedit::eval {
 namespace longbench {
@@ -111,8 +110,7 @@ class LongBench final : public Task {
     std::vector<Token> tokens = tokens_from_start(model, text);
     if (tokens.size() <= room) return text;
     const auto half = static_cast<std::ptrdiff_t>(room / 2);
-    const Tokenizer& tokenizer = dynamic_cast<const ModelImpl&>(model).tokenizer();
-    const bool begin = tokenizer.is_control(tokens.front());
+    const bool begin = model.is_control(tokens.front());
     // A cut may go through a character.
     const auto whole = [&](const std::vector<Token>& part) {
       return utf8(code_points(model.detokenize(part)));

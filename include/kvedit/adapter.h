@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace kvedit {
@@ -22,16 +23,21 @@ struct AdapterInfo {
   uint64_t fingerprint = 0;  // hash of its numbers
 };
 
-/// An adapter that fits one model; shared, immutable, thread-safe.
-class Adapter {
+class Lora;  // internal
+
+/// An adapter that fits one model, made by Model::load_adapter; immutable, thread-safe.
+class Adapter final {
  public:
-  virtual ~Adapter() = default;
+  explicit Adapter(std::shared_ptr<const Lora> lora);
+  ~Adapter();
   Adapter(const Adapter&) = delete;
   Adapter& operator=(const Adapter&) = delete;
-  virtual AdapterInfo info() const = 0;
 
- protected:
-  Adapter() = default;
+  AdapterInfo info() const;
+
+ private:
+  friend const std::shared_ptr<const Lora>& implementation(const Adapter& adapter);
+  std::shared_ptr<const Lora> lora_;
 };
 
 }  // namespace kvedit

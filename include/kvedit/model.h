@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -52,36 +53,51 @@ struct ModelInfo {
   int threads = 0;
 };
 
-class Model {
+class ModelImpl;  // internal
+
+class Model final {
  public:
   /// Throws Error: not_found, io, corrupt, unsupported, each naming the cause.
   static std::shared_ptr<Model> load(const std::string& path, const ModelOptions& options = {});
-  virtual ~Model() = default;
+  ~Model();
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  virtual ModelInfo info() const = 0;
-  virtual PoolStats pool() const = 0;
+  ModelInfo info() const;
+  PoolStats pool() const;
 
   /// Tokenises a whole text, and back; special: control tokens are recognised in the text. SentencePiece
   /// vocabularies may begin a text with a space of their own: text that goes on is read by Session::append.
-  virtual std::vector<Token> tokenize(std::string_view text, bool special = false) const = 0;
-  virtual std::string detokenize(std::span<const Token> tokens) const = 0;
+  /// Throws Error(invalid_argument) for invalid UTF-8, naming the byte, and for NUL bytes.
+  std::vector<Token> tokenize(std::string_view text, bool special = false) const;
+  /// Tokenises the parts of one text that goes on behind a token as a whole: a word may reach from one part
+  /// into the next, a control token may not.
+  std::vector<Token> tokenize(std::span<const TextPart> parts, Token behind) const;
+  std::string detokenize(std::span<const Token> tokens) const;
+  /// Returns the bytes that a token adds to the text behind another one; a control token's name for it, as
+  /// "<|im_end|>". Those that take a token throw Error(out_of_range) for one outside of the vocabulary.
+  std::string piece(Token token, Token behind = kNoToken) const;
+  /// Returns the token that the model wants in front of every text; nothing where its file asks for none.
+  std::optional<Token> begin_token() const;
+  bool is_end(Token token) const;      // ends generation
+  bool is_control(Token token) const;  // part of a format, never of a plain text
   /// Formats a conversation as the model's chat template does; reply: with the opening of the assistant's
   /// turn. Throws Error(unsupported) when the model has no template, or one that is not known.
-  virtual std::string format(std::span<const Message> messages, bool reply) const = 0;
+  std::string format(std::span<const Message> messages, bool reply) const;
 
   /// Reads a LoRA adapter, a GGUF file or a PEFT folder, and checks it against this model. Throws Error:
   /// not_found, io, corrupt, unsupported, invalid_argument naming the tensor that does not fit.
-  virtual std::shared_ptr<const Adapter> load_adapter(const std::string& path) const = 0;
+  std::shared_ptr<const Adapter> load_adapter(const std::string& path) const;
   /// Makes an adapter of all seven projections that changes nothing, to measure the cost of this rank.
-  virtual std::shared_ptr<const Adapter> zero_adapter(int rank) const = 0;
+  std::shared_ptr<const Adapter> zero_adapter(int rank) const;
   /// Returns the file in ModelOptions::companions that was trained for exactly this model (its fingerprint),
   /// of those that end in ".eraser.gguf" or ".lkv.gguf"; empty: none.
-  virtual std::string companion(std::string_view ending) const = 0;
+  std::string companion(std::string_view ending) const;
 
- protected:
-  Model() = default;
+ private:
+  explicit Model(std::shared_ptr<ModelImpl> implementation);
+  friend const std::shared_ptr<ModelImpl>& implementation(const Model& model);
+  std::shared_ptr<ModelImpl> impl_;
 };
 
 }  // namespace kvedit

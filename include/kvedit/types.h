@@ -13,6 +13,15 @@ namespace kvedit {
 using Token = int32_t;
 using Position = int32_t;
 
+/// Stands for the token in front of a text's first one.
+inline constexpr Token kNoToken = -1;
+
+/// A stretch of a text. In that of a chat format control tokens are recognised by name, in a plain one not.
+struct TextPart {
+  std::string_view text;
+  bool special = false;
+};
+
 /// A half-open range [begin, end) of transcript indices (or of positions, where said so).
 struct Span {
   int begin = 0;

@@ -13,7 +13,7 @@ namespace {
 
 class ContextTest : public testing::TestWithParam<std::string> {
  protected:
-  ContextTest() : model_(std::dynamic_pointer_cast<ModelImpl>(load(spec_of(GetParam()), exact_options()))) {}
+  ContextTest() : model_(implementation(*load(spec_of(GetParam()), exact_options()))) {}
 
   // A context of these tokens, read from the first.
   Context read(std::span<const Token> tokens) {

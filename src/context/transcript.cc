@@ -6,7 +6,7 @@
 
 namespace kvedit {
 
-Token Transcript::behind(int index) const { return index > 0 ? tokens[index - 1] : Tokenizer::kNothing; }
+Token Transcript::behind(int index) const { return index > 0 ? tokens[index - 1] : kNoToken; }
 
 Span Transcript::message(size_t i) const {
   return {messages[i].begin, i + 1 < messages.size() ? messages[i + 1].begin : size()};

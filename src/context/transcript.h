@@ -26,7 +26,7 @@ struct Transcript {
 
   int size() const { return static_cast<int>(tokens.size()); }
   Position next_position() const { return positions.empty() ? 0 : positions.back() + 1; }
-  /// Returns the token in front of an index, Tokenizer::kNothing at the beginning.
+  /// Returns the token in front of an index, kNoToken at the beginning.
   Token behind(int index) const;
   /// Returns the tokens of the i-th message.
   Span message(size_t i) const;

@@ -149,21 +149,21 @@ void Tokenizer::check_token(Token token) const {
 }
 
 bool Tokenizer::spaced(Token behind) const {
-  return adds_space_ && (behind == kNothing || is_special(behind));
+  return adds_space_ && (behind == kNoToken || is_special(behind));
 }
 
 // As libllama does it: the longest name first, wherever it stands.
 std::vector<Tokenizer::Fragment> Tokenizer::split(std::string_view text, int attributes) const {
-  std::vector<Fragment> all = {{kNothing, text}};
+  std::vector<Fragment> all = {{kNoToken, text}};
   for (const Token special : specials_) {
     if ((llama_vocab_get_attr(vocab_, special) & attributes) == 0) continue;
     const std::string_view name = llama_vocab_get_text(vocab_, special);
     if (text.find(name) == std::string_view::npos) continue;
     std::vector<Fragment> finer;
     for (Fragment rest : all) {
-      size_t at = rest.special == kNothing ? rest.text.find(name) : std::string_view::npos;
+      size_t at = rest.special == kNoToken ? rest.text.find(name) : std::string_view::npos;
       for (; at != std::string_view::npos; at = rest.text.find(name)) {
-        finer.push_back({kNothing, rest.text.substr(0, at)});
+        finer.push_back({kNoToken, rest.text.substr(0, at)});
         finer.push_back({special, name});
         rest.text.remove_prefix(at + name.size());
       }
@@ -174,11 +174,11 @@ std::vector<Tokenizer::Fragment> Tokenizer::split(std::string_view text, int att
   return all;
 }
 
-// Text, and the special token behind it (kNothing: none); some take the white space around them away.
+// Text, and the special token behind it (kNoToken: none); some take the white space around them away.
 void Tokenizer::add_special(std::vector<Token>& tokens, std::string& text, Token special,
                             Token behind) const {
   const auto attributes = [this](Token token) {
-    return token == kNothing ? 0 : static_cast<int>(llama_vocab_get_attr(vocab_, token));
+    return token == kNoToken ? 0 : static_cast<int>(llama_vocab_get_attr(vocab_, token));
   };
   const Token before = tokens.empty() ? behind : tokens.back();
   if ((attributes(before) & LLAMA_TOKEN_ATTR_RSTRIP) != 0)
@@ -187,16 +187,16 @@ void Tokenizer::add_special(std::vector<Token>& tokens, std::string& text, Token
     text.erase(text.find_last_not_of(kWhiteSpace) + 1);
   add_text(tokens, text, before);
   text.clear();
-  if (special != kNothing) tokens.push_back(special);
+  if (special != kNoToken) tokens.push_back(special);
 }
 
 // Plain text. libllama finds tokens that the vocabulary's makers defined in it, too.
 void Tokenizer::add_text(std::vector<Token>& tokens, std::string_view text, Token behind) const {
   if (!adds_space_) return add_words(tokens, text);
   for (const Fragment& fragment : split(text, LLAMA_TOKEN_ATTR_USER_DEFINED)) {
-    if (fragment.special == kNothing && !fragment.text.empty())
+    if (fragment.special == kNoToken && !fragment.text.empty())
       add_words(tokens, (spaced(behind) ? " " : "") + std::string(fragment.text));
-    if (fragment.special != kNothing) tokens.push_back(fragment.special);
+    if (fragment.special != kNoToken) tokens.push_back(fragment.special);
     if (!tokens.empty()) behind = tokens.back();
   }
 }
@@ -245,20 +245,20 @@ std::vector<Token> Tokenizer::encode(std::span<const TextPart> parts, Token behi
       continue;
     }
     for (const Fragment& fragment : split(part.text, kFoundInFormats)) {
-      if (fragment.special == kNothing) {
+      if (fragment.special == kNoToken) {
         text += fragment.text;
       } else {
         add_special(tokens, text, fragment.special, behind);
       }
     }
   }
-  add_special(tokens, text, kNothing, behind);
+  add_special(tokens, text, kNoToken, behind);
   return tokens;
 }
 
 std::vector<Token> Tokenizer::encode(std::string_view text, bool special, bool begin) const {
   const TextPart whole = {text, special};
-  std::vector<Token> tokens = encode({&whole, 1}, kNothing);
+  std::vector<Token> tokens = encode({&whole, 1}, kNoToken);
   // Not by libllama's add_special: that would append an end token too, and asserts on a file that asks for
   // a begin token but has none.
   if (begin && begin_token()) tokens.insert(tokens.begin(), *begin_token());

@@ -15,21 +15,12 @@ struct llama_vocab;
 
 namespace kvedit {
 
-/// A stretch of a text. In that of a chat format control tokens are recognised by name, in a plain one not.
-struct TextPart {
-  std::string_view text;
-  bool special = false;
-};
-
 /// SentencePiece vocabularies may ask for a space in front of a text (Llama 2, Mistral): libllama, as the
 /// slow tokenizers of these models did, puts it where a text begins and behind each special token in it. It
 /// is of the tokens and not of the text: encode() adds it, decode() takes it away, and both want to know what
 /// stands in front.
 class Tokenizer {
  public:
-  /// Stands for the token in front of a text's first one.
-  static constexpr Token kNothing = -1;
-
   /// Throws Error(corrupt) when libllama cannot read the vocabulary, Error(unsupported) for one that is
   /// neither BPE ("gpt2") nor SentencePiece ("llama"), Error(not_found, io) for the path.
   explicit Tokenizer(const std::string& path);
@@ -48,7 +39,7 @@ class Tokenizer {
   /// Returns the bytes that a token adds to the text behind another one.
   std::string piece(Token token, Token behind) const;
   void append_piece(std::string& text, Token token, Token behind) const;
-  std::string decode(std::span<const Token> tokens, Token behind = kNothing) const;
+  std::string decode(std::span<const Token> tokens, Token behind = kNoToken) const;
   /// The token that the model wants in front of every text; nothing where its file asks for none.
   std::optional<Token> begin_token() const;
   bool is_end(Token token) const;  // ends generation
@@ -68,7 +59,7 @@ class Tokenizer {
 
  private:
   struct Fragment {
-    Token special = kNothing;
+    Token special = kNoToken;
     std::string_view text;
   };
 

@@ -236,13 +236,13 @@ TEST(Tokenizer, ATextInPiecesHasTheTokensOfTheWhole) {
       const TextPart parts[] = {{text.substr(0, a), true}, {text.substr(a), true}};
       const bool inside = text.substr(a > 3 ? a - 3 : 0, 6).find("s>") != std::string_view::npos;
       if (inside) continue;
-      EXPECT_EQ(tokenizer.encode(parts, Tokenizer::kNothing), tokens) << a;
+      EXPECT_EQ(tokenizer.encode(parts, kNoToken), tokens) << a;
     }
     const TextPart content[] = {
         {"<s>[", true}, {"the] then he", false}, {"</s> \n[there] when<s> and", true}};
-    EXPECT_EQ(tokenizer.encode(content, Tokenizer::kNothing), tokens);
+    EXPECT_EQ(tokenizer.encode(content, kNoToken), tokens);
     const TextPart forged[] = {{"<s>[", true}, {"the</s>", false}};
-    const std::vector<Token> plain = tokenizer.encode(forged, Tokenizer::kNothing);
+    const std::vector<Token> plain = tokenizer.encode(forged, kNoToken);
     EXPECT_EQ(std::count(plain.begin(), plain.end(), 2), 0) << "a control token's name in plain text is text";
     EXPECT_EQ(tokenizer.decode(plain), "<s>[the</s>");
   }

@@ -79,15 +79,6 @@ ModelInfo ModelImpl::info() const {
   return info;
 }
 
-std::vector<Token> ModelImpl::tokenize(std::string_view text, bool special) const {
-  return tokenizer_.encode(text, special, false);
-}
-
-std::string ModelImpl::format(std::span<const Message> messages, bool reply) const {
-  check_roles(messages);
-  return tokenizer_.format(messages, reply);
-}
-
 Cache ModelImpl::new_cache() const {
   const Hparams& h = network_->hparams();
   return {pool_, h.layers, h.kv_heads, h.ropes};
@@ -119,8 +110,48 @@ size_t ModelImpl::engines() const {
   return idle_.size() + leased_;
 }
 
+const std::shared_ptr<ModelImpl>& implementation(const Model& model) { return model.impl_; }
+
 std::shared_ptr<Model> Model::load(const std::string& path, const ModelOptions& options) {
-  return std::make_shared<ModelImpl>(path, options);
+  return std::shared_ptr<Model>(new Model(std::make_shared<ModelImpl>(path, options)));
 }
+
+Model::Model(std::shared_ptr<ModelImpl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+
+ModelInfo Model::info() const { return impl_->info(); }
+PoolStats Model::pool() const { return impl_->page_pool()->stats(); }
+
+std::vector<Token> Model::tokenize(std::string_view text, bool special) const {
+  return impl_->tokenizer().encode(text, special, false);
+}
+
+std::vector<Token> Model::tokenize(std::span<const TextPart> parts, Token behind) const {
+  return impl_->tokenizer().encode(parts, behind);
+}
+
+std::string Model::detokenize(std::span<const Token> tokens) const {
+  return impl_->tokenizer().decode(tokens);
+}
+
+std::string Model::piece(Token token, Token behind) const { return impl_->tokenizer().piece(token, behind); }
+std::optional<Token> Model::begin_token() const { return impl_->tokenizer().begin_token(); }
+bool Model::is_end(Token token) const { return impl_->tokenizer().is_end(token); }
+bool Model::is_control(Token token) const { return impl_->tokenizer().is_control(token); }
+
+std::string Model::format(std::span<const Message> messages, bool reply) const {
+  check_roles(messages);
+  return impl_->tokenizer().format(messages, reply);
+}
+
+std::shared_ptr<const Adapter> Model::load_adapter(const std::string& path) const {
+  return std::make_shared<const Adapter>(Lora::load(path, impl_->network()));
+}
+
+std::shared_ptr<const Adapter> Model::zero_adapter(int rank) const {
+  return std::make_shared<const Adapter>(Lora::zero(impl_->network(), rank));
+}
+
+std::string Model::companion(std::string_view ending) const { return impl_->companion(ending); }
 
 }  // namespace kvedit

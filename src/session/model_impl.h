@@ -18,21 +18,12 @@ namespace kvedit {
 inline constexpr int kMaxThreads = 512;  // ggml's
 inline constexpr int kMaxBlockTokens = 1 << 16;
 
-class ModelImpl final : public Model {
+class ModelImpl {
  public:
   ModelImpl(const std::string& path, const ModelOptions& options);
 
-  ModelInfo info() const override;
-  PoolStats pool() const override { return pool_->stats(); }
-  std::vector<Token> tokenize(std::string_view text, bool special) const override;
-  std::string detokenize(std::span<const Token> tokens) const override { return tokenizer_.decode(tokens); }
-  std::string format(std::span<const Message> messages, bool reply) const override;
-
-  std::shared_ptr<const Adapter> load_adapter(const std::string& path) const override {
-    return Lora::load(path, *network_);
-  }
-  std::shared_ptr<const Adapter> zero_adapter(int rank) const override { return Lora::zero(*network_, rank); }
-  std::string companion(std::string_view ending) const override {
+  ModelInfo info() const;
+  std::string companion(std::string_view ending) const {
     return find_companion(options_.companions, ending, network_->fingerprint());
   }
 
@@ -71,5 +62,7 @@ class ModelImpl final : public Model {
   std::list<Engine> idle_;  // the last used first
   size_t leased_ = 0;
 };
+
+const std::shared_ptr<ModelImpl>& implementation(const Model& model);
 
 }  // namespace kvedit

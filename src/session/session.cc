@@ -11,10 +11,8 @@
 namespace kvedit {
 
 Session::Session(std::shared_ptr<Model> model, const SessionOptions& options) {
-  auto implementation = std::dynamic_pointer_cast<ModelImpl>(std::move(model));
-  if (!implementation)
-    fail(ErrorCode::invalid_argument, "session", "a session needs a model from Model::load");
-  state_ = std::make_unique<State>(std::move(implementation), options);
+  if (!model) fail(ErrorCode::invalid_argument, "session", "a session needs a model from Model::load");
+  state_ = std::make_unique<State>(std::move(model), options);
 }
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -290,7 +288,7 @@ SessionStats Session::stats() const {
   stats.held_from = c.cache.held_from();
   stats.evicted = c.evicted;
   stats.policy = c.eviction.policy;
-  stats.pool = state_->model->pool();
+  stats.pool = state_->handle->pool();
   if (!state_->ahead.empty()) {
     stats.entries -= static_cast<size_t>(h.layers) * h.kv_heads;
     for (int i = 0; i < h.layers * h.kv_heads; i++) {
@@ -301,7 +299,7 @@ SessionStats Session::stats() const {
   return stats;
 }
 
-std::shared_ptr<Model> Session::model() const { return state_->model; }
+std::shared_ptr<Model> Session::model() const { return state_->handle; }
 
 std::vector<Token> Session::tokens() const {
   const InUse use(state_->busy);

@@ -30,10 +30,11 @@ struct Cap {
 };
 
 struct Session::State {
-  State(std::shared_ptr<ModelImpl> m, const SessionOptions& o)
-      : model(std::move(m)), options(o), context(model->new_context()) {}
+  State(std::shared_ptr<Model> m, const SessionOptions& o)
+      : handle(std::move(m)), model(implementation(*handle)), options(o), context(model->new_context()) {}
   State(const State& parent, Context c)
-      : model(parent.model),
+      : handle(parent.handle),
+        model(parent.model),
         options(parent.options),
         context(std::move(c)),
         cap{parent.cap.policy, parent.cap.budget, {.seed = parent.cap.options.seed}} {}
@@ -44,6 +45,7 @@ struct Session::State {
     int tokens_after = 0;  // of the transcript, right after the edit
   };
 
+  std::shared_ptr<Model> handle;  // as the caller gave it
   std::shared_ptr<ModelImpl> model;
   SessionOptions options;
   Context context;

@@ -43,7 +43,7 @@ std::vector<Span> quotes(const Tokenizer& tokenizer, std::span<const Token> toke
 
 TranscriptText::TranscriptText(const Tokenizer& tokenizer, std::span<const Token> tokens) {
   ends_.reserve(tokens.size());
-  Token behind = Tokenizer::kNothing;
+  Token behind = kNoToken;
   for (const Token token : tokens) {
     tokenizer.append_piece(bytes_, token, behind);
     ends_.push_back(bytes_.size());

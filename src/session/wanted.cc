@@ -84,7 +84,7 @@ std::vector<Stretch> shared(const Symbols& message, const Symbols& text) {
 struct CachedMessage {
   std::string role;
   std::span<const Token> tokens;
-  Token behind = Tokenizer::kNothing;
+  Token behind = kNoToken;
   Symbols text;
   Symbols bare;              // without white space
   std::vector<size_t> ends;  // of each token in the text
@@ -128,8 +128,7 @@ class CachedMessages {
   // The text as the model ends it, by a control token, where the template closes with text in front of that.
   Symbols ended(Symbols text, const std::string& closing) const {
     const TextPart part = {closing, true};
-    const Symbols behind =
-        spelled(tokenizer_, tokenizer_.encode({&part, 1}, Tokenizer::kNothing), Tokenizer::kNothing);
+    const Symbols behind = spelled(tokenizer_, tokenizer_.encode({&part, 1}, kNoToken), kNoToken);
     const auto control = std::ranges::find_if(behind, [](int symbol) { return symbol >= kBytes; });
     if (control == behind.end() || behind.size() > text.size()) return text;
     const auto begin = text.end() - static_cast<std::ptrdiff_t>(behind.size());
@@ -226,7 +225,7 @@ Wanted wanted(const Tokenizer& tokenizer, const Transcript& transcript, std::spa
     // One without text may make no tokens of its own (Gemma's system message): nothing of it is there.
     if (!result.messages.empty() && result.messages.back().begin == begin) result.messages.pop_back();
     result.messages.push_back({message.role, begin, message.reply});
-    const Token behind = begin > 0 ? result.tokens.back() : Tokenizer::kNothing;
+    const Token behind = begin > 0 ? result.tokens.back() : kNoToken;
     const std::vector<Token> tokens = cached.tokens(message, behind);
     result.tokens.insert(result.tokens.end(), tokens.begin(), tokens.end());
   }

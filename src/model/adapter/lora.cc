@@ -38,4 +38,10 @@ std::shared_ptr<const Lora> Lora::zero(const Network& network, int rank) {
                         }});
 }
 
+Adapter::Adapter(std::shared_ptr<const Lora> lora) : lora_(std::move(lora)) {}
+Adapter::~Adapter() = default;
+AdapterInfo Adapter::info() const { return lora_->info(); }
+
+const std::shared_ptr<const Lora>& implementation(const Adapter& adapter) { return adapter.lora_; }
+
 }  // namespace kvedit

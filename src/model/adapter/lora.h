@@ -27,7 +27,7 @@ struct LoraLayer {
 inline constexpr int kMaxRank = 4096;
 inline constexpr int kMaxSteeringStates = 1 << 20;
 
-class Lora final : public Adapter {
+class Lora {
  public:
   /// Reads a file as GGUF, a folder as PEFT. Throws Error: not_found / io for the path, corrupt for a
   /// damaged or cut-off file, unsupported for another kind of adapter, architecture or tensor type,
@@ -37,7 +37,7 @@ class Lora final : public Adapter {
   /// below 1.
   static std::shared_ptr<const Lora> zero(const Network& network, int rank);
 
-  AdapterInfo info() const override { return info_; }
+  const AdapterInfo& info() const { return info_; }
   const std::vector<LoraLayer>& layers() const { return layers_; }  // [layer of the network]
   uint64_t network_fingerprint() const { return network_fingerprint_; }
 
@@ -51,5 +51,7 @@ class Lora final : public Adapter {
   AdapterInfo info_;
   uint64_t network_fingerprint_ = 0;
 };
+
+const std::shared_ptr<const Lora>& implementation(const Adapter& adapter);
 
 }  // namespace kvedit
