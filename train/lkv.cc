@@ -75,8 +75,9 @@ class LkvTrainer {
     torch::set_num_threads(config.threads);
     ModelOptions options;
     options.threads = config.threads;
-    model_ = implementation(*Model::load(config.model, options));
-    weights_ = load_weights(model_->shared_network());
+    model_ = Model::load(config.model, options);
+    served_ = implementation(*model_);
+    weights_ = load_weights(served_->shared_network());
     check_lkv_config(config_, weights_.hparams());
     std::istringstream list(config.held_out_keeps);
     for (std::string keep; std::getline(list, keep, ',');) {
@@ -189,8 +190,8 @@ class LkvTrainer {
     const Hparams& h = weights_.hparams();
     std::vector<std::vector<Tensor>> samples(h.layers);
     for (int i = 0; i < kSampled; i++) {
-      const LkvExample read = read_example(*model_, make_lkv_text(*model_, *training_, config_.longest,
-                                                                  static_cast<uint64_t>(config_.seed), i));
+      const LkvExample read = read_example(*served_, make_lkv_text(*model_, *training_, config_.longest,
+                                                                   static_cast<uint64_t>(config_.seed), i));
       for (int layer = 0; layer < h.layers; layer++)
         samples[layer].push_back(lkv_features(read.entries[layer], (*h.ropes)[layer]));
     }
@@ -204,7 +205,7 @@ class LkvTrainer {
     return {{"settings", to_json(config_.settings())},
             {"model",
              {{"architecture", weights_.hparams().architecture},
-              {"fingerprint", fingerprint_text(model_->network().fingerprint())}}},
+              {"fingerprint", fingerprint_text(served_->network().fingerprint())}}},
             {"texts", fingerprint_text(texts_hash_)}};
   }
 
@@ -227,7 +228,7 @@ class LkvTrainer {
       const Keep keep{config_.least_keep * std::pow(config_.most_keep / config_.least_keep, random.unit()),
                       config_.sinks, config_.recent};
       const LkvText task = make_lkv_text(*model_, *training_, length, seed, index);
-      const LkvExample read = read_example(*model_, task, given);
+      const LkvExample read = read_example(*served_, task, given);
       const Tensor loss = imitates ? imitation_loss(weights_.hparams(), lkv_, parts_, read, keep)
                                    : distillation_loss(weights_, lkv_, parts_, read, keep, temperature) *
                                          weight(task.kind, keep.share);
@@ -246,13 +247,14 @@ class LkvTrainer {
     LkvContents contents = lkv_contents(lkv_);
     contents.notes = {{"training.description", without_paths(description()).dump()},
                       {"training.metrics", metrics.dump()}};
-    save_lkv(contents, model_->network(), path);
+    save_lkv(contents, served_->network(), path);
   }
 
   LkvConfig config_;
   std::string draft_;
   std::vector<std::string> keeps_;  // of held-out figures
-  std::shared_ptr<ModelImpl> model_;
+  std::shared_ptr<Model> model_;
+  std::shared_ptr<ModelImpl> served_;
   Weights weights_;
   std::unique_ptr<eval::Haystack> training_, held_out_;
   uint64_t texts_hash_ = 0;

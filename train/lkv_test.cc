@@ -23,13 +23,14 @@ constexpr int kContext = 200, kAfter = 24;
 class LkvTrainingTest : public testing::TestWithParam<const char*> {
  protected:
   LkvTrainingTest()
-      : model_(implementation(*load(spec_of(GetParam()), exact_options()))),
-        weights_(load_weights(model_->shared_network())) {
+      : model_(load(spec_of(GetParam()), exact_options())),
+        served_(implementation(*model_)),
+        weights_(load_weights(served_->shared_network())) {
     for (unsigned i = 0; i < 4; i++) {
       const auto tokens = random_tokens(kContext + kAfter, i + 1);
       texts_.push_back(
           {"text", {tokens.begin(), tokens.begin() + kContext}, {tokens.begin() + kContext, tokens.end()}});
-      examples_.push_back(read_example(*model_, texts_.back(), {"laprox:window=8"}));
+      examples_.push_back(read_example(*served_, texts_.back(), {"laprox:window=8"}));
     }
     std::vector<Tensor> features;
     for (int layer = 0; layer < hparams().layers; layer++)
@@ -39,10 +40,10 @@ class LkvTrainingTest : public testing::TestWithParam<const char*> {
     lkv_.budgets.copy_(torch::linspace(-0.5, 0.5, lkv_.budgets.numel()));
   }
 
-  const Hparams& hparams() const { return model_->network().hparams(); }
+  const Hparams& hparams() const { return served_->network().hparams(); }
   std::string write(const std::string& name) const {
     const std::string path = temporary_path(cat(GetParam(), ".", name, ".lkv.gguf"));
-    save_lkv(lkv_contents(lkv_), model_->network(), path);
+    save_lkv(lkv_contents(lkv_), served_->network(), path);
     return path;
   }
   std::vector<Tensor> scores(const LkvExample& example) const {
@@ -55,13 +56,13 @@ class LkvTrainingTest : public testing::TestWithParam<const char*> {
   Cache cache_of_example(size_t i, const CaptureRequest& record, Captures& captures,
                          std::vector<Position>& positions) const {
     const auto tokens = std::span(texts_[i].context).first(kContext - 1);
-    Cache cache = model_->new_cache();
+    Cache cache = served_->new_cache();
     positions.resize(tokens.size());
     std::iota(positions.begin(), positions.end(), 0);
     cache.append(positions);
     const kvedit::Run run{
         .cache = &cache, .tokens = tokens, .positions = positions, .captures = &captures, .record = record};
-    (*ModelImpl::Lease(*model_)).forward({&run, 1});
+    (*ModelImpl::Lease(*served_)).forward({&run, 1});
     return cache;
   }
   std::vector<std::vector<int>> selected(size_t i, const std::string& policy, double share) const {
@@ -70,7 +71,7 @@ class LkvTrainingTest : public testing::TestWithParam<const char*> {
     const Policy made = make_policy(policy);
     const Cache cache = cache_of_example(i, made.needs(), captures, positions);
     const auto captured = [&](const CaptureRequest&) { return captures; };
-    return choose_entries(made, cache, model_->network(), captured,
+    return choose_entries(made, cache, served_->network(), captured,
                           std::span(positions).last(captures.tokens), Budget::fraction(share), {});
   }
   // Mean over the examples, with hard selection, through the session.
@@ -87,7 +88,8 @@ class LkvTrainingTest : public testing::TestWithParam<const char*> {
     return sum / static_cast<double>(texts_.size());
   }
 
-  std::shared_ptr<ModelImpl> model_;
+  std::shared_ptr<Model> model_;
+  std::shared_ptr<ModelImpl> served_;
   Weights weights_;
   std::vector<LkvText> texts_;
   std::vector<LkvExample> examples_;
@@ -102,7 +104,7 @@ TEST_P(LkvTrainingTest, ScoresAreTheServedOnes) {
   const Cache cache = cache_of_example(0, {}, captures, positions);
   const std::vector<Tensor> ours = scores(examples_[0]);
   for (int layer = 0; layer < hparams().layers; layer++) {
-    const LayerScores served = policy.scorer->score({layer, cache, model_->network(), captures});
+    const LayerScores served = policy.scorer->score({layer, cache, served_->network(), captures});
     for (int head = 0; head < hparams().kv_heads; head++) {
       for (int j = 0; j < kContext - 1; j++)
         ASSERT_NEAR(ours[layer][head][j].item<float>(), served[head][j], 1e-4)
@@ -221,7 +223,7 @@ TEST_P(LkvTrainingTest, LearnsBudgetsForOtherScores) {
 TEST_P(LkvTrainingTest, ImitatesAnOracle) {
   std::vector<LkvExample> of_future;
   for (const LkvText& text : texts_)
-    of_future.push_back(read_example(*model_, text, {"laprox-joint:kernel=1", true}));
+    of_future.push_back(read_example(*served_, text, {"laprox-joint:kernel=1", true}));
   const auto loss = [&](const LkvParts& parts) {
     Tensor sum = torch::zeros({});
     for (const LkvExample& example : of_future)
