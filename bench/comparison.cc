@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/check.h"
 #include "bench/prose.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 

@@ -2,8 +2,8 @@
 #include <map>
 #include <memory>
 
-#include "base/check.h"
 #include "bench/comparison.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 

@@ -4,8 +4,8 @@
 #include <memory>
 #include <optional>
 
-#include "base/check.h"
 #include "bench/comparison.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "base/check.h"
-#include "base/resident.h"
 #include "bench/comparison.h"
+#include "tools/resident.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {

@@ -5,16 +5,34 @@
 
 #include <algorithm>
 #include <sstream>
+#include <utility>
 
-#include "base/check.h"
 #include "bench/measure.h"
-#include "model/ggml_log.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {
 
 constexpr int kBatch = 2048;
 constexpr int kStep = 512;
+
+thread_local std::string last_error;
+
+// llama.cpp writes to stderr unless told otherwise. The first error names the cause; those after it only say
+// who gave up.
+void quiet_llama() {
+  llama_log_set(
+      [](ggml_log_level level, const char* text, void*) {
+        if (level == GGML_LOG_LEVEL_ERROR && last_error.empty()) last_error = text;
+      },
+      nullptr);
+}
+
+std::string take_error() {
+  std::string error = std::exchange(last_error, {});
+  while (!error.empty() && error.back() == '\n') error.pop_back();
+  return error;
+}
 
 struct Free {
   void operator()(llama_context* context) const { llama_free(context); }
@@ -58,7 +76,7 @@ void LlamaPeer::State::forward(std::span<const Token> tokens, int position, bool
     const int status = llama_decode(context.get(), batch);
     if (status != 0) {
       fail(ErrorCode::no_memory, "bench", "llama_decode gave ", status, " at position ", batch.pos[0], ": ",
-           take_ggml_error());
+           take_error());
     }
     if (progress && !progress(begin + n, tokens.size())) fail(ErrorCode::cancelled, "bench", "cancelled");
   }
@@ -78,12 +96,12 @@ std::vector<PeerSetting> peer_settings(int threads) {
 }
 
 std::shared_ptr<llama_model> LlamaPeer::load(const std::string& path) {
-  route_ggml_logs();
+  quiet_llama();
   llama_model_params params = llama_model_default_params();
   params.load_mode = LLAMA_LOAD_MODE_MMAP;
   params.use_extra_bufts = true;
   std::shared_ptr<llama_model> model(llama_model_load_from_file(path.c_str(), params), llama_model_free);
-  if (!model) fail(ErrorCode::corrupt, "bench", "llama.cpp cannot load ", path, ": ", take_ggml_error());
+  if (!model) fail(ErrorCode::corrupt, "bench", "llama.cpp cannot load ", path, ": ", take_error());
   return model;
 }
 
@@ -112,8 +130,7 @@ LlamaPeer::LlamaPeer(std::shared_ptr<llama_model> model, std::vector<Token> text
   params.swa_full = false;
   state_->context.reset(llama_init_from_model(state_->model.get(), params));
   if (!state_->context) {
-    fail(ErrorCode::no_memory, "bench", "llama.cpp cannot make a context of ", capacity, ": ",
-         take_ggml_error());
+    fail(ErrorCode::no_memory, "bench", "llama.cpp cannot make a context of ", capacity, ": ", take_error());
   }
   ggml_threadpool_params pool = ggml_threadpool_params_default(setting.threads);
   pool.poll = static_cast<uint32_t>(setting.poll);
@@ -158,7 +175,7 @@ void LlamaPeer::restore(const PeerState& state) {
   llama_memory_clear(state_->memory(), false);
   state_->prefix = 0;
   if (llama_state_seq_set_data(state_->context.get(), state.bytes.data(), state.bytes.size(), 0) == 0)
-    fail(ErrorCode::no_memory, "bench", "llama.cpp cannot restore its cache: ", take_ggml_error());
+    fail(ErrorCode::no_memory, "bench", "llama.cpp cannot restore its cache: ", take_error());
   state_->prefix = state.tokens;
 }
 
@@ -194,7 +211,7 @@ Step LlamaPeer::step(Token token) {
 void LlamaPeer::save(const std::string& path) {
   const std::span<const Token> held = Runtime::text(0, state_->prefix);
   if (llama_state_seq_save_file(state_->context.get(), path.c_str(), 0, held.data(), held.size()) == 0)
-    fail(ErrorCode::io, "bench", "llama.cpp cannot write ", path, ": ", take_ggml_error());
+    fail(ErrorCode::io, "bench", "llama.cpp cannot write ", path, ": ", take_error());
 }
 
 void LlamaPeer::load_state(const std::string& path) {
@@ -204,7 +221,7 @@ void LlamaPeer::load_state(const std::string& path) {
   state_->prefix = 0;
   if (llama_state_seq_load_file(state_->context.get(), path.c_str(), 0, tokens.data(), tokens.size(),
                                 &count) == 0)
-    fail(ErrorCode::io, "bench", "llama.cpp cannot read ", path, ": ", take_ggml_error());
+    fail(ErrorCode::io, "bench", "llama.cpp cannot read ", path, ": ", take_error());
   state_->prefix = static_cast<int>(count);
 }
 

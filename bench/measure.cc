@@ -4,7 +4,7 @@
 #include <ctime>
 #include <thread>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {

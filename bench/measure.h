@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "base/stopwatch.h"
+#include "tools/stopwatch.h"
 
 namespace kvedit::bench {
 

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "base/check.h"
-#include "base/process.h"
-#include "base/resident.h"
 #include "bench/kvedit_runtime.h"
 #include "bench/llama_peer.h"
 #include "bench/measure.h"
 #include "bench/prose.h"
+#include "tools/process.h"
+#include "tools/resident.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {

@@ -5,8 +5,8 @@
 #include <memory>
 #include <set>
 
-#include "base/check.h"
 #include "bench/comparison.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "base/check.h"
 #include "kvedit/session.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {

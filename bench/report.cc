@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {

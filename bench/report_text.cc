@@ -3,8 +3,8 @@
 #include <map>
 #include <sstream>
 
-#include "base/check.h"
 #include "bench/report.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {

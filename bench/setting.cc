@@ -8,9 +8,8 @@
 #include <sstream>
 #include <string_view>
 
-#include "base/check.h"
 #include "bench/llama_peer.h"
-#include "compute/kernels/gemm.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {
@@ -71,7 +70,7 @@ Setting make_setting(const ModelInfo& info, const ModelOptions& options, int rep
   setting.weight_types = info.weight_types;
   setting.linear = info.linear;
   setting.attention = info.attention;
-  setting.amx = info.linear == "bf16" && gemm_uses_amx();
+  setting.amx = info.amx;
   if (peer) setting.peer_version = LlamaPeer::version();
   if (peer) setting.peer_build = LlamaPeer::build();
   setting.machine = this_machine();

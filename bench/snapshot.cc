@@ -1,8 +1,8 @@
 #include <filesystem>
 
-#include "base/check.h"
 #include "bench/comparison.h"
 #include "bench/temporary.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {

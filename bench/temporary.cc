@@ -7,7 +7,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 

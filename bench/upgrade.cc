@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "base/check.h"
 #include "bench/comparison.h"
+#include "tools/text.h"
 
 namespace kvedit::bench {
 namespace {

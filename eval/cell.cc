@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 

@@ -5,9 +5,9 @@
 #include <limits>
 #include <map>
 
-#include "base/check.h"
 #include "eval/plot.h"
 #include "kvedit/evict.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

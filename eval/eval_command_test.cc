@@ -4,8 +4,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "base/check.h"
-#include "base/process.h"
 #include "contents.h"
 #include "eval/cell.h"
 #include "eval/task.h"
@@ -13,6 +11,8 @@
 #include "peer.h"
 #include "session_testing.h"
 #include "tiny_adapter.h"
+#include "tools/process.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -5,8 +5,8 @@
 #include <set>
 #include <sstream>
 
-#include "base/check.h"
-#include "base/fingerprint.h"
+#include "tools/fingerprint.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -3,9 +3,9 @@
 
 #include <fstream>
 
-#include "base/fingerprint.h"
 #include "eval/report.h"
 #include "session_testing.h"
+#include "tools/fingerprint.h"
 
 namespace kvedit::eval {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstddef>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 

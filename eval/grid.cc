@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <optional>
 
-#include "base/check.h"
-#include "base/fingerprint.h"
-#include "base/resident.h"
-#include "base/stopwatch.h"
+#include "tools/fingerprint.h"
+#include "tools/resident.h"
+#include "tools/stopwatch.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <set>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

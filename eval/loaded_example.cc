@@ -4,8 +4,8 @@
 #include <cmath>
 #include <set>
 
-#include "base/check.h"
-#include "base/stopwatch.h"
+#include "tools/stopwatch.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -6,9 +6,9 @@
 #include <set>
 #include <sstream>
 
-#include "base/check.h"
-#include "base/process.h"
-#include "base/write_file.h"
+#include "tools/process.h"
+#include "tools/text.h"
+#include "tools/write_file.h"
 
 namespace kvedit::plot {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/check.h"
 #include "eval/metrics/similarity.h"
 #include "eval/wording.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

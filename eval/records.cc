@@ -2,7 +2,7 @@
 
 #include <fstream>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 

@@ -5,7 +5,7 @@
 #include <map>
 #include <numeric>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <filesystem>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

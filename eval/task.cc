@@ -2,8 +2,8 @@
 
 #include <limits>
 
-#include "base/check.h"
-#include "base/parameters.h"
+#include "tools/parameters.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/parameters.h"
 #include "eval/haystack.h"
 #include "kvedit/model.h"
+#include "tools/parameters.h"
 
 namespace kvedit::eval {
 

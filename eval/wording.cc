@@ -7,9 +7,8 @@
 #include <algorithm>
 #include <array>
 
-#include "base/check.h"
 #include "eval/metrics/text.h"
-#include "model/utf8.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {
@@ -49,7 +48,7 @@ std::string plain_of(std::string_view text) {
       std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
   std::string plain;
   if (ascii) {
-    for (const char c : text) plain += static_cast<char>(ascii_lower(c));
+    for (const char c : text) plain += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   } else {
     plain = folded(text);
   }

@@ -1,9 +1,9 @@
 // Conversations as JSON, in the shapes that clients have, read by the program.
 #include <gtest/gtest.h>
 
-#include "base/check.h"
-#include "base/process.h"
 #include "tiny_model.h"
+#include "tools/process.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -10,11 +10,11 @@
 #include <numeric>
 #include <random>
 
-#include "base/check.h"
 #include "compute/kernels/attention.h"
 #include "compute/kernels/attention_testing.h"
 #include "model/gguf_file.h"
 #include "tiny_model.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "base/resident.h"
 #include "kvedit/session.h"
 #include "peer.h"
+#include "tools/resident.h"
 
 namespace kvedit {
 namespace {

@@ -9,8 +9,8 @@
 #include <random>
 #include <thread>
 
-#include "base/check.h"
 #include "session_testing.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

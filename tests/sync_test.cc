@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "base/check.h"
 #include "session_testing.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

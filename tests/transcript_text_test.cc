@@ -2,9 +2,9 @@
 #include <gguf.h>
 #include <gtest/gtest.h>
 
-#include "base/check.h"
 #include "model/utf8.h"
 #include "session_testing.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -5,10 +5,10 @@
 #include <filesystem>
 #include <locale>
 
-#include "base/check.h"
 #include "cache/bytes.h"
 #include "cache/snapshot.h"
 #include "session_testing.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "base/check.h"
+#include "tools/text.h"
 #include "train/loop.h"
 
 namespace kvedit::train {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <fstream>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::train {
 namespace {

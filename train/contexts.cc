@@ -4,8 +4,8 @@
 #include <array>
 #include <cmath>
 
-#include "base/check.h"
 #include "eval/task.h"
+#include "tools/text.h"
 
 namespace kvedit::train {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <ATen/Context.h>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::train {
 

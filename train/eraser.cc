@@ -7,8 +7,8 @@
 #include <map>
 #include <sstream>
 
-#include "base/check.h"
 #include "session/model_impl.h"
+#include "tools/text.h"
 #include "train/device.h"
 #include "train/example.h"
 #include "train/export.h"

@@ -9,10 +9,10 @@
 #include <random>
 #include <sstream>
 
-#include "base/check.h"
 #include "eval/wording.h"
 #include "session/model_impl.h"
 #include "session_testing.h"
+#include "tools/text.h"
 #include "train/example.h"
 #include "train/export.h"
 

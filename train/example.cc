@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/check.h"
 #include "context/edit.h"
 #include "session/inspect.h"
+#include "tools/text.h"
 
 namespace kvedit::train {
 namespace {

@@ -6,9 +6,9 @@
 #include <cstring>
 #include <filesystem>
 
-#include "base/check.h"
-#include "base/fingerprint.h"
-#include "base/write_file.h"
+#include "tools/fingerprint.h"
+#include "tools/text.h"
+#include "tools/write_file.h"
 
 namespace kvedit::train {
 namespace {

@@ -4,8 +4,8 @@
 #include <regex>
 #include <string_view>
 
-#include "base/check.h"
 #include "eval/entities.h"
+#include "tools/text.h"
 
 namespace kvedit::train {
 namespace {

@@ -10,13 +10,13 @@
 #include <memory>
 #include <sstream>
 
-#include "base/check.h"
-#include "base/fingerprint.h"
-#include "base/write_file.h"
 #include "eval/interval.h"
 #include "evict/policy.h"
 #include "kvedit/session.h"
 #include "model/lkv.h"
+#include "tools/fingerprint.h"
+#include "tools/text.h"
+#include "tools/write_file.h"
 #include "train/lkv_loss.h"
 #include "train/lkv_tasks.h"
 #include "train/passages.h"

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "base/check.h"
 #include "eval/task.h"
+#include "tools/text.h"
 
 namespace kvedit::train {
 namespace {

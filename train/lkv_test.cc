@@ -9,9 +9,9 @@
 #include <functional>
 #include <numeric>
 
-#include "base/check.h"
 #include "evict/policy.h"
 #include "session_testing.h"
+#include "tools/text.h"
 #include "train/lkv_loss.h"
 
 namespace kvedit::train {

@@ -9,8 +9,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "base/check.h"
-#include "base/stopwatch.h"
+#include "tools/stopwatch.h"
+#include "tools/text.h"
 
 namespace kvedit::train {
 namespace {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::train {
 namespace {

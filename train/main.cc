@@ -2,7 +2,7 @@
 #include <csignal>
 #include <iostream>
 
-#include "base/exit_code.h"
+#include "tools/exit_code.h"
 #include "train/commands.h"
 
 int main(int argc, char** argv) {

@@ -6,8 +6,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "base/check.h"
 #include "eval/haystack.h"
+#include "tools/text.h"
 
 namespace kvedit::train {
 namespace {

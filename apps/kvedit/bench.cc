@@ -5,11 +5,11 @@
 #include <functional>
 #include <iostream>
 
-#include "base/write_file.h"
 #include "bench/report.h"
 #include "commands.h"
 #include "common.h"
 #include "edit.h"
+#include "tools/write_file.h"
 
 namespace kvedit::cli {
 namespace {

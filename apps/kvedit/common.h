@@ -8,12 +8,12 @@
 #include <string_view>
 #include <vector>
 
-#include "base/exit_code.h"
-#include "base/stopwatch.h"
 #include "kvedit/error.h"
 #include "kvedit/model.h"
 #include "kvedit/session.h"
 #include "kvedit/types.h"
+#include "tools/exit_code.h"
+#include "tools/stopwatch.h"
 
 namespace kvedit::cli {
 

@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <iostream>
 
-#include "base/check.h"
 #include "report.h"
 #include "table.h"
+#include "tools/text.h"
 
 namespace kvedit::cli {
 namespace {

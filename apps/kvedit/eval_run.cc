@@ -8,14 +8,14 @@
 #include <iostream>
 #include <optional>
 
-#include "base/fingerprint.h"
-#include "base/write_file.h"
 #include "edit.h"
 #include "eraser.h"
 #include "eval/charts.h"
 #include "eval/exchange.h"
 #include "eval/report.h"
 #include "kvedit/version.h"
+#include "tools/fingerprint.h"
+#include "tools/write_file.h"
 
 namespace kvedit::cli {
 namespace {

@@ -2,12 +2,12 @@
 #include <fstream>
 #include <iostream>
 
-#include "base/fingerprint.h"
 #include "commands.h"
 #include "common.h"
 #include "report.h"
 #include "said.h"
 #include "table.h"
+#include "tools/fingerprint.h"
 
 namespace kvedit::cli {
 namespace {

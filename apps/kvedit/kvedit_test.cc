@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "base/process.h"
 #include "tiny_model.h"
+#include "tools/process.h"
 
 namespace kvedit {
 namespace {
@@ -360,6 +360,13 @@ TEST_F(CommandLineTest, PoliciesFitAPage) {
   const Finished one = run_program({KVEDIT_PROGRAM, "policies", "snapkv"}, "", true);
   EXPECT_NE(one.output.find("window"), std::string::npos);
   EXPECT_EQ(run_program({KVEDIT_PROGRAM, "policies", "nonsense"}, "", true).exit_code, kUsage);
+}
+
+TEST(PoliciesPage, IsTheTable) {
+  std::ostringstream page;
+  page << std::ifstream(fs::path(__FILE__).parent_path() / "../../docs/policies.md").rdbuf();
+  EXPECT_EQ(page.str(), run_program({KVEDIT_PROGRAM, "policies", "--markdown"}).output)
+      << "kvedit policies --markdown >docs/policies.md writes it anew";
 }
 
 }  // namespace

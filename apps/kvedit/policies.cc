@@ -5,8 +5,8 @@
 
 #include "commands.h"
 #include "common.h"
-#include "evict/policy.h"
 #include "kvedit/evict.h"
+#include "policies_markdown.h"
 #include "table.h"
 
 namespace kvedit::cli {

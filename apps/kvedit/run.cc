@@ -5,13 +5,13 @@
 
 #include <iostream>
 
-#include "base/check.h"
 #include "commands.h"
 #include "common.h"
 #include "interrupt.h"
 #include "prompt.h"
 #include "sampling.h"
 #include "table.h"
+#include "tools/text.h"
 
 namespace kvedit::cli {
 namespace {

@@ -1,6 +1,6 @@
-#include "base/check.h"
 #include "eval/longbench/longbench.h"
 #include "eval/metrics/similarity.h"
+#include "tools/text.h"
 
 namespace kvedit::eval::longbench {
 namespace {

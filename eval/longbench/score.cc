@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "base/check.h"
 #include "eval/longbench/longbench.h"
+#include "tools/text.h"
 
 namespace kvedit::eval::longbench {
 

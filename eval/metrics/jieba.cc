@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "base/check.h"
 #include "eval/metrics/text.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -6,12 +6,12 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "base/check.h"
 #include "eval/longbench/longbench.h"
 #include "eval/metrics/match.h"
 #include "eval/metrics/similarity.h"
 #include "eval/metrics/text.h"
 #include "eval/ruler/ruler.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <map>
 
-#include "base/check.h"
 #include "eval/metrics/jieba.h"
 #include "eval/metrics/text.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

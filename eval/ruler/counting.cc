@@ -2,8 +2,8 @@
 #include <numbers>
 #include <set>
 
-#include "base/check.h"
 #include "eval/ruler/ruler.h"
+#include "tools/text.h"
 
 namespace kvedit::eval::ruler {
 namespace {

@@ -4,10 +4,10 @@
 #include <cstdio>
 #include <set>
 
-#include "base/check.h"
 #include "eval/fill.h"
 #include "eval/metrics/text.h"
 #include "eval/ruler/ruler.h"
+#include "tools/text.h"
 
 namespace kvedit::eval::ruler {
 namespace {

@@ -1,9 +1,9 @@
 #include <array>
 
-#include "base/check.h"
 #include "eval/fill.h"
 #include "eval/fit.h"
 #include "eval/ruler/ruler.h"
+#include "tools/text.h"
 
 namespace kvedit::eval::ruler {
 namespace {

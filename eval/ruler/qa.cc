@@ -4,9 +4,9 @@
 #include <map>
 #include <set>
 
-#include "base/check.h"
 #include "eval/fill.h"
 #include "eval/fit.h"
+#include "tools/text.h"
 
 namespace kvedit::eval::ruler {
 namespace {

@@ -4,7 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit::eval::ruler {
 namespace {

@@ -7,10 +7,10 @@
 #include <regex>
 #include <set>
 
-#include "base/check.h"
 #include "eval/metrics/match.h"
 #include "eval/ruler/qa.h"
 #include "session_testing.h"
+#include "tools/text.h"
 
 namespace kvedit::eval::ruler {
 namespace {

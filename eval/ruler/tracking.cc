@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <set>
 
-#include "base/check.h"
 #include "eval/fill.h"
 #include "eval/ruler/ruler.h"
+#include "tools/text.h"
 
 namespace kvedit::eval::ruler {
 namespace {

@@ -3,9 +3,9 @@
 // likelihood among the names listed. One of the tests of KVEraser (arXiv 2606.17034).
 #include <algorithm>
 
-#include "base/check.h"
 #include "eval/task.h"
 #include "eval/tasks/tools.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -8,11 +8,11 @@
 // a stale suffix.
 #include <algorithm>
 
-#include "base/check.h"
 #include "eval/fit.h"
 #include "eval/needles.h"
 #include "eval/task.h"
 #include "eval/wording.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -6,11 +6,11 @@
 #include <fstream>
 #include <sstream>
 
-#include "base/check.h"
 #include "eval/entities.h"
 #include "eval/metrics/similarity.h"
 #include "eval/qa_files.h"
 #include "eval/task.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

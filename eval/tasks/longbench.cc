@@ -5,12 +5,12 @@
 #include <filesystem>
 #include <map>
 
-#include "base/check.h"
 #include "eval/chat.h"
 #include "eval/fill.h"
 #include "eval/metrics/text.h"
 #include "eval/records.h"
 #include "eval/task.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace longbench {

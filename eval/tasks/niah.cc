@@ -7,11 +7,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/check.h"
 #include "eval/fit.h"
 #include "eval/needles.h"
 #include "eval/task.h"
 #include "eval/wording.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace {

@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <fstream>
 
-#include "base/check.h"
 #include "eval/chat.h"
 #include "eval/metrics/match.h"
 #include "eval/records.h"
 #include "eval/ruler/qa.h"
 #include "eval/ruler/records.h"
 #include "eval/task.h"
+#include "tools/text.h"
 
 namespace kvedit::eval {
 namespace ruler {

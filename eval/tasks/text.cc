@@ -1,7 +1,8 @@
 // Continuation of plain prose: how far the edited cache's next-token distributions are from the exact
 // cache's, and its perplexity, on the tokens that really follow. Nothing of them is known to the policy. An
 // erase method erases a stretch somewhere in the context.
-#include "base/check.h"
+#include "tools/text.h"
+
 #include "eval/task.h"
 
 namespace kvedit::eval {

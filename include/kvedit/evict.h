@@ -77,4 +77,20 @@ struct PolicyInfo {
 /// All named policies, in the order of their table.
 std::vector<PolicyInfo> policies();
 
+/// A part that policies are made of: "scorer+allocator", "combinator(policy;...)".
+struct PolicyPart {
+  enum class Kind { scorer, allocator, combinator };
+  Kind kind = Kind::scorer;
+  std::string name;
+  std::string paper;        // "arXiv 2404.14469", or empty
+  std::string description;  // one sentence
+  std::vector<Parameter> parameters;
+  int sinks = 0;     // a scorer's: first entries of every lane that policies with it always keep by default
+  int recent = 0;    // a scorer's: last ones
+  int policies = 0;  // a combinator's: in its parentheses
+};
+
+/// All parts, in the order of their tables: scorers, allocators, combinators.
+std::vector<PolicyPart> policy_parts();
+
 }  // namespace kvedit

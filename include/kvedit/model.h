@@ -49,6 +49,7 @@ struct ModelInfo {
   uint64_t fingerprint = 0;
   bool has_chat_template = false;
   std::string linear;     // kernel in use
+  bool amx = false;       // its products run in AMX tiles
   std::string attention;  // instruction set in use
   int threads = 0;
 };

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

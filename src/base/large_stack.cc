@@ -5,7 +5,7 @@
 
 #include <exception>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 

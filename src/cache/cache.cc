@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/check.h"
 #include "cache/order.h"
 #include "cache/page_data.h"
+#include "tools/text.h"
 
 namespace kvedit {
 

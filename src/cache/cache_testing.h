@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "base/resident.h"
 #include "cache/cache.h"
 #include "kvedit/error.h"
+#include "tools/resident.h"
 
 namespace kvedit {
 

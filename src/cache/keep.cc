@@ -2,9 +2,9 @@
 #include <array>
 #include <utility>
 
-#include "base/check.h"
 #include "cache/cache.h"
 #include "cache/page_data.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

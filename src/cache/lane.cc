@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "base/check.h"
 #include "cache/cache.h"
 #include "cache/page_data.h"
+#include "tools/text.h"
 
 namespace kvedit {
 

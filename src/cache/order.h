@@ -4,8 +4,8 @@
 #include <span>
 #include <string_view>
 
-#include "base/check.h"
 #include "kvedit/types.h"
+#include "tools/text.h"
 
 namespace kvedit {
 

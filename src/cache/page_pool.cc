@@ -10,8 +10,8 @@
 #include <span>
 #include <utility>
 
-#include "base/check.h"
 #include "base/log.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

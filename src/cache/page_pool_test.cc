@@ -3,8 +3,8 @@
 #include <cstring>
 #include <thread>
 
-#include "base/resident.h"
 #include "cache/cache_testing.h"
+#include "tools/resident.h"
 
 namespace kvedit {
 namespace {

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/check.h"
 #include "cache/cache.h"
 #include "cache/page_data.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

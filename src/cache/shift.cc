@@ -3,9 +3,9 @@
 #include <limits>
 #include <utility>
 
-#include "base/check.h"
 #include "cache/cache.h"
 #include "cache/page_data.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -5,10 +5,10 @@
 #include <cstring>
 #include <new>
 
-#include "base/check.h"
 #include "base/cpus.h"
 #include "compute/graph.h"
 #include "ggml-cpu.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/check.h"
 #include "compute/kernels/geglu.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

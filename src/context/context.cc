@@ -5,8 +5,8 @@
 #include <limits>
 #include <numeric>
 
-#include "base/check.h"
 #include "context/windows.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/check.h"
-#include "base/stopwatch.h"
 #include "context/windows.h"
+#include "tools/stopwatch.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

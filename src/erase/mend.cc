@@ -6,9 +6,9 @@
 //   - the text's last tokens: a question that was read while the span could be seen is read anew.
 #include <algorithm>
 
-#include "base/check.h"
 #include "erase/method.h"
 #include "erase/repeats.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

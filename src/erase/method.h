@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/parameters.h"
 #include "context/edit.h"
 #include "kvedit/erase.h"
+#include "tools/parameters.h"
 
 namespace kvedit {
 

@@ -2,8 +2,8 @@
 #include <array>
 #include <limits>
 
-#include "base/check.h"
 #include "erase/method.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -2,8 +2,8 @@
 #include <charconv>
 #include <limits>
 
-#include "base/check.h"
 #include "evict/policy.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 
-#include "base/check.h"
 #include "cache/cache_testing.h"
 #include "kvedit/evict.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -4,8 +4,8 @@
 #include <numeric>
 #include <utility>
 
-#include "base/check.h"
 #include "evict/scoring.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/check.h"
 #include "evict/evict_testing.h"
 #include "evict/keep_entries.h"
 #include "evict/parts.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

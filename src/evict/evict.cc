@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-#include "base/stopwatch.h"
 #include "context/windows.h"
 #include "evict/keep_entries.h"
 #include "evict/passes.h"
+#include "tools/stopwatch.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

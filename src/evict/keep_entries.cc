@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/check.h"
-#include "base/stopwatch.h"
+#include "tools/stopwatch.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -1,6 +1,6 @@
 #include "evict/lkv_file.h"
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 

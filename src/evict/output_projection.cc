@@ -6,8 +6,8 @@
 #include <cstring>
 #include <utility>
 
-#include "base/check.h"
 #include "compute/kernels/gemm.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

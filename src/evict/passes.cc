@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/stopwatch.h"
 #include "kvedit/evict.h"
+#include "tools/stopwatch.h"
 
 namespace kvedit {
 namespace {

@@ -135,4 +135,21 @@ std::vector<PolicyInfo> policies() {
   return infos;
 }
 
+std::vector<PolicyPart> policy_parts() {
+  std::vector<PolicyPart> all;
+  const auto add = [&all](PolicyPart::Kind kind, const auto& part) -> PolicyPart& {
+    all.push_back({kind, part.name, part.paper, part.description, part.parameters});
+    return all.back();
+  };
+  for (const ScorerPart& part : scorer_parts()) {
+    PolicyPart& scorer = add(PolicyPart::Kind::scorer, part);
+    scorer.sinks = part.sinks;
+    scorer.recent = part.recent;
+  }
+  for (const AllocatorPart& part : allocator_parts()) add(PolicyPart::Kind::allocator, part);
+  for (const CombinatorPart& part : combinator_parts())
+    add(PolicyPart::Kind::combinator, part).policies = static_cast<int>(part.bases);
+  return all;
+}
+
 }  // namespace kvedit

@@ -11,12 +11,12 @@
 #include <string_view>
 #include <vector>
 
-#include "base/parameters.h"
 #include "cache/cache.h"
 #include "compute/engine.h"
 #include "evict/entry_set.h"
 #include "kvedit/evict.h"
 #include "model/network.h"
+#include "tools/parameters.h"
 
 namespace kvedit {
 
@@ -117,9 +117,6 @@ struct Policy {
 /// nothing here, and a snapshot must not choose what is opened. Throws like make_policy() for what is no
 /// policy.
 std::string without_files(std::string_view text);
-
-/// Writes docs/policies.md from the table.
-std::string policies_markdown();
 
 /// Throws Error(out_of_range) for what is no amount: a fraction outside 0..1, nothing, no number.
 void check_budget(const Budget& budget);

@@ -4,9 +4,9 @@
 #include <set>
 #include <utility>
 
-#include "base/check.h"
-#include "base/parameters.h"
 #include "evict/parts.h"
+#include "tools/parameters.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

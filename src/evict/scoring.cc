@@ -11,7 +11,7 @@
 #include <thread>
 #include <utility>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 Scoring::Scoring(const LayerView& view, Capture capture, std::span<const Position> positions, int scorers,

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "base/check.h"
-#include "base/fingerprint.h"
 #include "model/gguf_file.h"
+#include "tools/fingerprint.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

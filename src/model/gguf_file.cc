@@ -7,8 +7,8 @@
 #include <exception>
 #include <span>
 
-#include "base/check.h"
 #include "model/ggml_log.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/check.h"
 #include "model/keys.h"
 #include "model/rope_scaling.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "base/check.h"
 #include "model/metadata.h"
+#include "tools/text.h"
 
 namespace kvedit {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/check.h"
 #include "model/keys.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

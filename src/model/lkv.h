@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "base/fingerprint.h"
 #include "model/gguf_file.h"
 #include "model/network.h"
+#include "tools/fingerprint.h"
 
 namespace kvedit {
 

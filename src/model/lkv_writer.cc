@@ -8,9 +8,9 @@
 #include <filesystem>
 #include <span>
 
-#include "base/check.h"
-#include "base/fingerprint.h"
 #include "model/lkv.h"
+#include "tools/fingerprint.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

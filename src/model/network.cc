@@ -6,10 +6,10 @@
 
 #include <algorithm>
 
-#include "base/check.h"
 #include "model/gguf_file.h"
 #include "model/hparams.h"
 #include "model/weights.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

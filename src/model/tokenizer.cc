@@ -9,11 +9,11 @@
 #include <optional>
 #include <unordered_map>
 
-#include "base/check.h"
 #include "base/large_stack.h"
 #include "model/ggml_log.h"
 #include "model/gguf_file.h"
 #include "model/utf8.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -8,8 +8,8 @@
 #include <map>
 #include <set>
 
-#include "base/check.h"
 #include "model/architecture.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

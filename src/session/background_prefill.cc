@@ -4,9 +4,9 @@
 #include <limits>
 #include <numeric>
 
-#include "base/check.h"
 #include "base/cpus.h"
 #include "context/windows.h"
+#include "tools/text.h"
 
 namespace kvedit {
 

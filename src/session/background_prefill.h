@@ -9,9 +9,9 @@
 #include <thread>
 #include <vector>
 
-#include "base/stopwatch.h"
 #include "kvedit/erase.h"
 #include "session/model_impl.h"
+#include "tools/stopwatch.h"
 
 namespace kvedit {
 

@@ -5,9 +5,9 @@
 #include <map>
 #include <optional>
 
-#include "base/check.h"
 #include "model/utf8.h"
 #include "session/transcript_text.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

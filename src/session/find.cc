@@ -1,10 +1,10 @@
 // Text and messages in the transcript.
 #include <algorithm>
 
-#include "base/check.h"
 #include "model/utf8.h"
 #include "session/state.h"
 #include "session/transcript_text.h"
+#include "tools/text.h"
 
 namespace kvedit {
 

@@ -10,8 +10,8 @@
 #include <numeric>
 #include <utility>
 
-#include "base/check.h"
 #include "model/utf8.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

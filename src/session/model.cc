@@ -1,12 +1,13 @@
 #include <algorithm>
 #include <iterator>
 
-#include "base/check.h"
 #include "base/cpus.h"
 #include "compute/kernels/attention.h"
+#include "compute/kernels/gemm.h"
 #include "compute/linear.h"
 #include "session/conversation.h"
 #include "session/model_impl.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {
@@ -74,6 +75,7 @@ ModelInfo ModelImpl::info() const {
   info.fingerprint = network_->fingerprint();
   info.has_chat_template = tokenizer_.has_chat_template();
   info.linear = linear_name(options_.linear);
+  info.amx = options_.linear == LinearKernel::bf16 && gemm_uses_amx();
   info.attention = attention_target();
   info.threads = options_.threads;
   return info;

@@ -6,12 +6,12 @@
 #include <memory>
 #include <string>
 
-#include "base/check.h"
-#include "base/stopwatch.h"
 #include "context/edit.h"
 #include "kvedit/session.h"
 #include "session/background_prefill.h"
 #include "session/model_impl.h"
+#include "tools/stopwatch.h"
+#include "tools/text.h"
 
 namespace kvedit {
 

@@ -4,8 +4,8 @@
 #include <cctype>
 #include <unordered_map>
 
-#include "base/check.h"
 #include "session/loose_text.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -9,7 +9,7 @@
 #include <tuple>
 #include <utility>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -4,8 +4,8 @@
 #include <numeric>
 #include <set>
 
-#include "base/check.h"
 #include "evict/evict_testing.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -9,11 +9,11 @@
 #include <cmath>
 #include <utility>
 
-#include "base/check.h"
 #include "evict/highest.h"
 #include "evict/output_projection.h"
 #include "evict/parts.h"
 #include "evict/scoring.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -13,10 +13,10 @@
 #include <numeric>
 #include <utility>
 
-#include "base/check.h"
 #include "evict/allocators/shares.h"
 #include "evict/parts.h"
 #include "evict/scoring.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

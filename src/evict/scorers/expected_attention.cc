@@ -12,9 +12,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/check.h"
 #include "evict/parts.h"
 #include "evict/scorers/page_rows.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

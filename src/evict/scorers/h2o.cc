@@ -7,8 +7,8 @@
 // already evicted the sum is over the queries of the tail that every lane still holds whole: what
 // earlier queries attended to is gone, and so are their true weights. While decoding under a cap that
 // tail is what came since the last eviction, and what that one kept as recent.
-#include "base/check.h"
 #include "evict/parts.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 

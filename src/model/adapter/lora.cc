@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "base/check.h"
 #include "model/adapter/lora_builder.h"
+#include "tools/text.h"
 
 namespace kvedit {
 

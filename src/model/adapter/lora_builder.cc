@@ -12,8 +12,8 @@
 #include <span>
 #include <vector>
 
-#include "base/check.h"
 #include "model/architecture.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

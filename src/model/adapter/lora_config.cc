@@ -5,8 +5,8 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "base/check.h"
 #include "model/adapter/lora.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

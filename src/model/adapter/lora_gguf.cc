@@ -1,9 +1,9 @@
 #include <cmath>
 
-#include "base/check.h"
 #include "model/adapter/lora_builder.h"
 #include "model/gguf_file.h"
 #include "model/keys.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

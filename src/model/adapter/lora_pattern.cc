@@ -3,7 +3,7 @@
 #include <cctype>
 #include <string_view>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

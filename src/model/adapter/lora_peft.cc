@@ -2,10 +2,10 @@
 #include <map>
 #include <string_view>
 
-#include "base/check.h"
 #include "model/adapter/lora_builder.h"
 #include "model/adapter/lora_config.h"
 #include "model/adapter/safetensors.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

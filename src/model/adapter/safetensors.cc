@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <map>
 
-#include "base/check.h"
 #include "model/adapter/safetensors_header.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -1,4 +1,4 @@
-#include "base/resident.h"
+#include "tools/resident.h"
 
 #include <gtest/gtest.h>
 

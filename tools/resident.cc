@@ -1,9 +1,9 @@
-#include "base/resident.h"
+#include "tools/resident.h"
 
 #include <fstream>
 #include <string>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

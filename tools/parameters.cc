@@ -1,10 +1,10 @@
-#include "base/parameters.h"
+#include "tools/parameters.h"
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 namespace {

@@ -1,4 +1,4 @@
-#include "base/process.h"
+#include "tools/process.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "base/check.h"
+#include "tools/text.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 namespace kvedit {
 namespace {
 
-TEST(Check, AnErrorTellsWhereAndWhatApart) {
+TEST(Text, AnErrorTellsWhereAndWhatApart) {
   const Error error(ErrorCode::io, "model", "no [file] here");
   const Error copy = error;
   EXPECT_STREQ(copy.what(), "[model] no [file] here");
@@ -18,7 +18,7 @@ TEST(Check, AnErrorTellsWhereAndWhatApart) {
   EXPECT_EQ(brackets.message(), "");
 }
 
-TEST(Check, ListsWithoutSeparatorsAtTheEnds) {
+TEST(Text, ListsWithoutSeparatorsAtTheEnds) {
   struct Named {
     const char* name;
   };

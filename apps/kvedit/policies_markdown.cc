@@ -1,10 +1,12 @@
+#include "policies_markdown.h"
+
 #include <sstream>
 
-#include "base/check.h"
-#include "evict/parts.h"
-#include "evict/policy.h"
+#include "common.h"
+#include "kvedit/evict.h"
+#include "tools/text.h"
 
-namespace kvedit {
+namespace kvedit::cli {
 namespace {
 
 std::string paper_link(const std::string& paper) {
@@ -13,11 +15,9 @@ std::string paper_link(const std::string& paper) {
   return "[" + paper + "](https://arxiv.org/abs/" + paper.substr(kArxiv.size()) + ")";
 }
 
-void write(std::ostream& out, const std::vector<Parameter>& declared) {
-  Parameters parameters("evict");
-  parameters.declare(declared);
-  for (const Parameter& p : declared) {
-    out << "| `" << p.name << "` | " << parameters.text(p.name) << " | ";
+void write(std::ostream& out, const std::vector<Parameter>& parameters) {
+  for (const Parameter& p : parameters) {
+    out << "| `" << p.name << "` | " << default_of(p) << " | ";
     out << join(p.choices);
     if (p.free_text) out << "any text";
     if (p.choices.empty() && !p.free_text) out << p.minimum << ".." << static_cast<long long>(p.maximum);
@@ -25,13 +25,21 @@ void write(std::ostream& out, const std::vector<Parameter>& declared) {
   }
 }
 
-template <typename Part>
-void write_part(std::ostream& out, const Part& part) {
+void write_part(std::ostream& out, const PolicyPart& part) {
   out << "\n### `" << part.name << "`\n\n"
       << part.description << " Paper: " << paper_link(part.paper) << "\n";
   if (part.parameters.empty()) return;
   out << "\n| parameter | default | values | meaning |\n|---|---|---|---|\n";
   write(out, part.parameters);
+}
+
+void write_parts(std::ostream& out, PolicyPart::Kind kind) {
+  for (const PolicyPart& part : policy_parts()) {
+    if (part.kind != kind) continue;
+    write_part(out, part);
+    if (kind != PolicyPart::Kind::scorer) continue;
+    out << "\nWith it, `sinks` is " << part.sinks << " and `recent` " << part.recent << " by default.\n";
+  }
 }
 
 }  // namespace
@@ -63,15 +71,12 @@ std::string policies_markdown() {
          "| `recent` | by scorer | last entries of every lane, always kept; at least the scorer's window "
          "|\n\n"
          "## Scorers\n";
-  for (const ScorerPart& part : scorer_parts()) {
-    write_part(out, part);
-    out << "\nWith it, `sinks` is " << part.sinks << " and `recent` " << part.recent << " by default.\n";
-  }
+  write_parts(out, PolicyPart::Kind::scorer);
   out << "\n## Allocators\n";
-  for (const AllocatorPart& part : allocator_parts()) write_part(out, part);
+  write_parts(out, PolicyPart::Kind::allocator);
   out << "\n## Combinators\n";
-  for (const CombinatorPart& part : combinator_parts()) write_part(out, part);
+  write_parts(out, PolicyPart::Kind::combinator);
   return out.str();
 }
 
-}  // namespace kvedit
+}  // namespace kvedit::cli

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <string>
 
-#include "base/check.h"
+#include "tools/text.h"
 
 namespace kvedit {
 
