@@ -10,6 +10,7 @@
 #include <numeric>
 #include <random>
 
+#include "base/cancel.h"
 #include "compute/kernels/attention.h"
 #include "compute/kernels/attention_testing.h"
 #include "model/gguf_file.h"
@@ -292,11 +293,14 @@ TEST_P(EngineTest, ACancelledPassThrows) {
     seen.push_back(done);
     return seen.size() < 2;
   };
-  EXPECT_THROW(engine_->forward({&run, 1}, {.progress = stop_after_two}), Error);
+  EXPECT_THROW(engine_->forward({&run, 1}, stop_after_two), Error);
   EXPECT_EQ(seen, (std::vector<size_t>{64, 128}));
   std::stop_source now;
   now.request_stop();
-  EXPECT_THROW(engine_->forward({&run, 1}, {.stop = now.get_token()}), Error);
+  {
+    const CancelScope scope({.token = now.get_token()});
+    EXPECT_THROW(engine_->forward({&run, 1}), Error);
+  }
   EXPECT_EQ(engine_->forward({&run, 1})[0].size(), static_cast<size_t>(network_->hparams().vocabulary));
 }
 

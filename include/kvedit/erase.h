@@ -39,6 +39,7 @@ struct VerifyOptions {
   /// count.
   std::vector<std::string> erased;
   Progress progress;  // of the tokens to forward; return false to cancel
+  Cancel cancel;
 };
 
 /// How far the cache is from the exact one: that of a fresh prefill of the remaining text (evicted again, if
@@ -68,6 +69,7 @@ struct EraseOptions {
   bool forget = false;
   bool verify = false;  // measure what is left; costs a recompute
   Progress progress;    // of the tokens to forward; return false to cancel
+  Cancel cancel;
 };
 
 struct EraseReport {

@@ -39,6 +39,7 @@ struct EvictOptions {
   bool undo = false;                              // keep the pages for undo(); they stay pinned then
   Progress progress;                              // of the layers scored
   std::shared_ptr<EvictPasses> passes = nullptr;  // shared with other evictions; null: nothing is kept
+  Cancel cancel = {};
 };
 
 struct LaneShare {

@@ -84,7 +84,7 @@ class Model final {
   bool is_control(Token token) const;  // part of a format, never of a plain text
   /// Formats a conversation as the model's chat template does; reply: with the opening of the assistant's
   /// turn. Throws Error(unsupported) when the model has no template, or one that is not known.
-  std::string format(std::span<const Message> messages, bool reply) const;
+  std::string format(std::span<const Message> messages, bool reply, const Cancel& cancel = {}) const;
 
   /// Reads a LoRA adapter, a GGUF file or a PEFT folder, and checks it against this model. Throws Error:
   /// not_found, io, corrupt, unsupported, invalid_argument naming the tensor that does not fit.

@@ -25,6 +25,7 @@
 #include "kvedit/model.h"
 #include "kvedit/sync.h"
 #include "kvedit/types.h"
+#include "kvedit/work.h"
 
 namespace kvedit {
 
@@ -71,6 +72,7 @@ struct GenerateOptions {
   std::vector<std::string> stop;  // generation ends before the first of these
   /// Receives text as it is made, valid UTF-8 in whole characters; return false to cancel.
   std::function<bool(std::string_view text)> on_text;
+  Cancel cancel;  // generation ends with StopReason::cancelled, once a token was made
 };
 
 struct Generation {
@@ -131,14 +133,17 @@ class Session {
   /// Appends text (the model's begin token first, when it is the first text of all); special: control
   /// tokens are recognised. Throws Error(invalid_argument) for text that is empty, not UTF-8 or binary,
   /// Error(context_full), Error(no_memory), Error(cancelled).
-  AppendReport append(std::string_view text, bool special = false, const Progress& progress = {});
-  AppendReport append_tokens(std::span<const Token> tokens, const Progress& progress = {});
+  AppendReport append(std::string_view text, bool special = false, const Progress& progress = {},
+                      const Cancel& cancel = {});
+  AppendReport append_tokens(std::span<const Token> tokens, const Progress& progress = {},
+                             const Cancel& cancel = {});
   /// Appends messages in the model's chat format; reply: with the opening of the assistant's turn,
   /// which may come without messages.
-  AppendReport append_messages(std::span<const Message> messages, bool reply, const Progress& progress = {});
+  AppendReport append_messages(std::span<const Message> messages, bool reply, const Progress& progress = {},
+                               const Cancel& cancel = {});
   /// Appends a message whose turn stays open, as a document that questions will follow: the next message of
   /// the same role goes on in it, behind an empty line; any other one closes it.
-  AppendReport append_open(const Message& message, const Progress& progress = {});
+  AppendReport append_open(const Message& message, const Progress& progress = {}, const Cancel& cancel = {});
 
   /// Returns the logits of the next token, [vocabulary]. Throws Error(invalid_argument) on an empty session.
   std::vector<float> logits();
@@ -208,10 +213,26 @@ class Session {
   void forget_history();
 
   /// Writes a snapshot: complete at `path`, or nothing. Format: docs/formats.md.
-  void save(const std::string& path) const;
+  void save(const std::string& path, const Cancel& cancel = {}) const;
   /// Throws Error(corrupt), Error(unsupported) for a snapshot of another model or cache type.
   static Session load(std::shared_ptr<Model> model, const std::string& path,
-                      const SessionOptions& options = {});
+                      const SessionOptions& options = {}, const Cancel& cancel = {});
+
+  /// The calls above as work that advances in steps, by itself or in a Batch. What they are given is copied.
+  Task<AppendReport> start_append(std::string text, bool special = false, Cancel cancel = {}) const;
+  Task<AppendReport> start_append_tokens(std::vector<Token> tokens, Cancel cancel = {}) const;
+  Task<AppendReport> start_append_messages(std::vector<Message> messages, bool reply,
+                                           Cancel cancel = {}) const;
+  Task<AppendReport> start_append_open(Message message, Cancel cancel = {}) const;
+  Task<Generation> start_generate(GenerateOptions options = {}) const;
+  Task<EraseReport> start_erase(std::vector<Span> spans, EraseOptions options = {}) const;
+  Task<VerifyReport> start_verify(VerifyOptions options = {}) const;
+  Task<SyncReport> start_sync(std::vector<Message> messages, SyncOptions options = {}) const;
+  Task<EvictReport> start_evict(std::string policy, Budget budget, EvictOptions options = {}) const;
+  /// upgrade() without a thread: the exact cache is read in the work's steps, while the session is free for
+  /// other calls, one of which swaps it in. Ends when less than a block is missing. cancel_upgrade() and
+  /// another upgrade end it with Error(cancelled).
+  Task<UpgradeStatus> start_upgrade(UpgradeOptions options = {}) const;
 
   SessionStats stats() const;
   std::shared_ptr<Model> model() const;
@@ -222,8 +243,10 @@ class Session {
  private:
   struct State;
   friend const class Cache& cache_in(const Session& session);  // src/session/inspect.h
-  explicit Session(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  explicit Session(std::shared_ptr<State> state);
+  template <typename Report, typename Call>
+  Task<Report> start(Call call) const;
+  std::shared_ptr<State> state_;  // work in steps holds it too
 };
 
 }  // namespace kvedit

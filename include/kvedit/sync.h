@@ -19,6 +19,7 @@ struct SyncOptions {
   bool reply = true;                       // the conversation ends with the opening of the assistant's turn
   std::shared_ptr<const Adapter> adapter;  // of a method that needs one
   Progress progress;
+  Cancel cancel;
 };
 
 struct SyncReport {

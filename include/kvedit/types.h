@@ -1,9 +1,12 @@
 // Small value types used everywhere.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,6 +77,15 @@ struct Message {
 
 /// Called between blocks of long work with the tokens done and their total; return false to cancel.
 using Progress = std::function<bool(size_t done, size_t total)>;
+
+/// When to give up: at another thread's request, or at a time. Work looks at it between two nodes of a
+/// forward pass, between messages and between pages of a file; it then throws Error(cancelled), having done
+/// nothing, or ends with what it has made, as it does for its callback.
+struct Cancel {
+  std::stop_token token;
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  bool requested() const;
+};
 
 /// Receives the library's log lines; levels as in syslog: 3 error, 4 warning, 6 info, 7 debug.
 using LogSink = std::function<void(int level, std::string_view line)>;

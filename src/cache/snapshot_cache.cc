@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/cancel.h"
 #include "cache/page_data.h"
 #include "cache/snapshot.h"
 
@@ -165,6 +166,7 @@ void save_cache(SnapshotWriter& writer, const Cache& cache) {
     out.put(int32_t{number});
   const auto each_lane = [&](auto body) {
     for (int layer = 0; layer < cache.layers(); layer++) {
+      check_cancel("snapshot");
       for (int head = 0; head < cache.kv_heads(); head++) body(cache.lane(layer, head));
     }
   };
@@ -199,6 +201,7 @@ Cache load_cache(const SnapshotReader& reader, std::shared_ptr<PagePool> pool, i
   for (const LaneLayout& lane : layout.lanes) pages += (lane.entries + kPageEntries - 1) / kPageEntries;
   cache.pool()->check_available(pages);
   for (size_t i = 0; i < layout.lanes.size(); i++) {
+    check_cancel("snapshot");
     const int lane = static_cast<int>(i);
     LaneLoader(cache, lane / kv_heads, lane % kv_heads).load(in, layout.lanes[i]);
   }

@@ -5,7 +5,9 @@
 #include <cstring>
 #include <new>
 
+#include "base/cancel.h"
 #include "base/cpus.h"
+#include "compute/forwarding.h"
 #include "compute/graph.h"
 #include "ggml-cpu.h"
 #include "tools/text.h"
@@ -17,25 +19,11 @@ struct FreeThreadpool {
   void operator()(ggml_threadpool* pool) const { ggml_threadpool_free(pool); }
 };
 
-bool cancelled(void* stop) { return static_cast<const std::stop_token*>(stop)->stop_requested(); }
-
-void make_room(Captures& captures, const Run& run, const Hparams& h) {
-  const CaptureRequest& record = run.record;
-  captures.tokens = std::min(record.window_queries, static_cast<int>(run.tokens.size()));
-  captures.queries.assign(h.layers,
-                          std::vector<float>(static_cast<size_t>(captures.tokens) * h.heads * h.key_dim));
-  captures.similarities.assign(static_cast<size_t>(h.layers) * captures.tokens, 0.0F);
-  captures.counted = 0;
-  for (const Position position : run.positions) {
-    captures.counted += record.query_statistics && position >= record.first_counted;
+bool cancelled(void* scopes) {
+  for (const CancelScope* scope : *static_cast<const std::span<const CancelScope* const>*>(scopes)) {
+    if (scope && scope->requested()) return true;
   }
-  const int counted_layers = record.query_statistics ? h.layers : 0;
-  captures.query_means.assign(counted_layers, std::vector<double>(static_cast<size_t>(h.heads) * h.key_dim));
-  captures.query_moments.assign(counted_layers, std::vector<float>(h.heads * triangle(h.key_dim)));
-  captures.mass.clear();
-  for (int lane = 0; record.attention_mass && lane < h.layers * h.kv_heads; lane++) {
-    captures.mass.emplace_back(run.cache->lane(lane / h.kv_heads, lane % h.kv_heads).size());
-  }
+  return false;
 }
 
 }  // namespace
@@ -60,11 +48,12 @@ struct Engine::State {
     return *graph;
   }
 
-  std::vector<std::vector<float>> forward(std::span<const Run> runs, const PassOptions& options);
-  void compute(std::span<const Piece> pieces, const std::stop_token& stop,
-               std::span<std::vector<float>> logits, std::span<const Run> runs);
+  Relay relay;  // forwards in this engine's place
+
+  void forward_block(std::span<const Share> shares, std::span<const CancelScope* const> scopes);
+  void compute(std::span<const Piece> pieces, std::span<const CancelScope* const> scopes);
   void capture_similarities(const Graph& graph);
-  void take_logits(const Graph& graph, std::span<const Run> runs, std::span<std::vector<float>> logits) const;
+  Graph* computed = nullptr;  // the last block's
 };
 
 Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel linear, int block_tokens)
@@ -81,9 +70,17 @@ Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel
   state_->workers.reset(ggml_threadpool_new(&params));
 }
 
+Engine::Engine(std::shared_ptr<const Network> network, int block_tokens, Relay relay)
+    : state_(std::make_unique<State>()) {
+  state_->network = std::move(network);
+  state_->block_tokens = block_tokens;
+  state_->relay = std::move(relay);
+}
+
 Engine::~Engine() = default;
 
 const Network& Engine::network() const { return *state_->network; }
+bool Engine::relays() const { return static_cast<bool>(state_->relay); }
 int Engine::block_tokens() const { return state_->block_tokens; }
 
 void Engine::State::capture_similarities(const Graph& graph) {
@@ -113,8 +110,7 @@ void Engine::State::capture_similarities(const Graph& graph) {
   }
 }
 
-void Engine::State::compute(std::span<const Piece> pieces, const std::stop_token& stop,
-                            std::span<std::vector<float>> logits, std::span<const Run> runs) {
+void Engine::State::compute(std::span<const Piece> pieces, std::span<const CancelScope* const> scopes) {
   pass.plan(pieces, threads);
   std::vector<int32_t> rows;  // of the block, whose logits are wanted
   bool similarity = false, mass = false;
@@ -123,12 +119,8 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::stop_token
       similarity |= piece.run->record.similarity;
       mass |= piece.run->record.attention_mass;
     }
-    const auto end = static_cast<int>(piece.run->tokens.size());
-    for (int t = piece.first; t < piece.first + piece.count; t++) {
-      const bool wanted =
-          piece.run->logits == Logits::all || (piece.run->logits == Logits::last && t == end - 1);
-      if (wanted) rows.push_back(piece.row + t - piece.first);
-    }
+    const auto wanted = static_cast<int>(wanted_rows(piece));  // the piece's last ones
+    for (int t = piece.count - wanted; t < piece.count; t++) rows.push_back(piece.row + t);
   }
   std::vector<AdaptedRows> adapted;
   for (const Piece& piece : pieces) {
@@ -146,9 +138,9 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::stop_token
   if (work.size() < plan.work_size) work.resize(plan.work_size);
   pass.scratch.reserve(threads, std::max(pass.scratch_bytes(), graph.linear().scratch_bytes()));
   plan.work_data = work.data();
-  if (stop.stop_possible()) {
+  if (!scopes.empty()) {
     plan.abort_callback = cancelled;
-    plan.abort_callback_data = const_cast<std::stop_token*>(&stop);
+    plan.abort_callback_data = &scopes;
   }
   graph.linear().reset();
   const ggml_status status = ggml_graph_compute(graph.ggml(), &plan);
@@ -159,80 +151,59 @@ void Engine::State::compute(std::span<const Piece> pieces, const std::stop_token
   if (graph.linear().failed()) {
     fail(ErrorCode::no_memory, "compute", "oneDNN found no memory for a product of ", pass.tokens, " tokens");
   }
-  if (pass.any_cut.exchange(false)) runs[0].cache->pool()->warn_of_cut();
+  if (pass.any_cut.exchange(false)) pieces[0].run->cache->pool()->warn_of_cut();
   if (similarity) capture_similarities(graph);
-  take_logits(graph, runs, logits);
+  computed = &graph;
 }
 
-// Adds the block's rows of logits to those of their runs.
-void Engine::State::take_logits(const Graph& graph, std::span<const Run> runs,
-                                std::span<std::vector<float>> logits) const {
-  const auto* row = graph.logits ? static_cast<const float*>(graph.logits->data) : nullptr;
+void Engine::State::forward_block(std::span<const Share> shares, std::span<const CancelScope* const> scopes) {
+  network->check_file();
+  std::vector<Piece> block;
+  std::vector<size_t> ends;  // of each share's pieces
+  int row = 0;
+  for (const auto& [forwarding, tokens] : shares) {
+    forwarding->next(tokens, row, block);
+    row += static_cast<int>(tokens);
+    ends.push_back(block.size());
+  }
+  if (block.empty()) return;
+  compute(block, scopes);
+  const auto* logits = computed->logits ? static_cast<const float*>(computed->logits->data) : nullptr;
   const size_t vocabulary = network->hparams().vocabulary;
-  for (const Piece& piece : pass.pieces) {
-    std::vector<float>& to = logits[piece.run - runs.data()];
-    const auto end = static_cast<int>(piece.run->tokens.size());
-    const bool has_last = piece.first + piece.count == end;
-    const int count = piece.run->logits == Logits::all                ? piece.count
-                      : piece.run->logits == Logits::last && has_last ? 1
-                                                                      : 0;
-    to.insert(to.end(), row, row + count * vocabulary);
-    row += count * vocabulary;
+  size_t piece = 0;
+  for (size_t i = 0; i < shares.size(); i++) {
+    for (; piece < ends[i]; piece++)
+      logits += shares[i].forwarding->take(block[piece], logits, vocabulary) * vocabulary;
+    shares[i].forwarding->advance(shares[i].tokens);
   }
 }
 
-std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const PassOptions& options) try {
-  return state_->forward(runs, options);
+void Engine::forward_block(std::span<const Share> shares, std::span<const CancelScope* const> scopes) try {
+  state_->forward_block(shares, scopes);
 } catch (const std::bad_alloc&) {
   fail(ErrorCode::no_memory, "compute", "the system has no memory for a pass in blocks of ",
        state_->block_tokens, " tokens");
 }
 
-std::vector<std::vector<float>> Engine::State::forward(std::span<const Run> runs,
-                                                       const PassOptions& options) {
-  const Hparams& h = network->hparams();
-  network->check_file();
-  size_t total = 0;
-  for (const Run& run : runs) {
-    for (const Token token : run.tokens) {
-      if (token < 0 || token >= h.vocabulary) {
-        fail(ErrorCode::out_of_range, "compute", "token ", token, " is outside the vocabulary of ",
-             h.vocabulary);
-      }
+std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const Progress& progress) {
+  Forwarding forwarding(*state_->network, runs);
+  const CancelScope* const scope = CancelScope::current();
+  const std::span<const CancelScope* const> scopes(&scope, scope ? 1 : 0);
+  while (forwarding.left() > 0) {
+    if (state_->relay) {
+      state_->relay(forwarding);
+    } else {
+      const size_t tokens = std::min<size_t>(forwarding.left(), state_->block_tokens);
+      const Share share{&forwarding, tokens};
+      forward_block({&share, 1}, scopes);
     }
-    if (run.adapter && run.adapter->network_fingerprint() != network->fingerprint()) {
-      fail(ErrorCode::invalid_argument, "compute", "the adapter ", run.adapter->info().path,
-           " was loaded for another model");
+    if (progress && !progress(forwarding.done(), forwarding.total())) {
+      fail(ErrorCode::cancelled, "compute", "cancelled after ", forwarding.done(), " of ", forwarding.total(),
+           " tokens");
     }
-    total += run.tokens.size();
-    if (run.captures) make_room(*run.captures, run, h);
+    check_cancel("compute");
   }
-  std::vector<std::vector<float>> logits(runs.size());
-  std::vector<Piece> block;
-  int in_block = 0;
-  size_t done = 0;
-  const auto flush = [&] {
-    if (block.empty()) return;
-    compute(block, options.stop, logits, runs);
-    done += in_block;
-    block.clear();
-    in_block = 0;
-    if (options.progress && !options.progress(done, total)) {
-      fail(ErrorCode::cancelled, "compute", "cancelled after ", done, " of ", total, " tokens");
-    }
-  };
-  for (const Run& run : runs) {
-    const auto size = static_cast<int>(run.tokens.size());
-    for (int first = 0; first < size;) {
-      const int count = std::min(size - first, block_tokens - in_block);
-      block.push_back({&run, first, count, in_block});
-      first += count;
-      in_block += count;
-      if (in_block == block_tokens) flush();
-    }
-  }
-  flush();
-  return logits;
+  return std::move(forwarding).logits();
 }
 
 }  // namespace kvedit

@@ -7,9 +7,9 @@
 // One thread at a time uses an engine; it has worker threads of its own.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
-#include <stop_token>
 #include <vector>
 
 #include "cache/cache.h"
@@ -33,22 +33,36 @@ struct Run {
   CaptureRequest record = {};
 };
 
-struct PassOptions {
-  Progress progress;     // after each block
-  std::stop_token stop;  // looked at between graph nodes
-};
+class Forwarding;   // compute/forwarding.h
+class CancelScope;  // base/cancel.h
 
 class Engine {
  public:
   Engine(std::shared_ptr<const Network> network, int threads, LinearKernel linear, int block_tokens);
+  /// Forwards nothing itself: relay() sees to it that some tokens of what it is given are forwarded, in a
+  /// batch for instance. It may throw.
+  using Relay = std::function<void(Forwarding&)>;
+  Engine(std::shared_ptr<const Network> network, int block_tokens, Relay relay);
   ~Engine();
 
-  /// Forwards the runs and returns the logits of each: [wanted tokens][vocabulary]. Throws Error(cancelled),
-  /// Error(out_of_range) for a token outside the vocabulary, Error(invalid_argument) for another model's
-  /// adapter, Error(no_memory).
-  std::vector<std::vector<float>> forward(std::span<const Run> runs, const PassOptions& options = {});
+  /// Forwards the runs and returns the logits of each: [wanted tokens][vocabulary]. progress: after each
+  /// block. Throws Error(cancelled), also between two graph nodes where this thread's CancelScope is
+  /// requested; Error(out_of_range) for a token outside the vocabulary, Error(invalid_argument) for another
+  /// model's adapter, Error(no_memory).
+  std::vector<std::vector<float>> forward(std::span<const Run> runs, const Progress& progress = {});
+
+  /// The next tokens of a forwarding, some at least.
+  struct Share {
+    Forwarding* forwarding;
+    size_t tokens;
+  };
+  /// Forwards one block made of all the shares. Throws Error(cancelled) when one of the scopes is requested,
+  /// Error(no_memory); then none of the forwardings is further, and the block can be tried again unless one
+  /// of them records().
+  void forward_block(std::span<const Share> shares, std::span<const CancelScope* const> scopes = {});
 
   const Network& network() const;
+  bool relays() const;
   int block_tokens() const;
 
  private:

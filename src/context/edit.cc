@@ -207,7 +207,7 @@ void Edit::forward_again(std::span<const Span> spans, std::shared_ptr<const Lora
   run.positions = positions;
   run.adapter = std::move(adapter);
   const Stopwatch watch;
-  engine_.forward({&run, 1}, {.progress = options_.progress, .stop = options_.stop});
+  engine_.forward({&run, 1}, options_.progress);
   forward_ms_ += watch.ms();
   forwarded_ += static_cast<int>(tokens.size());
   if (context_.evicted) keep_held(cache, positions, before);
@@ -238,9 +238,7 @@ void Edit::rebuild(int kept) {
     run.tokens = std::span<const Token>(t.tokens).subspan(again.begin, again.size());
     run.positions = std::span<const Position>(t.positions).subspan(again.begin, again.size());
     const Stopwatch watch;
-    read_tokens(
-        engine_, run,
-        {.free_windows = options_.free_windows, .progress = options_.progress, .stop = options_.stop});
+    read_tokens(engine_, run, {.free_windows = options_.free_windows, .progress = options_.progress});
     forward_ms_ += watch.ms();
     forwarded_ += again.size();
   }

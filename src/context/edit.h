@@ -4,7 +4,6 @@
 
 #include <memory>
 #include <span>
-#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,7 +16,6 @@ struct EditOptions {
   std::string_view where = "edit";  // the part of the library that errors name
   bool free_windows = false;        // while the text is read again
   Progress progress;                // of the tokens that a move forwards
-  std::stop_token stop;
 };
 
 /// New tokens in front of the at-th one, or behind the last where `at` is the transcript's size.

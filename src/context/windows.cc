@@ -42,11 +42,10 @@ void read_tokens(Engine& engine, const Run& run, const ReadOptions& options) {
     part.positions = run.positions.subspan(first, n);
     part.cache->append(part.positions);
     if (options.placed) options.placed();
-    PassOptions pass{.progress = {}, .stop = options.stop};
-    if (options.progress) {
-      pass.progress = [&](size_t done, size_t) { return options.progress(first + done, size); };
-    }
-    engine.forward({&part, 1}, pass);
+    Progress progress;
+    if (options.progress)
+      progress = [&](size_t done, size_t) { return options.progress(first + done, size); };
+    engine.forward({&part, 1}, progress);
     if (options.free_windows) {
       free_windows(*part.cache, engine.network().hparams(), part.positions.back() + 1);
     }

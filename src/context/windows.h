@@ -6,7 +6,6 @@
 #pragma once
 
 #include <functional>
-#include <stop_token>
 #include <string_view>
 
 #include "compute/engine.h"
@@ -33,7 +32,6 @@ void free_windows(Cache& cache, const Hparams& h, Position next) noexcept;
 struct ReadOptions {
   bool free_windows = false;  // after each block
   Progress progress;
-  std::stop_token stop;
   std::function<void()> placed;  // called when a block's entries have been added; may throw
 };
 

@@ -80,7 +80,7 @@ class Passes {
     run.positions = std::span<const Position>(t.positions).last(again);
     run.captures = &captures;
     run.record = needs;
-    engine_().forward({&run, 1}, {.progress = options_.progress});
+    engine_().forward({&run, 1}, options_.progress);
     return captures;
   }
 

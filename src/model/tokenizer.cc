@@ -9,6 +9,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "base/cancel.h"
 #include "base/large_stack.h"
 #include "model/ggml_log.h"
 #include "model/gguf_file.h"
@@ -228,6 +229,7 @@ void Tokenizer::add_words(std::vector<Token>& tokens, std::string_view text) con
 }
 
 std::vector<Token> Tokenizer::encode(std::span<const TextPart> parts, Token behind) const {
+  check_cancel("tokenizer");
   size_t bytes = 0;
   for (const TextPart& part : parts) {
     check_text(part.text, "tokenizer");
@@ -358,6 +360,7 @@ std::string Tokenizer::format(std::span<const Message> messages, bool reply) con
     check_text(messages[i].role, "tokenizer", place);
     check_text(messages[i].content, "tokenizer", place);
   }
+  check_cancel("tokenizer");
   auto text = guarded([&] { return apply(template_, messages, reply); });
   if (!text) {
     fail(ErrorCode::unsupported, "tokenizer", "the model's chat template is not one libllama knows: \"",

@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/cancel.h"
 #include "base/cpus.h"
 #include "context/windows.h"
 #include "tools/text.h"
@@ -22,19 +23,21 @@ BackgroundPrefill::BackgroundPrefill(std::shared_ptr<ModelImpl> model, Cache exa
   if (options_.threads <= 0) {
     options_.threads = std::max(1, usable_cpus() / 2);
   }
+}
+
+void BackgroundPrefill::start_thread() {
   thread_ = std::thread([this] { run(); });
 }
 
 BackgroundPrefill::~BackgroundPrefill() { stop(); }
 
 void BackgroundPrefill::stop() {
-  if (!thread_.joinable()) return;
   {
     const std::scoped_lock lock(mutex_);
     stop_.request_stop();
   }
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void BackgroundPrefill::publish(std::span<const Token> tokens) {
@@ -56,9 +59,9 @@ UpgradeStatus BackgroundPrefill::status() const {
   const std::scoped_lock lock(mutex_);
   UpgradeStatus status;
   const int missing = missing_locked();
-  status.state = error_                            ? UpgradeState::failed
-                 : missing < options_.block_tokens ? UpgradeState::ready
-                                                   : UpgradeState::running;
+  status.state = error_                                          ? UpgradeState::failed
+                 : !in_block_ && missing < options_.block_tokens ? UpgradeState::ready
+                                                                 : UpgradeState::running;
   status.tokens_total = static_cast<int>(target_.size());
   status.tokens_done = std::max(0, status.tokens_total - 1 - missing);
   status.tokens_read = read_;
@@ -73,7 +76,8 @@ std::exception_ptr BackgroundPrefill::error() const {
 
 void BackgroundPrefill::wait_for(std::chrono::milliseconds time) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, time, [&] { return error_ || missing_locked() < options_.block_tokens; });
+  changed_.wait_for(lock, time,
+                    [&] { return error_ || (!in_block_ && missing_locked() < options_.block_tokens); });
 }
 
 // To the first `common` tokens, or to the start where windows that the next ones need were freed.
@@ -91,7 +95,7 @@ void BackgroundPrefill::forward_block(Engine& engine, std::span<const Token> blo
   run.tokens = block;
   run.positions = positions;
   try {
-    read_tokens(engine, run, {.free_windows = free_windows_, .stop = stop_.get_token()});
+    read_tokens(engine, run, {.free_windows = free_windows_});
   } catch (...) {
     cache_.rollback(positions);
     throw;
@@ -101,24 +105,46 @@ void BackgroundPrefill::forward_block(Engine& engine, std::span<const Token> blo
   read_ += static_cast<int>(block.size());
 }
 
+bool BackgroundPrefill::read_block(Engine& engine, bool wait) {
+  std::vector<Token> block;
+  {
+    std::unique_lock lock(mutex_);
+    const auto enough = [&] { return stop_.stop_requested() || missing_locked() >= options_.block_tokens; };
+    if (wait) changed_.wait(lock, enough);
+    if (stop_.stop_requested() || !enough()) return false;
+    const auto common = static_cast<int>(target_.size()) - 1 - missing_locked();
+    if (common < static_cast<int>(done_.size())) go_back(common);  // it was edited
+    const auto next = target_.begin() + static_cast<ptrdiff_t>(done_.size());
+    block.assign(next, next + options_.block_tokens);
+    in_block_ = true;
+  }
+  const CancelScope scope({.token = stop_.get_token()});
+  try {
+    forward_block(engine, block);
+  } catch (...) {
+    const std::scoped_lock lock(mutex_);
+    in_block_ = false;
+    if (!stop_.stop_requested()) error_ = std::current_exception();
+    changed_.notify_all();
+    throw;
+  }
+  const std::scoped_lock lock(mutex_);
+  in_block_ = false;
+  changed_.notify_all();
+  return true;
+}
+
+void BackgroundPrefill::read(Engine& engine) {
+  while (read_block(engine, false)) {
+  }
+  if (stop_.stop_requested()) fail(ErrorCode::cancelled, "upgrade", "cancelled, or started anew");
+}
+
 void BackgroundPrefill::run() {
   try {
     Engine engine(model_->shared_network(), options_.threads, model_->options().linear,
                   options_.block_tokens);
-    for (;;) {
-      std::vector<Token> block;
-      {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock,
-                      [&] { return stop_.stop_requested() || missing_locked() >= options_.block_tokens; });
-        if (stop_.stop_requested()) return;
-        const auto common = static_cast<int>(target_.size()) - 1 - missing_locked();
-        if (common < static_cast<int>(done_.size())) go_back(common);  // it was edited
-        const auto next = target_.begin() + static_cast<ptrdiff_t>(done_.size());
-        block.assign(next, next + options_.block_tokens);
-      }
-      forward_block(engine, block);
-      changed_.notify_all();
+    while (read_block(engine, true)) {
     }
   } catch (...) {
     const std::scoped_lock lock(mutex_);

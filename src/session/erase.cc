@@ -91,6 +91,7 @@ bool Session::State::verification_due(const EraseOptions& erase_options) {
 
 EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& options) {
   const Settled use(*state_);
+  const CancelScope scope(options.cancel);
   const Stopwatch watch;
   const ChosenMethod method = choose_method(options.method);
   const auto adapter = eraser_of(options.adapter, method.info, "erase", "EraseOptions::adapter");

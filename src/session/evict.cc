@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "session/state.h"
+#include "session/work_state.h"
 
 namespace kvedit {
 
@@ -15,7 +16,13 @@ EvictReport Session::State::evict(Context& edited, std::string_view name, const 
     if (!leased) leased = &*lease.emplace(*model);
     return *leased;
   };
-  return kvedit::evict(edited, policy, budget, evict_options, model->options().threads, engine);
+  EvictOptions stepwise = evict_options;
+  stepwise.progress = [&](size_t done, size_t total) {
+    pause_work();
+    check_cancel("evict");
+    return !evict_options.progress || evict_options.progress(done, total);
+  };
+  return kvedit::evict(edited, policy, budget, stepwise, model->options().threads, engine);
 }
 
 std::string Session::State::evict_again(Context& rebuilt, const Progress& progress) {
@@ -31,6 +38,7 @@ std::string Session::State::evict_again(Context& rebuilt, const Progress& progre
 
 EvictReport Session::evict(std::string_view policy, const Budget& budget, const EvictOptions& options) {
   const Settled use(*state_);
+  const CancelScope scope(options.cancel);
   if (options.undo) {
     Context edited = state_->context.fork();
     EvictReport report = state_->evict(edited, policy, budget, options);

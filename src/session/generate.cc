@@ -133,6 +133,7 @@ Token Session::State::next_token(Engine& engine, Sampler& sampler) {
 
 Generation Session::generate(const GenerateOptions& options) {
   const Settled use(*state_);
+  const CancelScope scope(options.cancel);
   const Stopwatch watch;
   state_->adopt_upgrade();
   Context& context = state_->context;
@@ -152,7 +153,8 @@ Generation Session::generate(const GenerateOptions& options) {
   const Position held = context.cache.held_from();
   made.stop = StopReason::max_tokens;
   const auto failed = [&](const Error& error) {
-    made.stop = StopReason::error;
+    made.stop = error.code() == ErrorCode::cancelled ? StopReason::cancelled : StopReason::error;
+    if (made.stop == StopReason::cancelled) return;
     made.error = error.what();
     made.error_code = error.code();
   };
@@ -176,7 +178,7 @@ Generation Session::generate(const GenerateOptions& options) {
       break;
     }
   }
-  if (made.stop != StopReason::error) {
+  if (made.stop != StopReason::error && made.stop != StopReason::cancelled) {
     try {
       state_->hold_cap(context, kSlack, &*engine);
     } catch (const Error& error) {

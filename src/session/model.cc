@@ -1,12 +1,15 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/cancel.h"
 #include "base/cpus.h"
+#include "compute/forwarding.h"
 #include "compute/kernels/attention.h"
 #include "compute/kernels/gemm.h"
 #include "compute/linear.h"
 #include "session/conversation.h"
 #include "session/model_impl.h"
+#include "session/work_state.h"
 #include "tools/text.h"
 
 namespace kvedit {
@@ -88,6 +91,10 @@ Cache ModelImpl::new_cache() const {
 
 ModelImpl::Lease::Lease(ModelImpl& model) : model_(model) {
   const ModelOptions& o = model_.options_;
+  if (Work::State* const work = current_work()) {
+    engine_.emplace_back(model_.network_, o.block_tokens, [work](Forwarding& f) { work->wait_for(f); });
+    return;
+  }
   {
     const std::scoped_lock lock(model_.mutex_);
     if (!model_.idle_.empty()) engine_.splice(engine_.begin(), model_.idle_, model_.idle_.begin());
@@ -98,6 +105,7 @@ ModelImpl::Lease::Lease(ModelImpl& model) : model_(model) {
 }
 
 ModelImpl::Lease::~Lease() {
+  if (engine_.front().relays()) return;
   std::list<Engine> surplus;  // goes when the lock has
   const std::scoped_lock lock(model_.mutex_);
   model_.leased_--;
@@ -141,7 +149,8 @@ std::optional<Token> Model::begin_token() const { return impl_->tokenizer().begi
 bool Model::is_end(Token token) const { return impl_->tokenizer().is_end(token); }
 bool Model::is_control(Token token) const { return impl_->tokenizer().is_control(token); }
 
-std::string Model::format(std::span<const Message> messages, bool reply) const {
+std::string Model::format(std::span<const Message> messages, bool reply, const Cancel& cancel) const {
+  const CancelScope scope(cancel);
   check_roles(messages);
   return impl_->tokenizer().format(messages, reply);
 }

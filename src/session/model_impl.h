@@ -35,9 +35,10 @@ class ModelImpl {
   Cache new_cache() const;
   Context new_context() const { return {network_, new_cache(), tokenizer_.begin_token()}; }
 
-  /// An engine for the time of one call; sessions in different threads get different ones. Afterwards no more
-  /// engines stay idle than are on lease, but for one that always stays: they serve the calls to come while
-  /// many sessions work, and go when these have done.
+  /// An engine for the time of one call, on the thread of work in steps one that hands its runs on (Work);
+  /// sessions in different threads get different ones. Afterwards no more engines stay idle than are on
+  /// lease, but for one that always stays: they serve the calls to come while many sessions work, and go when
+  /// these have done.
   class Lease {
    public:
     explicit Lease(ModelImpl& model);

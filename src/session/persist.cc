@@ -76,8 +76,9 @@ void read_rest(const SnapshotReader& file, Context& context) {
 
 }  // namespace
 
-void Session::save(const std::string& path) const {
+void Session::save(const std::string& path, const Cancel& cancel) const {
   const InUse use(state_->busy);
+  const CancelScope scope(cancel);
   const Context c = state_->settled_fork();
   const Hparams& h = state_->model->network().hparams();
   SnapshotWriter file(path);
@@ -127,7 +128,9 @@ void Session::save(const std::string& path) const {
   file.commit();
 }
 
-Session Session::load(std::shared_ptr<Model> model, const std::string& path, const SessionOptions& options) {
+Session Session::load(std::shared_ptr<Model> model, const std::string& path, const SessionOptions& options,
+                      const Cancel& cancel) {
+  const CancelScope scope(cancel);
   Session session(std::move(model), options);
   State& state = *session.state_;
   const Network& network = state.model->network();

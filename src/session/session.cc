@@ -12,16 +12,11 @@ namespace kvedit {
 
 Session::Session(std::shared_ptr<Model> model, const SessionOptions& options) {
   if (!model) fail(ErrorCode::invalid_argument, "session", "a session needs a model from Model::load");
-  state_ = std::make_unique<State>(std::move(model), options);
+  state_ = State::make(std::move(model), options);
 }
 
-Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Session::~Session() {
-  if (!state_) return;
-  const std::shared_ptr<PagePool> pool = state_->model->page_pool();
-  state_.reset();
-  pool->trim();
-}
+Session::Session(std::shared_ptr<State> state) : state_(std::move(state)) {}
+Session::~Session() = default;
 Session::Session(Session&& other) noexcept = default;
 Session& Session::operator=(Session&& other) noexcept = default;
 
@@ -32,7 +27,7 @@ const Cache& cache_in(const Session& session) {
 
 Session Session::fork() const {
   const InUse use(state_->busy);
-  auto state = std::make_unique<State>(*state_, state_->context.fork());
+  auto state = State::make(*state_, state_->context.fork());
   state->ahead = state_->ahead;
   return Session(std::move(state));
 }
@@ -158,13 +153,17 @@ void Session::State::append_block(Context& c, std::span<const Token> tokens, con
   if (forwarded.size() >= kPageEntries && c.cache.held_from() > held) model->page_pool()->trim();
 }
 
-AppendReport Session::append_tokens(std::span<const Token> tokens, const Progress& progress) {
+AppendReport Session::append_tokens(std::span<const Token> tokens, const Progress& progress,
+                                    const Cancel& cancel) {
   const InUse use(state_->busy);
+  const CancelScope scope(cancel);
   return state_->append_reported(tokens, progress);
 }
 
-AppendReport Session::append(std::string_view text, bool special, const Progress& progress) {
+AppendReport Session::append(std::string_view text, bool special, const Progress& progress,
+                             const Cancel& cancel) {
   const InUse use(state_->busy);
+  const CancelScope scope(cancel);
   if (text.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to append: the text is empty");
   const Tokenizer& tokenizer = state_->model->tokenizer();
@@ -176,9 +175,10 @@ AppendReport Session::append(std::string_view text, bool special, const Progress
   return state_->append_reported(tokens, progress);
 }
 
-AppendReport Session::append_messages(std::span<const Message> messages, bool reply,
-                                      const Progress& progress) {
+AppendReport Session::append_messages(std::span<const Message> messages, bool reply, const Progress& progress,
+                                      const Cancel& cancel) {
   const InUse use(state_->busy);
+  const CancelScope scope(cancel);
   const Stopwatch watch;
   const Transcript& t = state_->context.transcript;
   if (messages.empty() && !(reply && t.size() > 0))
@@ -189,8 +189,9 @@ AppendReport Session::append_messages(std::span<const Message> messages, bool re
   return {{before, t.size()}, watch.ms()};
 }
 
-AppendReport Session::append_open(const Message& message, const Progress& progress) {
+AppendReport Session::append_open(const Message& message, const Progress& progress, const Cancel& cancel) {
   const InUse use(state_->busy);
+  const CancelScope scope(cancel);
   const Stopwatch watch;
   if (message.content.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to append: the message is empty");

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "base/cancel.h"
 #include "context/edit.h"
 #include "kvedit/session.h"
 #include "session/background_prefill.h"
@@ -39,6 +40,16 @@ struct Session::State {
         context(std::move(c)),
         cap{parent.cap.policy, parent.cap.budget, {.seed = parent.cap.options.seed}} {}
 
+  /// Makes a state that gives its pages back to the system at its end.
+  template <typename... Arguments>
+  static std::shared_ptr<State> make(Arguments&&... arguments) {
+    return {new State(std::forward<Arguments>(arguments)...), [](State* state) {
+              const std::shared_ptr<PagePool> pool = state->model->page_pool();
+              delete state;
+              pool->trim();
+            }};
+  }
+
   struct Step {
     std::string what;
     Context before;
@@ -54,7 +65,7 @@ struct Session::State {
   // Logits of the next token while the pending one's entry is in the cache already, so that a loop of
   // logits() and append_tokens() forwards each token once. Every other call settles first.
   std::vector<float> ahead;
-  std::unique_ptr<BackgroundPrefill> upgrade;  // while there is one
+  std::shared_ptr<BackgroundPrefill> upgrade;  // while there is one; work in steps holds it too
   UpgradeStatus last_upgrade;                  // how the last one ended
   Cap cap;
   double unverified = 0;  // erases, times the rate at which they are to be verified
@@ -82,7 +93,7 @@ struct Session::State {
   void free_windows() noexcept;
   /// Options for an edit of the session's context; `where`: the part of the library that errors name.
   EditOptions edit_options(std::string_view where, const Progress& progress) const {
-    return {where, frees_windows(context), progress, {}};
+    return {where, frees_windows(context), progress};
   }
   /// Forwards the pending token and appends the one sampled from its logits, wholly or not at all.
   Token next_token(Engine& engine, Sampler& sampler);
@@ -108,6 +119,8 @@ struct Session::State {
   /// Swaps the exact cache in, if there is one ready; a failure is kept in last_upgrade.
   void adopt_upgrade();
   void finish_upgrade();
+  /// Begins to read the exact cache, on a thread or for the steps of work.
+  std::shared_ptr<BackgroundPrefill> begin_upgrade(const UpgradeOptions& upgrade_options, bool on_thread);
   VerifyReport verify(const Context& now, const VerifyOptions& verify_options);
   /// Tells whether this erase is to be verified: asked for, or due by the session's rate.
   bool verification_due(const EraseOptions& erase_options);

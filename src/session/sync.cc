@@ -87,6 +87,7 @@ int Session::State::replace_tail(Context& c, int kept, std::span<const Token> to
 
 SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& options) {
   const Settled use(*state_);
+  const CancelScope scope(options.cancel);
   const Stopwatch watch;
   state_->adopt_upgrade();
   if (messages.empty()) fail(ErrorCode::invalid_argument, "sync", "a conversation of 0 messages");

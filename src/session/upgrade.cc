@@ -79,26 +79,34 @@ void Session::State::finish_upgrade() {
   model->page_pool()->trim();
 }
 
-void Session::upgrade(const UpgradeOptions& options) {
-  const Settled use(*state_);
-  if (options.block_tokens < 1) {
-    fail(ErrorCode::invalid_argument, "upgrade", "blocks of ", options.block_tokens, " tokens; at least 1");
+std::shared_ptr<BackgroundPrefill> Session::State::begin_upgrade(const UpgradeOptions& upgrade_options,
+                                                                 bool on_thread) {
+  if (upgrade_options.block_tokens < 1) {
+    fail(ErrorCode::invalid_argument, "upgrade", "blocks of ", upgrade_options.block_tokens,
+         " tokens; at least 1");
   }
-  if (options.threads < 0 || options.threads > kMaxThreads) {
-    fail(ErrorCode::out_of_range, "upgrade", options.threads, " threads asked for; 1 to ", kMaxThreads,
-         ", or 0 for half the cores");
+  if (upgrade_options.threads < 0 || upgrade_options.threads > kMaxThreads) {
+    fail(ErrorCode::out_of_range, "upgrade", upgrade_options.threads, " threads asked for; 1 to ",
+         kMaxThreads, ", or 0 for half the cores");
   }
-  const Context& context = state_->context;
   const Transcript& t = context.transcript;
   if (t.size() == 0) fail(ErrorCode::invalid_argument, "upgrade", "the session is empty");
   int exact = std::min(context.exact, t.size() - 1);
   if (!window_goes_on(context.cache, context.hparams(), exact)) exact = 0;
-  Cache cache = exact > 0 ? context.cache.fork() : state_->model->new_cache();
+  Cache cache = exact > 0 ? context.cache.fork() : model->new_cache();
   if (exact > 0) cache.remove({exact, std::numeric_limits<Position>::max()});
-  state_->upgrade.reset();
-  state_->last_upgrade = {};
-  state_->upgrade = std::make_unique<BackgroundPrefill>(state_->model, std::move(cache), exact, t.tokens,
-                                                        state_->frees_windows(context), options);
+  if (upgrade) upgrade->stop();
+  upgrade.reset();
+  last_upgrade = {};
+  upgrade = std::make_shared<BackgroundPrefill>(model, std::move(cache), exact, t.tokens,
+                                                frees_windows(context), upgrade_options);
+  if (on_thread) upgrade->start_thread();
+  return upgrade;
+}
+
+void Session::upgrade(const UpgradeOptions& options) {
+  const Settled use(*state_);
+  state_->begin_upgrade(options, true);
 }
 
 UpgradeStatus Session::upgrade_status() const {
@@ -110,6 +118,8 @@ UpgradeStatus Session::finish_upgrade(const Progress& progress) {
   const Settled use(*state_);
   if (!state_->upgrade) fail(ErrorCode::not_found, "upgrade", "none was started");
   while (!state_->upgrade->at_rest()) {
+    if (!state_->upgrade->on_thread())
+      fail(ErrorCode::busy, "upgrade", "the exact cache is still being read in steps");
     state_->upgrade->wait_for(std::chrono::milliseconds(100));
     UpgradeStatus status = state_->upgrade->status();
     if (progress && !progress(status.tokens_done, status.tokens_total)) return status;
@@ -123,6 +133,7 @@ void Session::cancel_upgrade() {
   if (!state_->upgrade) return;
   state_->last_upgrade = state_->upgrade->status();
   state_->last_upgrade.state = UpgradeState::cancelled;
+  state_->upgrade->stop();
   state_->upgrade.reset();
   state_->model->page_pool()->trim();
 }

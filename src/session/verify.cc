@@ -46,7 +46,7 @@ class Continuing {
     next_ += static_cast<Position>(block.size());
     cache_.append(positions);
     const Run run{&cache_, block, positions, Logits::all};
-    return std::move(engine_.forward({&run, 1}, {.progress = progress})[0]);
+    return std::move(engine_.forward({&run, 1}, progress)[0]);
   }
 
  private:
@@ -142,7 +142,7 @@ VerifyReport Session::State::verify(const Context& now, const VerifyOptions& ver
   VerifyReport report;
   Context exact = [&] {
     const ModelImpl::Lease engine(*model);
-    Edit edit(now.fork(), *engine, {"verify", frees_windows(now), verify_options.progress, {}});
+    Edit edit(now.fork(), *engine, {"verify", frees_windows(now), verify_options.progress});
     edit.rebuild(now.exact);
     report.tokens_recomputed = edit.tokens_forwarded();
     report.note = edit.note();
@@ -178,6 +178,7 @@ VerifyReport Session::State::verify(const Context& now, const VerifyOptions& ver
 
 VerifyReport Session::verify(const VerifyOptions& options) const {
   const InUse use(state_->busy);
+  const CancelScope scope(options.cancel);
   return state_->verify(state_->settled_fork(), options);
 }
 
