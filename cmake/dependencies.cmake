@@ -1,6 +1,14 @@
 # What the library stands on. scripts/deps installs or builds all of it and prints the
 # CMAKE_PREFIX_PATH of ggml and libllama.
 find_package(Threads REQUIRED)
+
+# What an earlier run found under another prefix is looked for again.
+if(NOT KVEDIT_FOUND_UNDER STREQUAL CMAKE_PREFIX_PATH)
+  foreach(found llama_DIR llama_LIBRARY ggml_DIR GGML_LIBRARY GGML_BASE_LIBRARY GGML_CPU_LIBRARY)
+    unset(${found} CACHE)
+  endforeach()
+  set(KVEDIT_FOUND_UNDER "${CMAKE_PREFIX_PATH}" CACHE INTERNAL "CMAKE_PREFIX_PATH of the last run")
+endif()
 find_package(ggml REQUIRED)
 find_package(llama REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)

@@ -22,6 +22,7 @@
 
 #include "kvedit/erase.h"
 #include "kvedit/evict.h"
+#include "kvedit/generate.h"
 #include "kvedit/model.h"
 #include "kvedit/sync.h"
 #include "kvedit/types.h"
@@ -53,38 +54,6 @@ struct MessageSpan {
   std::string role;
   Span tokens;
   std::string text;
-};
-
-/// The reason why generation ended. error: the call failed after tokens were made; they stay in the
-/// transcript, and Generation::error says why.
-enum class StopReason { end_token, stop_string, max_tokens, context_full, cancelled, error };
-std::string_view to_string(StopReason reason);
-
-struct GenerateOptions {
-  int max_tokens = 256;
-  float temperature = 0;         // 0: greedy
-  int top_k = 0;                 // 0: off
-  float top_p = 1;               // 1: off
-  float min_p = 0;               // 0: off
-  float repetition_penalty = 1;  // 1: off
-  int penalty_window = 64;       // tokens the penalty looks back
-  uint32_t seed = 0;
-  std::vector<std::string> stop;  // generation ends before the first of these
-  /// Receives text as it is made, valid UTF-8 in whole characters; return false to cancel.
-  std::function<bool(std::string_view text)> on_text;
-  Cancel cancel;  // generation ends with StopReason::cancelled, once a token was made
-};
-
-struct Generation {
-  /// The text made, without the stop string. Bytes that are no text are U+FFFD; a character that the next
-  /// tokens may finish belongs to the next call's text.
-  std::string text;
-  std::vector<Token> tokens;
-  StopReason stop = StopReason::max_tokens;
-  std::string error;  // of StopReason::error: the Error's message
-  ErrorCode error_code = ErrorCode::invalid_argument;
-  double first_token_ms = 0;
-  double ms = 0;
 };
 
 struct UndoReport {

@@ -60,7 +60,7 @@ Parameter token_count(std::string name, int value, std::string description, int 
 std::shared_ptr<const Lora> eraser_of(const std::shared_ptr<const Adapter>& given,
                                       const EraseMethodInfo& method, std::string_view where,
                                       std::string_view field) {
-  const std::shared_ptr<const Lora> adapter = given ? implementation(*given) : nullptr;
+  std::shared_ptr<const Lora> adapter = given ? implementation(*given) : nullptr;
   if (method.needs_adapter && !adapter) {
     fail(ErrorCode::invalid_argument, where, method.name, " needs an eraser for this model: ", field,
          " is none");

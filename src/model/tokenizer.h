@@ -26,6 +26,8 @@ class Tokenizer {
   explicit Tokenizer(const std::string& path);
 
   int size() const;
+  /// For libllama's samplers; as long as this tokenizer, or a copy of it.
+  const llama_vocab* vocabulary() const { return vocab_; }
   /// Tokenises a text. special: "<|im_start|>" in it becomes the control token; otherwise it is plain text.
   /// begin: put the model's begin-of-text token first, if its metadata ask for one.
   /// Throws Error(invalid_argument) for invalid UTF-8 (naming the byte offset) and for NUL bytes.

@@ -1,9 +1,11 @@
-// Generation: forward the pending token, choose the next, which is pending then.
+// Generation: forward the pending token, with what may come behind it, and draw the next, which is pending
+// then.
 #include <algorithm>
 #include <array>
 #include <optional>
 
 #include "model/utf8.h"
+#include "session/output.h"
 #include "session/sampler.h"
 #include "session/state.h"
 
@@ -12,87 +14,10 @@ namespace {
 
 constexpr double kSlack = 0.125;  // of the cap: one eviction every so many tokens
 
-// Hands text on as it comes, but holds back what may turn out to be a stop string or half a character.
-class Output {
- public:
-  /// begun: bytes of a character in front, which the first token may finish.
-  Output(const GenerateOptions& options, std::string begun) : options_(options), raw_(std::move(begun)) {}
-
-  /// Returns false when the receiver cancels.
-  bool add(std::string_view piece) {
-    take_characters(piece);
-    for (const std::string& stop : options_.stop) {
-      const size_t from = sent_ - std::min(sent_, stop.size());
-      const size_t at = stop.empty() ? std::string::npos : text_.find(stop, from);
-      if (at != std::string::npos) end_ = std::min(end_, at);
-    }
-    if (stopped()) {
-      text_.resize(end_);
-      return send(text_.size());
-    }
-    return send(text_.size() - held());
-  }
-  bool stopped() const { return end_ != std::string::npos; }
-  /// The end: what was held back for a stop string goes out too.
-  std::string finish() {
-    send(text_.size());
-    return std::move(text_);
-  }
-
- private:
-  // Moves whole characters from raw_ to text_. A byte that begins none becomes U+FFFD, and so does NUL, which
-  // no text may have.
-  void take_characters(std::string_view piece) {
-    raw_ += piece;
-    std::string_view rest = raw_;
-    while (true) {
-      const size_t valid = valid_utf8_bytes(rest.substr(0, rest.find('\0')));
-      text_ += rest.substr(0, valid);
-      rest.remove_prefix(valid);
-      if (rest.size() == unfinished_utf8_bytes(rest)) break;
-      text_ += "\uFFFD";
-      rest.remove_prefix(1);
-    }
-    raw_ = std::string(rest);
-  }
-  size_t held() const {
-    size_t held = 0;
-    for (const std::string& stop : options_.stop) {
-      for (size_t n = std::min(stop.size(), text_.size()); n > held; n--) {
-        if (text_.compare(text_.size() - n, n, stop, 0, n) == 0) held = n;
-      }
-    }
-    return held;
-  }
-  bool send(size_t until) {
-    if (until <= sent_ || cancelled_) return !cancelled_;
-    const std::string_view part = std::string_view(text_).substr(sent_, until - sent_);
-    sent_ = until;
-    cancelled_ = options_.on_text && !options_.on_text(part);
-    return !cancelled_;
-  }
-
-  const GenerateOptions& options_;
-  bool cancelled_ = false;
-  std::string raw_;  // an unfinished character
-  std::string text_;
-  size_t sent_ = 0;
-  size_t end_ = std::string::npos;  // where a stop string began
-};
-
 // What the text's last tokens begin of a character and do not finish.
 std::string unfinished_character(const Tokenizer& tokenizer, std::span<const Token> tokens) {
   const std::string end = tokenizer.decode(tokens.last(std::min<size_t>(tokens.size(), 3)));
   return end.substr(end.size() - unfinished_utf8_bytes(end));
-}
-
-// Hands the token's text on, and tells why generation ends with it, if it does.
-std::optional<StopReason> stop_after(Token token, Token behind, const Tokenizer& tokenizer, Output& output) {
-  if (tokenizer.is_end(token)) return StopReason::end_token;
-  const bool go_on = output.add(tokenizer.is_control(token) ? std::string() : tokenizer.piece(token, behind));
-  if (output.stopped()) return StopReason::stop_string;
-  if (!go_on) return StopReason::cancelled;
-  return std::nullopt;
 }
 
 }  // namespace
@@ -103,92 +28,199 @@ std::string_view to_string(StopReason reason) {
   return kNames.at(static_cast<size_t>(reason));
 }
 
-Token Session::State::next_token(Engine& engine, Sampler& sampler) {
-  Transcript& t = context.transcript;
-  hold_cap(context, kSlack, &engine);  // what passes the cap goes before more is added
-  t.tokens.reserve(t.tokens.size() + 1);
-  t.positions.reserve(t.positions.size() + 1);
-  const auto last = std::span<const Position>(t.positions).last(1);
-  context.cache.append(last);
-  Token token = 0;
+// One call of generate().
+class Session::State::Generating {
+ public:
+  Generating(State& state, const GenerateOptions& options)
+      : state_(state),
+        options_(options),
+        tokenizer_(state.model->tokenizer()),
+        sampler_(options, tokenizer_, state.context.hparams().context_length, transcript().tokens),
+        output_(options, unfinished_character(tokenizer_, transcript().tokens)),
+        engine_(*state.model) {}
+
+  Generation run() {
+    const Position held = state_.context.cache.held_from();
+    std::optional<StopReason> stop;
+    try {
+      while (!stop) stop = step();
+      made_.stop = *stop;
+      state_.hold_cap(state_.context, kSlack, &*engine_);
+    } catch (const std::exception& error) {
+      if (made_.tokens.empty()) throw;
+      failed(error);
+    }
+    if (state_.context.cache.held_from() > held) state_.model->page_pool()->trim();
+    finish_text();
+    made_.ms = watch_.ms();
+    return std::move(made_);
+  }
+
+ private:
+  Transcript& transcript() const { return state_.context.transcript; }
+  std::optional<StopReason> step();
+  std::vector<Token> draft();
+  std::vector<float> forward(std::span<const Token> drafted);
+  std::optional<StopReason> take(std::span<const float> logits);
+  std::optional<StopReason> tell(Token token, std::span<const float> logits);
+  bool say(std::string_view text) { return text.empty() || !options_.on_text || options_.on_text(text); }
+
+  void failed(const std::exception& error) {
+    const auto* const known = dynamic_cast<const Error*>(&error);
+    made_.stop = known && known->code() == ErrorCode::cancelled ? StopReason::cancelled : StopReason::error;
+    if (made_.stop == StopReason::cancelled) return;
+    made_.error = error.what();
+    made_.error_code = known ? known->code() : ErrorCode::invalid_argument;
+  }
+
+  void finish_text() {
+    try {
+      if (made_.stop != StopReason::cancelled) say(output_.rest());
+    } catch (const std::exception& error) {
+      failed(error);
+    }
+    made_.text = std::move(output_).text();
+  }
+
+  State& state_;
+  const GenerateOptions& options_;
+  const Tokenizer& tokenizer_;
+  Sampler sampler_;
+  Output output_;
+  ModelImpl::Lease engine_;
+  Stopwatch watch_;
+  Generation made_;
+};
+
+// Makes a token, or several where some were drafted. Returns why generation ends, if it does.
+std::optional<StopReason> Session::State::Generating::step() {
+  if (static_cast<int>(made_.tokens.size()) >= options_.max_tokens) return StopReason::max_tokens;
+  Transcript& t = transcript();
+  if (t.next_position() >= state_.context.hparams().context_length) return StopReason::context_full;
+  state_.hold_cap(state_.context, kSlack, &*engine_);  // what passes the cap goes before more is added
+  const std::vector<Token> drafted = draft();
+  const int begin = t.size() - 1;  // the pending token
+  const std::vector<float> logits = forward(drafted);
+  const size_t vocabulary = logits.size() / (drafted.size() + 1);
+  // The last token drawn is pending; entries of what was drafted in vain go.
+  const auto settle = [&] {
+    std::vector<Position> vain;
+    for (size_t i = t.size() - 1 - begin; i <= drafted.size(); i++)
+      vain.push_back(t.positions[begin] + static_cast<Position>(i));
+    state_.context.cache.rollback(vain);
+    state_.free_windows();
+    state_.publish();
+  };
+  std::optional<StopReason> stop;
   try {
-    check_limit(context);
-    const Run run{&context.cache, std::span<const Token>(t.tokens).last(1), last, Logits::last};
-    token = sampler.sample(engine.forward({&run, 1})[0]);
+    for (size_t i = 0; !stop; i++) {
+      stop = take(std::span(logits).subspan(i * vocabulary, vocabulary));
+      if (i == drafted.size() || t.tokens.back() != drafted[i]) break;
+      made_.draft_accepted++;
+    }
   } catch (...) {
-    context.cache.rollback(last);
+    settle();
     throw;
   }
+  settle();
+  return stop;
+}
+
+std::vector<Token> Session::State::Generating::draft() {
+  if (!options_.draft) return {};
+  const int room = state_.context.hparams().context_length - transcript().next_position() - 1;
+  const int most = std::min({options_.max_tokens - static_cast<int>(made_.tokens.size()) - 1, room,
+                             state_.model->options().block_tokens - 1});
+  if (most <= 0) return {};
+  std::vector<Token> drafted = options_.draft(transcript().tokens, most);
+  if (drafted.size() > static_cast<size_t>(most)) drafted.resize(most);
+  for (const Token token : drafted) {
+    if (token >= 0 && token < tokenizer_.size()) continue;
+    fail(ErrorCode::out_of_range, "generate", "drafted token ", token, " is outside the vocabulary of ",
+         tokenizer_.size());
+  }
+  made_.drafted += static_cast<int>(drafted.size());
+  return drafted;
+}
+
+// Returns the logits behind the pending token and behind each of the drafted ones, which have entries then.
+std::vector<float> Session::State::Generating::forward(std::span<const Token> drafted) {
+  Context& context = state_.context;
+  Transcript& t = context.transcript;
+  std::vector<Token> tokens = {t.tokens.back()};
+  tokens.insert(tokens.end(), drafted.begin(), drafted.end());
+  std::vector<Position> positions;
+  for (size_t i = 0; i < tokens.size(); i++)
+    positions.push_back(t.positions.back() + static_cast<Position>(i));
+  t.tokens.reserve(t.tokens.size() + tokens.size());
+  t.positions.reserve(t.positions.size() + tokens.size());
+  context.cache.append(positions);
+  try {
+    state_.check_limit(context);
+    const Run run{&context.cache, tokens, positions, Logits::all};
+    return std::move(engine_->forward({&run, 1})[0]);
+  } catch (...) {
+    context.cache.rollback(positions);
+    throw;
+  }
+}
+
+// Draws a token, which is pending then.
+std::optional<StopReason> Session::State::Generating::take(std::span<const float> logits) {
+  Context& context = state_.context;
+  Transcript& t = context.transcript;
+  const Token token = sampler_.sample(logits);
   if (context.all_exact() && !context.evicted) context.exact++;
   t.tokens.push_back(token);
   t.positions.push_back(t.positions.back() + 1);
-  if (model->tokenizer().is_end(token) && !t.messages.empty() && t.messages.back().open) {
+  if (tokenizer_.is_end(token) && !t.messages.empty() && t.messages.back().open) {
     t.messages.back().open = false;  // as a reply, it may lack some of what closes it
     t.messages.back().reply = true;
   }
-  free_windows();
-  publish();
-  return token;
+  made_.tokens.push_back(token);
+  if (made_.tokens.size() == 1) made_.first_token_ms = watch_.ms();
+  return tell(token, logits);
+}
+
+std::optional<StopReason> Session::State::Generating::tell(Token token, std::span<const float> logits) {
+  const Transcript& t = transcript();
+  MadeToken made{.token = token};
+  if (options_.top_scores >= 0) {
+    const std::vector<TokenScore> scores = scores_of(logits, token, options_.top_scores);
+    made_.scores.push_back(scores[0]);
+    made_.top.emplace_back(scores.begin() + 1, scores.end());
+    made.score = made_.scores.back();
+    made.top = made_.top.back();
+  }
+  const bool ends =
+      tokenizer_.is_end(token) ||
+      std::find(options_.end_tokens.begin(), options_.end_tokens.end(), token) != options_.end_tokens.end();
+  if (!ends && !tokenizer_.is_control(token))
+    made.text = output_.add(tokenizer_.piece(token, t.behind(t.size() - 1)));
+  const bool go_on = say(made.text);
+  if (options_.on_token && !options_.on_token(made))
+    return ends ? StopReason::end_token : StopReason::cancelled;
+  if (ends) return StopReason::end_token;
+  if (const std::string* stop = output_.stopped()) {
+    made_.stop_string = *stop;
+    return StopReason::stop_string;
+  }
+  if (!go_on) return StopReason::cancelled;
+  return std::nullopt;
 }
 
 Generation Session::generate(const GenerateOptions& options) {
   const Settled use(*state_);
   const CancelScope scope(options.cancel);
-  const Stopwatch watch;
   state_->adopt_upgrade();
-  Context& context = state_->context;
-  Transcript& t = context.transcript;
+  const Transcript& t = state_->context.transcript;
   if (t.size() == 0)
     fail(ErrorCode::invalid_argument, "generate", "an empty session cannot be continued: append first");
   if (!t.waiting.empty()) {
     fail(ErrorCode::unsupported, "generate", "a ", t.waiting.front().role,
          " message waits: the chat template says it together with the next one; append that first");
   }
-  const Tokenizer& tokenizer = state_->model->tokenizer();
-  Sampler sampler(options, tokenizer.size(), state_->model->network().hparams().context_length, t.tokens);
-  Output output(options, unfinished_character(tokenizer, t.tokens));
-  Generation made;
-  const ModelImpl::Lease engine(*state_->model);
-  const Position limit = state_->model->network().hparams().context_length;
-  const Position held = context.cache.held_from();
-  made.stop = StopReason::max_tokens;
-  const auto failed = [&](const Error& error) {
-    made.stop = error.code() == ErrorCode::cancelled ? StopReason::cancelled : StopReason::error;
-    if (made.stop == StopReason::cancelled) return;
-    made.error = error.what();
-    made.error_code = error.code();
-  };
-  while (static_cast<int>(made.tokens.size()) < options.max_tokens) {
-    if (t.next_position() >= limit) {
-      made.stop = StopReason::context_full;
-      break;
-    }
-    Token token = 0;
-    try {
-      token = state_->next_token(*engine, sampler);
-    } catch (const Error& error) {
-      if (made.tokens.empty()) throw;
-      failed(error);
-      break;
-    }
-    made.tokens.push_back(token);
-    if (made.tokens.size() == 1) made.first_token_ms = watch.ms();
-    if (const auto stop = stop_after(token, t.behind(t.size() - 1), tokenizer, output)) {
-      made.stop = *stop;
-      break;
-    }
-  }
-  if (made.stop != StopReason::error && made.stop != StopReason::cancelled) {
-    try {
-      state_->hold_cap(context, kSlack, &*engine);
-    } catch (const Error& error) {
-      failed(error);
-    }
-  }
-  if (context.cache.held_from() > held) state_->model->page_pool()->trim();
-  made.text = output.finish();
-  made.ms = watch.ms();
-  return made;
+  return State::Generating(*state_, options).run();
 }
 
 }  // namespace kvedit

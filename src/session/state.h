@@ -16,7 +16,6 @@
 
 namespace kvedit {
 
-class Sampler;        // session/sampler.h
 struct ChosenMethod;  // erase/method.h
 struct Continuation;  // session/conversation.h
 struct Wanted;        // session/wanted.h
@@ -95,8 +94,7 @@ struct Session::State {
   EditOptions edit_options(std::string_view where, const Progress& progress) const {
     return {where, frees_windows(context), progress};
   }
-  /// Forwards the pending token and appends the one sampled from its logits, wholly or not at all.
-  Token next_token(Engine& engine, Sampler& sampler);
+  class Generating;
   AppendReport append_reported(std::span<const Token> tokens, const Progress& progress);
   void append(std::span<const Token> tokens, const Progress& progress);
   void append(const Continuation& more, const Progress& progress);
