@@ -181,6 +181,18 @@ TEST_P(GenerateTest, DraftsChangeNothingButThePasses) {
   }
 }
 
+TEST(LookupDraft, IsWhatFollowedTheLastPlace) {
+  const std::vector<Token> text = {1, 2, 3, 4, 5, 9, 2, 3, 7, 8, 1, 2, 3};
+  EXPECT_EQ(lookup_draft(text, 2), (std::vector<Token>{4, 5}));  // behind three tokens, not the later two
+  EXPECT_EQ(lookup_draft(text, 100), (std::vector<Token>{4, 5, 9, 2, 3, 7, 8, 1, 2, 3}));
+  EXPECT_EQ(lookup_draft(std::span(text).last(7), 1), (std::vector<Token>{7}));
+  EXPECT_EQ(lookup_draft(std::vector<Token>{5, 5, 5, 5}, 3), (std::vector<Token>{5}));
+  EXPECT_TRUE(lookup_draft(std::span(text).first(6), 3).empty());
+  EXPECT_TRUE(lookup_draft(std::span(text).first(1), 3).empty());
+  EXPECT_TRUE(lookup_draft({}, 3).empty());
+  EXPECT_TRUE(lookup_draft(text, 0).empty());
+}
+
 TEST_P(GenerateTest, DraftsKeepToTheContextAndTheVocabulary) {
   Session session = filled(model_, 500);
   GenerateOptions options{.max_tokens = 100, .temperature = 3, .min_tokens = 100};

@@ -1,5 +1,6 @@
 #include "sampling.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace kvedit::cli {
@@ -35,8 +36,39 @@ void add_sampling(CLI::App& command, GenerateOptions& options) {
          CLI::Range(0.0, 1.0));
   number("--min-p", options.min_p, "Only those with this share of the likeliest's; 0: off",
          CLI::Range(0.0, 1.0));
+  number("--typical", options.typical_p, "Only the most typical that make up this share; 1: off",
+         CLI::Range(0.0, 1.0));
+  number("--top-n-sigma", options.top_n_sigma, "Only logits so many deviations from the largest; 0: off",
+         CLI::Range(0.0, 1000.0));
+  number("--xtc-probability", options.xtc_probability, "How often the likeliest are left out; 0: off",
+         CLI::Range(0.0, 1.0));
+  number("--xtc-threshold", options.xtc_threshold, "Of their probability", CLI::Range(0.0, 1.0));
+  number("--mirostat", options.mirostat, "1 or 2: draw at a set surprise; 0: off", CLI::Range(0, 2));
+  number("--mirostat-tau", options.mirostat_tau, "The surprise", CLI::Range(0.01, 1000.0));
   number("--repeat-penalty", options.repetition_penalty, "Of recent tokens; 1: off",
          CLI::Range(0.01, 1000.0));
+  number("--frequency-penalty", options.frequency_penalty, "For each time it was said; 0: off",
+         CLI::Range(-1000.0, 1000.0));
+  number("--presence-penalty", options.presence_penalty, "Of what was said at all; 0: off",
+         CLI::Range(-1000.0, 1000.0));
+  number("--dry-multiplier", options.dry_multiplier, "Against sequences said before; 0: off",
+         CLI::Range(0.0, 1000.0));
+  number("--min-tokens", options.min_tokens, "Tokens before the reply may end", CLI::Range(0, 1 << 30));
+  command.add_option("--grammar", options.grammar.rules, "GBNF that the text must follow")
+      ->type_name("RULES")
+      ->group("Sampling");
+  command
+      .add_option_function<int>(
+          "--draft",
+          [&options](int most) {
+            options.draft = [most](std::span<const Token> transcript, int room) {
+              return lookup_draft(transcript, std::min(most, room));
+            };
+          },
+          "Guess up to N tokens from what was said before; the text stays the same")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->group("Sampling");
   command.add_option("--seed", options.seed, "Of the draw")
       ->capture_default_str()
       ->type_name("N")

@@ -92,6 +92,10 @@ struct GenerateOptions {
   Cancel cancel;  // generation ends with StopReason::cancelled, once a token was made
 };
 
+/// A draft that costs nothing: what followed where the transcript's last three tokens (two, if those are
+/// nowhere) stood before, the latest such place. Text that is copied, quoted or edited is guessed well by it.
+std::vector<Token> lookup_draft(std::span<const Token> transcript, int most);
+
 struct Generation {
   /// The text made, without the stop string. Bytes that are no text are U+FFFD; a character that the next
   /// tokens may finish belongs to the next call's text.

@@ -28,6 +28,19 @@ std::string_view to_string(StopReason reason) {
   return kNames.at(static_cast<size_t>(reason));
 }
 
+std::vector<Token> lookup_draft(std::span<const Token> transcript, int most) {
+  for (size_t length = std::min<size_t>(3, transcript.size()); length >= 2; length--) {
+    const auto last = transcript.last(length);
+    const auto before = transcript.first(transcript.size() - 1);
+    const auto found = std::find_end(before.begin(), before.end(), last.begin(), last.end());
+    if (found == before.end()) continue;
+    const auto rest = transcript.subspan(found - before.begin() + length);
+    const auto guess = rest.first(std::min(rest.size(), static_cast<size_t>(std::max(0, most))));
+    return {guess.begin(), guess.end()};
+  }
+  return {};
+}
+
 // One call of generate().
 class Session::State::Generating {
  public:
