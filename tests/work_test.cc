@@ -11,7 +11,7 @@
 namespace kvedit {
 namespace {
 
-std::shared_ptr<Model> model_of(const std::string& architecture) {
+std::shared_ptr<Model> batching_model(const std::string& architecture) {
   ModelOptions options = exact_options();
   options.threads = 1;  // clean under TSan
   options.block_tokens = 32;
@@ -28,7 +28,7 @@ Cancel late() { return {.token = {}, .deadline = std::chrono::steady_clock::now(
 
 class WorkTest : public testing::TestWithParam<std::string> {
  protected:
-  WorkTest() : model_(model_of(GetParam())), eraser_(random_eraser(*model_)) {}
+  WorkTest() : model_(batching_model(GetParam())), eraser_(random_eraser(*model_)) {}
   // Rows of other blocks are the same up to how a product of this many rows is summed.
   void expect_same(Session& one, Session& other, const std::string& what) const {
     EXPECT_EQ(one.tokens(), other.tokens()) << what;
@@ -39,7 +39,7 @@ class WorkTest : public testing::TestWithParam<std::string> {
     EXPECT_LT(d.mean, 1e-7) << what << " " << d;
     EXPECT_LT(d.relative, 1e-4) << what << " " << d;
   }
-  void expect_free(Session& session) const { EXPECT_NO_THROW(session.stats()); }
+  void expect_free(Session& session) const { EXPECT_NO_THROW(session.tokens()); }
 
   std::shared_ptr<Model> model_;
   std::shared_ptr<const Adapter> eraser_;
@@ -186,7 +186,7 @@ TEST_P(WorkTest, GivenUpItChangesNothing) {
     auto never_begun = session.start_append("more");
     auto append = session.start_append_tokens(random_tokens(100, 2));
     append.step();
-    EXPECT_EQ(code_of([&] { session.stats(); }), ErrorCode::busy);
+    EXPECT_EQ(code_of([&] { session.tokens(); }), ErrorCode::busy);
   }
   EXPECT_TRUE(View(session) == before);
   {
@@ -304,7 +304,7 @@ TEST_P(WorkTest, WhatFailsEndsAlone) {
 
 TEST_P(WorkTest, BatchesRefuseWhatIsNotTheirs) {
   Session session = filled(model_);
-  const auto other_model = model_of(GetParam());
+  const auto other_model = batching_model(GetParam());
   Session other(other_model);
   EXPECT_EQ(code_of([&] { Batch(model_, {.block_tokens = 0}); }), ErrorCode::out_of_range);
   EXPECT_EQ(code_of([&] { Batch(model_, {.block_tokens = 1 << 17}); }), ErrorCode::out_of_range);

@@ -68,7 +68,9 @@ struct EraseOptions {
   /// The erased tokens are nowhere afterwards: undo history goes, and nothing saved later has them.
   bool forget = false;
   bool verify = false;  // measure what is left; costs a recompute
-  Progress progress;    // of the tokens to forward; return false to cancel
+  /// Refuses with Error(out_of_range) rather than forward more than this many tokens; -1: any number.
+  int max_forwarded = -1;
+  Progress progress;  // of the tokens to forward; return false to cancel
   Cancel cancel;
 };
 

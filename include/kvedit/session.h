@@ -62,9 +62,22 @@ struct UndoReport {
   int tokens_restored = 0;
 };
 
+struct RedoReport {
+  std::string what;
+  int tokens = 0;  // of the transcript now
+};
+
+struct TruncateReport {
+  int tokens_dropped = 0;
+  size_t bytes_before = 0;  // of this session's cache
+  size_t bytes_after = 0;
+  double ms = 0;
+};
+
 struct SessionStats {
-  int tokens = 0;              // in the transcript, the pending one included
-  int context_length = 0;      // the model's
+  bool busy = false;       // another call is at work: these are of its begin, the tokens made since counted
+  int tokens = 0;          // in the transcript, the pending one included
+  int context_length = 0;  // the model's
   Position next_position = 0;  // the next token's
   size_t entries = 0;          // in the cache, over all lanes
   size_t full_entries = 0;     // of an unevicted cache of this transcript, steering states included
@@ -72,6 +85,7 @@ struct SessionStats {
   size_t pinned_bytes = 0;     // of undo history, beyond this cache
   size_t shared_bytes = 0;     // of this cache's pages, also held by forks or undo history
   int undo_steps = 0;
+  int redo_steps = 0;
   bool evicted = false;
   std::string policy;      // last applied, or empty
   std::string cap_policy;  // empty: no cap
@@ -143,6 +157,19 @@ class Session {
   /// method.
   EraseReport erase(std::span<const Span> spans, const EraseOptions& options = {});
   EraseReport erase(Span span, const EraseOptions& options = {}) { return erase({&span, 1}, options); }
+  /// Erases every place where the text stands; a place that begins or ends inside a token goes with the whole
+  /// token. Throws Error(not_found) naming the nearest place.
+  EraseReport erase_text(std::string_view text, const EraseOptions& options = {},
+                         const FindOptions& find = {});
+  /// Erases a message, chosen as message() does.
+  EraseReport erase_message(std::string_view role, int index, const EraseOptions& options = {});
+  /// Tells what erase() would report, but for times: how much it would forward, how exact the result would
+  /// be, what the text would still say. Throws what it would throw. Nothing changes and nothing is forwarded.
+  EraseReport plan(std::span<const Span> spans, const EraseOptions& options = {}) const;
+  /// Keeps the first `tokens` tokens, at least one. What is left is as it was: exact where it was exact.
+  /// Throws Error(out_of_range); Error(unsupported) where sliding windows no longer hold what the text reads
+  /// next.
+  TruncateReport truncate(int tokens);
 
   /// Measures the traces that approximate and learned erases left, against an exact cache. Nothing changes.
   VerifyReport verify(const VerifyOptions& options = {}) const;
@@ -152,7 +179,7 @@ class Session {
   /// once it is ready; its positions have no gaps. An edit meanwhile is followed. One at a time: starting
   /// again starts over.
   void upgrade(const UpgradeOptions& options = {});
-  UpgradeStatus upgrade_status() const;
+  UpgradeStatus upgrade_status() const;  // never busy
   /// Waits for the exact cache and swaps it in. Throws the Error that made it fail, Error(not_found) when
   /// none was started. progress: of its tokens; return false to go on without.
   UpgradeStatus finish_upgrade(const Progress& progress = {});
@@ -178,7 +205,9 @@ class Session {
   /// Takes back the last edit, and with it everything appended since. Throws Error(not_found) when
   /// there is none.
   UndoReport undo();
-  /// Forgets undo history, freeing the pages it pins.
+  /// Takes back the last undo, if nothing has changed since. Throws Error(not_found) when there is none.
+  RedoReport redo();
+  /// Forgets what undo and redo hold, freeing the pages they pin.
   void forget_history();
 
   /// Writes a snapshot: complete at `path`, or nothing. Format: docs/formats.md.
@@ -203,6 +232,7 @@ class Session {
   /// another upgrade end it with Error(cancelled).
   Task<UpgradeStatus> start_upgrade(UpgradeOptions options = {}) const;
 
+  /// Never busy: see SessionStats::busy.
   SessionStats stats() const;
   std::shared_ptr<Model> model() const;
   std::vector<Token> tokens() const;

@@ -18,6 +18,10 @@ struct SyncOptions {
   std::string method = "recompute";
   bool reply = true;                       // the conversation ends with the opening of the assistant's turn
   std::shared_ptr<const Adapter> adapter;  // of a method that needs one
+  /// What the conversation no longer has is nowhere afterwards, as with EraseOptions::forget.
+  bool forget = false;
+  /// Refuses with Error(out_of_range) rather than forward more than this many tokens; -1: any number.
+  int max_forwarded = -1;
   Progress progress;
   Cancel cancel;
 };

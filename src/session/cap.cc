@@ -24,7 +24,7 @@ double entry_of(const Cache& cache, Budget::Kind kind) {
 }  // namespace
 
 void Session::State::hold_cap(Context& c, double slack, Engine* leased) {
-  if (cap.policy.empty()) return;
+  if (cap.policy.empty() || DryRun::on()) return;
   Budget budget = cap.budget;
   if (budget.kind == Budget::Kind::fraction) {  // of the whole transcript
     budget = Budget::tokens(static_cast<int>(budget.amount * c.transcript.size()));
@@ -39,7 +39,7 @@ void Session::State::hold_cap(Context& c, double slack, Engine* leased) {
   if (slack > 0) budget.amount -= std::max(slack * budget.amount, kLeastSlack * entry);
   budget.amount = std::max(budget.amount, least);
   evict(c, cap.policy, budget, cap.options, leased);
-  history.clear();  // it would pin the pages that went
+  forget_history();  // it would pin the pages that went
   cap.evictions++;
   cap.ms += watch.ms();
 }
@@ -70,7 +70,7 @@ void Session::set_cap(std::string_view policy, const Budget& budget, const Evict
 }
 
 void Session::clear_cap() {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   state_->cap = {};
 }
 

@@ -89,18 +89,14 @@ bool Session::State::verification_due(const EraseOptions& erase_options) {
   return due || erase_options.verify;
 }
 
-EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& options) {
-  const Settled use(*state_);
-  const CancelScope scope(options.cancel);
+Context Session::State::erased(const EraseOptions& erase_options, EraseReport& report) {
   const Stopwatch watch;
-  const ChosenMethod method = choose_method(options.method);
-  const auto adapter = eraser_of(options.adapter, method.info, "erase", "EraseOptions::adapter");
-  const Context& context = state_->context;
-  const Tokenizer& tokenizer = state_->model->tokenizer();
-  EraseReport report;
-  report.method = options.method;
+  const ChosenMethod method = choose_method(erase_options.method);
+  const auto adapter = eraser_of(erase_options.adapter, method.info, "erase", "EraseOptions::adapter");
+  const Tokenizer& tokenizer = model->tokenizer();
+  report.method = erase_options.method;
   report.exactness = method.info.exactness;
-  report.spans = checked(spans, context.transcript.size(), context.begun() ? 1 : 0);
+  report.spans = checked(report.spans, context.transcript.size(), context.begun() ? 1 : 0);
   report.bytes_before = context.cache.bytes();
   describe(context, report.spans, tokenizer, report);
   std::vector<std::vector<Token>> texts;
@@ -109,8 +105,8 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& opti
 
   bool rebuilt = false;
   Context edited = [&] {
-    const ModelImpl::Lease engine(*state_->model);
-    Edit edit(context.fork(), *engine, state_->edit_options("erase", options.progress));
+    const ModelImpl::Lease engine(*model);
+    Edit edit(context.fork(), *engine, edit_options("erase", erase_options.progress));
     method.apply(edit, report.spans, adapter);
     report.note = edit.note();
     report.tokens_recomputed = edit.tokens_forwarded();
@@ -122,17 +118,47 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& opti
   if (edited.all_exact()) report.exactness = Exactness::exact;  // nothing that is left had read the spans
   if (rebuilt) {
     const Stopwatch evicting;
-    add_note(report.note, state_->evict_again(edited, options.progress));
+    add_note(report.note, evict_again(edited, erase_options.progress));
     report.evict_ms = evicting.ms();
   }
-  state_->check_limit(edited);
+  check_limit(edited);
   report.bytes_after = edited.cache.bytes();
   if (method.info.needs_adapter) report.adapter = adapter->info().name;
   tell_what_is_left(edited.transcript, texts, tokenizer, report);
   edited.remember(std::move(texts), report.exactness == Exactness::exact);
+  return edited;
+}
+
+EraseReport Session::State::planned(std::span<const Span> spans, const EraseOptions& erase_options) {
+  const DryRun forwards_nothing;
+  EraseReport report;
+  report.spans.assign(spans.begin(), spans.end());
+  EraseOptions silent = erase_options;
+  silent.progress = {};
+  erased(silent, report);
+  report.plan_ms = report.forward_ms = report.evict_ms = 0;
+  return report;
+}
+
+EraseReport Session::plan(std::span<const Span> spans, const EraseOptions& options) const {
+  const Settled use(*state_);
+  const CancelScope scope(options.cancel);
+  return state_->planned(spans, options);
+}
+
+EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& options) {
+  const Settled use(*state_);
+  const CancelScope scope(options.cancel);
+  const Stopwatch watch;
+  if (options.max_forwarded >= 0) {
+    check_forwarded("erase", state_->planned(spans, options).tokens_recomputed, options.max_forwarded);
+  }
+  EraseReport report;
+  report.spans.assign(spans.begin(), spans.end());
+  Context edited = state_->erased(options, report);
   if (options.forget) {
     edited.erased.clear();
-    state_->history.clear();
+    state_->forget_history();
     state_->replace(std::move(edited));
   } else {
     state_->commit(std::move(edited), "erase (" + options.method + ")");
@@ -146,6 +172,24 @@ EraseReport Session::erase(std::span<const Span> spans, const EraseOptions& opti
     }
   }
   return report;
+}
+
+EraseReport Session::erase_text(std::string_view text, const EraseOptions& options, const FindOptions& how) {
+  std::vector<Span> spans;
+  for (const Found& place : find(text, how)) {
+    // Places that share a token, or overlap, are one span.
+    if (!spans.empty() && place.tokens.begin < spans.back().end) {
+      spans.back().end = std::max(spans.back().end, place.tokens.end);
+    } else {
+      spans.push_back(place.tokens);
+    }
+  }
+  if (spans.empty()) find_one(text, 0, how);  // throws, naming the nearest place
+  return erase(spans, options);
+}
+
+EraseReport Session::erase_message(std::string_view role, int index, const EraseOptions& options) {
+  return erase(message(role, index).tokens, options);
 }
 
 }  // namespace kvedit

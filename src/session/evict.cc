@@ -27,6 +27,7 @@ EvictReport Session::State::evict(Context& edited, std::string_view name, const 
 
 std::string Session::State::evict_again(Context& rebuilt, const Progress& progress) {
   const auto [policy, budget, seed] = rebuilt.eviction;
+  if (DryRun::on()) return "the cache would be rebuilt and evicted again with " + policy;
   try {
     evict(rebuilt, policy, budget, {.seed = seed, .progress = progress});
   } catch (const Error& error) {
@@ -47,7 +48,8 @@ EvictReport Session::evict(std::string_view policy, const Budget& budget, const 
   }
   EvictReport report = state_->evict(state_->context, policy, budget, options);
   if (report.entries_after < report.entries_before)
-    state_->history.clear();  // it would pin the pages that went
+    state_->forget_history();  // it would pin the pages that went
+  state_->publish();
   state_->model->page_pool()->trim();
   return report;
 }

@@ -32,7 +32,7 @@ constexpr size_t kMostQuoted = 80;
 }  // namespace
 
 std::vector<Found> Session::find(std::string_view text, const FindOptions& options) const {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   if (text.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to find: the text is empty");
   return TranscriptText(state_->model->tokenizer(), state_->context.transcript.tokens)
@@ -40,14 +40,14 @@ std::vector<Found> Session::find(std::string_view text, const FindOptions& optio
 }
 
 std::optional<Found> Session::find_nearest(std::string_view text) const {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   if (text.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to find: the text is empty");
   return TranscriptText(state_->model->tokenizer(), state_->context.transcript.tokens).nearest(text);
 }
 
 Found Session::find_one(std::string_view text, int nth, const FindOptions& options) const {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   if (text.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to find: the text is empty");
   if (nth < 0)
@@ -64,7 +64,7 @@ Found Session::find_one(std::string_view text, int nth, const FindOptions& optio
 }
 
 std::vector<MessageSpan> Session::messages() const {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   const Transcript& t = state_->context.transcript;
   std::vector<MessageSpan> all;
   for (size_t i = 0; i < t.messages.size(); i++) {

@@ -63,6 +63,7 @@ class Session::State::Generating {
       if (made_.tokens.empty()) throw;
       failed(error);
     }
+    state_.publish();
     if (state_.context.cache.held_from() > held) state_.model->page_pool()->trim();
     finish_text();
     made_.ms = watch_.ms();
@@ -122,7 +123,7 @@ std::optional<StopReason> Session::State::Generating::step() {
       vain.push_back(t.positions[begin] + static_cast<Position>(i));
     state_.context.cache.rollback(vain);
     state_.free_windows();
-    state_.publish();
+    state_.publish_tokens();
   };
   std::optional<StopReason> stop;
   try {

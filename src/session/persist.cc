@@ -77,7 +77,7 @@ void read_rest(const SnapshotReader& file, Context& context) {
 }  // namespace
 
 void Session::save(const std::string& path, const Cancel& cancel) const {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   const CancelScope scope(cancel);
   const Context c = state_->settled_fork();
   const Hparams& h = state_->model->network().hparams();
@@ -153,6 +153,7 @@ Session Session::load(std::shared_ptr<Model> model, const std::string& path, con
   state.check_limit(context);
   state.context = std::move(context);
   state.free_windows();
+  state.publish();
   state.model->page_pool()->trim();
   return session;
 }

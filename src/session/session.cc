@@ -13,6 +13,7 @@ namespace kvedit {
 Session::Session(std::shared_ptr<Model> model, const SessionOptions& options) {
   if (!model) fail(ErrorCode::invalid_argument, "session", "a session needs a model from Model::load");
   state_ = State::make(std::move(model), options);
+  state_->last_stats = state_->stats_now();
 }
 
 Session::Session(std::shared_ptr<State> state) : state_(std::move(state)) {}
@@ -26,9 +27,10 @@ const Cache& cache_in(const Session& session) {
 }
 
 Session Session::fork() const {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   auto state = State::make(*state_, state_->context.fork());
   state->ahead = state_->ahead;
+  state->last_stats = state->stats_now();
   return Session(std::move(state));
 }
 
@@ -155,14 +157,14 @@ void Session::State::append_block(Context& c, std::span<const Token> tokens, con
 
 AppendReport Session::append_tokens(std::span<const Token> tokens, const Progress& progress,
                                     const Cancel& cancel) {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   const CancelScope scope(cancel);
   return state_->append_reported(tokens, progress);
 }
 
 AppendReport Session::append(std::string_view text, bool special, const Progress& progress,
                              const Cancel& cancel) {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   const CancelScope scope(cancel);
   if (text.empty())
     fail(ErrorCode::invalid_argument, "session", "there is nothing to append: the text is empty");
@@ -177,7 +179,7 @@ AppendReport Session::append(std::string_view text, bool special, const Progress
 
 AppendReport Session::append_messages(std::span<const Message> messages, bool reply, const Progress& progress,
                                       const Cancel& cancel) {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   const CancelScope scope(cancel);
   const Stopwatch watch;
   const Transcript& t = state_->context.transcript;
@@ -190,7 +192,7 @@ AppendReport Session::append_messages(std::span<const Message> messages, bool re
 }
 
 AppendReport Session::append_open(const Message& message, const Progress& progress, const Cancel& cancel) {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   const CancelScope scope(cancel);
   const Stopwatch watch;
   if (message.content.empty())
@@ -230,7 +232,7 @@ void Session::State::append(const Continuation& more, const Progress& progress) 
 }
 
 std::vector<float> Session::logits() {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   state_->adopt_upgrade();
   Context& context = state_->context;
   const Transcript& t = context.transcript;
@@ -252,7 +254,7 @@ std::vector<float> Session::logits() {
 }
 
 std::vector<float> Session::logits_after(std::span<const Token> tokens) const {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   const Context context = state_->settled_fork();
   if (context.transcript.size() == 0)
     fail(ErrorCode::invalid_argument, "session", "an empty session has no next token: append first");
@@ -264,10 +266,9 @@ std::vector<float> Session::logits_after(std::span<const Token> tokens) const {
 }
 
 // The entry of the pending token that logits() has made ahead is not counted: an edit drops it.
-SessionStats Session::stats() const {
-  const InUse use(state_->busy);
-  const Context& c = state_->context;
-  const Hparams& h = state_->model->network().hparams();
+SessionStats Session::State::stats_now() const {
+  const Context& c = context;
+  const Hparams& h = model->network().hparams();
   SessionStats stats;
   stats.tokens = c.transcript.size();
   stats.context_length = h.context_length;
@@ -278,42 +279,61 @@ SessionStats Session::stats() const {
       static_cast<size_t>(std::max(0, stats.tokens - 1) + stats.steered_tokens) * h.layers * h.kv_heads;
   stats.bytes = c.cache.bytes();
   stats.shared_bytes = c.cache.shared_bytes();
-  for (const State::Step& step : state_->history) {
+  for (const Step& step : history)
     stats.pinned_bytes += step.before.cache.bytes() - step.before.cache.shared_bytes();
-  }
-  stats.undo_steps = static_cast<int>(state_->history.size());
-  stats.cap_policy = state_->cap.policy;
-  stats.cap_evictions = state_->cap.evictions;
-  stats.cap_ms = state_->cap.ms;
+  for (const Step& step : undone)
+    stats.pinned_bytes += step.before.cache.bytes() - step.before.cache.shared_bytes();
+  stats.undo_steps = static_cast<int>(history.size());
+  stats.redo_steps = static_cast<int>(undone.size());
+  stats.cap_policy = cap.policy;
+  stats.cap_evictions = cap.evictions;
+  stats.cap_ms = cap.ms;
   stats.exact_tokens = c.exact;
   stats.held_from = c.cache.held_from();
   stats.evicted = c.evicted;
   stats.policy = c.eviction.policy;
-  stats.pool = state_->handle->pool();
-  if (!state_->ahead.empty()) {
-    stats.entries -= static_cast<size_t>(h.layers) * h.kv_heads;
-    for (int i = 0; i < h.layers * h.kv_heads; i++) {
-      if (c.cache.lane(i / h.kv_heads, i % h.kv_heads).pages().back()->count == 1)
-        stats.bytes -= c.cache.pool()->page_bytes();
-    }
+  if (ahead.empty()) return stats;
+  stats.entries -= static_cast<size_t>(h.layers) * h.kv_heads;
+  for (int i = 0; i < h.layers * h.kv_heads; i++) {
+    if (c.cache.lane(i / h.kv_heads, i % h.kv_heads).pages().back()->count == 1)
+      stats.bytes -= c.cache.pool()->page_bytes();
   }
+  return stats;
+}
+
+SessionStats Session::stats() const {
+  SessionStats stats;
+  int use = State::kFree;
+  while (!state_->use.compare_exchange_weak(use, State::kLook, std::memory_order_acquire)) {
+    if (use == State::kCall) break;
+    use = State::kFree;
+  }
+  if (use == State::kCall) {
+    const std::scoped_lock lock(state_->seen);
+    stats = state_->last_stats;
+    stats.busy = true;
+  } else {
+    stats = state_->stats_now();
+    state_->use.store(State::kFree, std::memory_order_release);
+  }
+  stats.pool = state_->handle->pool();
   return stats;
 }
 
 std::shared_ptr<Model> Session::model() const { return state_->handle; }
 
 std::vector<Token> Session::tokens() const {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   return state_->context.transcript.tokens;
 }
 
 std::vector<Position> Session::positions() const {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   return state_->context.transcript.positions;
 }
 
 std::string Session::text() const {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   return state_->model->tokenizer().decode(state_->context.transcript.tokens);
 }
 

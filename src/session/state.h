@@ -4,6 +4,7 @@
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "base/cancel.h"
@@ -60,13 +61,19 @@ struct Session::State {
   SessionOptions options;
   Context context;
   std::deque<Step> history;
-  std::atomic<bool> busy{false};
+  std::vector<Step> undone;                // contexts that undo took back, the last one last
+  enum Use : int { kFree, kCall, kLook };  // kLook: for the moment of stats()
+  std::atomic<int> use{kFree};
   // Logits of the next token while the pending one's entry is in the cache already, so that a loop of
   // logits() and append_tokens() forwards each token once. Every other call settles first.
   std::vector<float> ahead;
   std::shared_ptr<BackgroundPrefill> upgrade;  // while there is one; work in steps holds it too
   UpgradeStatus last_upgrade;                  // how the last one ended
   Cap cap;
+  // What stats() and upgrade_status() tell while another call is at work; `seen` guards these, and `upgrade`
+  // and `last_upgrade` against being replaced.
+  mutable std::mutex seen;
+  mutable SessionStats last_stats;
   double unverified = 0;  // erases, times the rate at which they are to be verified
 
   /// Makes the last token pending again: its entry goes, its logits are forgotten. Throws Error(no_memory),
@@ -112,13 +119,27 @@ struct Session::State {
   /// evicted behind. Returns how many entries stayed: none where sliding windows have freed what the rest
   /// reads.
   int replace_tail(Context& c, int kept, std::span<const Token> tokens, const Progress& progress);
-  /// Lets a running upgrade follow the transcript, which has changed.
+  /// The transcript has changed: what was undone is no longer to be had, a running upgrade follows, and
+  /// stats() tells it while this call goes on.
   void publish();
+  void publish_tokens();  // the same after a token, of which stats() tells no more than that
+  void follow();
+  /// Makes `next` the running upgrade, or none, and `last` how the one before ended.
+  void set_upgrade(std::shared_ptr<BackgroundPrefill> next, const UpgradeStatus& last);
+  /// Forgets history in both directions.
+  void forget_history() {
+    history.clear();
+    undone.clear();
+  }
+  SessionStats stats_now() const;
   /// Swaps the exact cache in, if there is one ready; a failure is kept in last_upgrade.
   void adopt_upgrade();
   void finish_upgrade();
   /// Begins to read the exact cache, on a thread or for the steps of work.
   std::shared_ptr<BackgroundPrefill> begin_upgrade(const UpgradeOptions& upgrade_options, bool on_thread);
+  /// Erases spans on a fork of the context. The report lacks what is told of a context that is the session's.
+  Context erased(const EraseOptions& erase_options, EraseReport& report);
+  EraseReport planned(std::span<const Span> spans, const EraseOptions& erase_options);
   VerifyReport verify(const Context& now, const VerifyOptions& verify_options);
   /// Tells whether this erase is to be verified: asked for, or due by the session's rate.
   bool verification_due(const EraseOptions& erase_options);
@@ -130,6 +151,12 @@ struct Session::State {
   std::string evict_again(Context& rebuilt, const Progress& progress = {});
 };
 
+/// Throws Error(out_of_range) for more tokens than an option allows; negative: any number.
+inline void check_forwarded(std::string_view where, int tokens, int limit) {
+  if (limit < 0 || tokens <= limit) return;
+  fail(ErrorCode::out_of_range, where, "it would forward ", tokens, " tokens; max_forwarded is ", limit);
+}
+
 /// Adds a note to those of a report.
 inline void add_note(std::string& notes, std::string_view note) {
   notes.append(notes.empty() || note.empty() ? "" : "; ").append(note);
@@ -138,26 +165,40 @@ inline void add_note(std::string& notes, std::string_view note) {
 /// Holds a session for the time of a call; a second caller gets Error(busy).
 class InUse {
  public:
-  explicit InUse(std::atomic<bool>& busy) : busy_(busy) {
-    if (busy_.exchange(true, std::memory_order_acquire)) {
-      fail(ErrorCode::busy, "session", "another call is using this session; fork it, or wait");
+  template <typename State>
+  explicit InUse(State& state) : use_(state.use) {
+    int use = State::kFree;
+    while (!use_.compare_exchange_weak(use, State::kCall, std::memory_order_acquire)) {
+      if (use == State::kCall)
+        fail(ErrorCode::busy, "session", "another call is using this session; fork it, or wait");
+      use = State::kFree;  // stats() looks at it, which takes microseconds
     }
   }
-  ~InUse() { busy_.store(false, std::memory_order_release); }
+  ~InUse() { use_.store(0, std::memory_order_release); }
   InUse(const InUse&) = delete;
   InUse& operator=(const InUse&) = delete;
 
  private:
-  std::atomic<bool>& busy_;
+  std::atomic<int>& use_;
 };
 
 /// Holds a session for calls that look at the cache or change it: the last token is pending.
 class Settled : public InUse {
  public:
   template <typename State>
-  explicit Settled(State& state) : InUse(state.busy) {
+  explicit Settled(State& state) : InUse(state) {
     state.settle();
   }
+};
+
+/// While it lives, work of this thread forwards nothing: passes succeed and leave entries without numbers.
+class DryRun {
+ public:
+  DryRun();
+  ~DryRun();
+  DryRun(const DryRun&) = delete;
+  DryRun& operator=(const DryRun&) = delete;
+  static bool on();
 };
 
 }  // namespace kvedit

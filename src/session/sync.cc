@@ -104,6 +104,13 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
   report.tokens = static_cast<int>(want.tokens.size());
   const int evictions = state_->cap.evictions;
   bool rebuilt = false;
+  if (options.max_forwarded >= 0) {
+    const DryRun forwards_nothing;
+    SyncReport planned = report;
+    state_->synced(want, method, adapter, {}, planned, rebuilt);
+    check_forwarded("sync", planned.read + planned.recomputed, options.max_forwarded);
+    rebuilt = false;
+  }
   Context edited = state_->synced(want, method, adapter, options.progress, report, rebuilt);
   if (rebuilt) add_note(report.note, state_->evict_again(edited, options.progress));
   state_->hold_cap(edited, 0);
@@ -118,8 +125,9 @@ SyncReport Session::sync(std::span<const Message> messages, const SyncOptions& o
     if (hunk.before.size() > 0) gone.push_back(context.transcript.text(hunk.before));
   }
   edited.remember(std::move(gone), report.exactness == Exactness::exact);
-  if (state_->cap.evictions > evictions) {  // undo would pin what the cap freed
-    state_->history.clear();
+  if (options.forget) edited.erased.clear();
+  if (options.forget || state_->cap.evictions > evictions) {  // undo would pin what the cap freed
+    state_->forget_history();
     state_->replace(std::move(edited));
   } else {
     state_->commit(std::move(edited), "sync (" + options.method + ")");

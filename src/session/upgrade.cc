@@ -17,6 +17,28 @@ std::string_view to_string(UpgradeState state) {
 }
 
 void Session::State::publish() {
+  undone.clear();
+  follow();
+  SessionStats now = stats_now();
+  const std::scoped_lock lock(seen);
+  last_stats = std::move(now);
+}
+
+void Session::State::publish_tokens() {
+  undone.clear();
+  follow();
+  const std::scoped_lock lock(seen);
+  last_stats.tokens = context.transcript.size();
+  last_stats.next_position = context.transcript.next_position();
+}
+
+void Session::State::set_upgrade(std::shared_ptr<BackgroundPrefill> next, const UpgradeStatus& last) {
+  const std::scoped_lock lock(seen);
+  upgrade.swap(next);
+  last_upgrade = last;
+}
+
+void Session::State::follow() {
   if (upgrade) upgrade->publish(context.transcript.tokens);
 }
 
@@ -31,8 +53,7 @@ void Session::State::adopt_upgrade() {
 // What the background read, and the last tokens on this thread.
 void Session::State::finish_upgrade() {
   settle();
-  UpgradeStatus& status = last_upgrade;
-  status = upgrade->status();
+  UpgradeStatus status = upgrade->status();
   const Stopwatch watch;
   try {
     if (const std::exception_ptr error = upgrade->error()) std::rethrow_exception(error);
@@ -70,12 +91,13 @@ void Session::State::finish_upgrade() {
   } catch (const std::exception& error) {
     status.state = UpgradeState::failed;
     status.error = error.what();
-    upgrade.reset();
+    set_upgrade(nullptr, status);
     throw;
   }
   status.swap_ms = watch.ms();
   status.ms += status.swap_ms;
-  upgrade.reset();
+  set_upgrade(nullptr, status);
+  publish();
   model->page_pool()->trim();
 }
 
@@ -96,10 +118,9 @@ std::shared_ptr<BackgroundPrefill> Session::State::begin_upgrade(const UpgradeOp
   Cache cache = exact > 0 ? context.cache.fork() : model->new_cache();
   if (exact > 0) cache.remove({exact, std::numeric_limits<Position>::max()});
   if (upgrade) upgrade->stop();
-  upgrade.reset();
-  last_upgrade = {};
-  upgrade = std::make_shared<BackgroundPrefill>(model, std::move(cache), exact, t.tokens,
-                                                frees_windows(context), upgrade_options);
+  set_upgrade(std::make_shared<BackgroundPrefill>(model, std::move(cache), exact, t.tokens,
+                                                  frees_windows(context), upgrade_options),
+              {});
   if (on_thread) upgrade->start_thread();
   return upgrade;
 }
@@ -110,7 +131,7 @@ void Session::upgrade(const UpgradeOptions& options) {
 }
 
 UpgradeStatus Session::upgrade_status() const {
-  const InUse use(state_->busy);
+  const std::scoped_lock lock(state_->seen);
   return state_->upgrade ? state_->upgrade->status() : state_->last_upgrade;
 }
 
@@ -129,12 +150,12 @@ UpgradeStatus Session::finish_upgrade(const Progress& progress) {
 }
 
 void Session::cancel_upgrade() {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   if (!state_->upgrade) return;
-  state_->last_upgrade = state_->upgrade->status();
-  state_->last_upgrade.state = UpgradeState::cancelled;
+  UpgradeStatus status = state_->upgrade->status();
+  status.state = UpgradeState::cancelled;
   state_->upgrade->stop();
-  state_->upgrade.reset();
+  state_->set_upgrade(nullptr, status);
   state_->model->page_pool()->trim();
 }
 

@@ -177,7 +177,7 @@ VerifyReport Session::State::verify(const Context& now, const VerifyOptions& ver
 }
 
 VerifyReport Session::verify(const VerifyOptions& options) const {
-  const InUse use(state_->busy);
+  const InUse use(*state_);
   const CancelScope scope(options.cancel);
   return state_->verify(state_->settled_fork(), options);
 }

@@ -1,0 +1,219 @@
+// Calls that spare their callers a detour: erasing by text and by message, plans, truncating, redo, limits of
+// work, and a state that can always be asked for.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "session_testing.h"
+
+namespace kvedit {
+namespace {
+
+class CallsTest : public testing::TestWithParam<std::string> {
+ protected:
+  CallsTest() : model_(model()), eraser_(random_eraser(*model_)) {}
+  static std::shared_ptr<Model> model() {
+    ModelOptions options = exact_options();
+    options.threads = 1;  // clean under TSan
+    return load(spec_of(GetParam()), options);
+  }
+  Session talk() const {
+    Session session(model_);
+    const std::vector<Message> messages = {{"system", "be brief"},
+                                           {"user", "the code is 4711"},
+                                           {"assistant", "fine"},
+                                           {"user", "and again: the code is 4711 here"}};
+    session.append_messages(messages, true);
+    return session;
+  }
+  std::shared_ptr<Model> model_;
+  std::shared_ptr<const Adapter> eraser_;
+};
+
+TEST_P(CallsTest, ATextIsErasedWhereverItStands) {
+  Session by_text = talk(), by_span = talk();
+  std::vector<Span> spans;
+  for (const Found& found : by_span.find("the code is 4711")) spans.push_back(found.tokens);
+  ASSERT_EQ(spans.size(), 2U);
+  EXPECT_EQ(by_text.erase_text("the code is 4711").spans, spans);
+  by_span.erase(spans);
+  EXPECT_TRUE(View(by_text) == View(by_span));
+  EXPECT_EQ(code_of([&] { by_text.erase_text("the code is 4711"); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { by_text.erase_text(""); }), ErrorCode::invalid_argument);
+  EXPECT_GT(by_text.erase_text("BE  BRIEF", {}, {.loose = true}).tokens_erased, 0);
+}
+
+TEST_P(CallsTest, AMessageIsErasedByItsPlace) {
+  Session by_message = talk(), by_span = talk();
+  const Span second = by_span.message("user", 2).tokens;
+  EXPECT_EQ(by_message.erase_message("user", -1, {.method = "drop"}).spans, std::vector<Span>{second});
+  by_span.erase(second, {.method = "drop"});
+  EXPECT_TRUE(View(by_message) == View(by_span));
+  EXPECT_EQ(code_of([&] { by_message.erase_message("user", 2); }), ErrorCode::not_found);
+}
+
+TEST_P(CallsTest, APlanIsWhatTheEraseReports) {
+  for (const EraseMethodInfo& method : erase_methods()) {
+    for (const bool evicted : {false, true}) {
+      Session session = filled(model_);
+      if (evicted) session.evict("snapkv:window=8,recent=8", Budget::fraction(0.6));
+      const EraseOptions options{.method = with_window(method.name, 12), .adapter = eraser_};
+      const std::vector<Span> spans = {{90, 100}, {20, 40}};
+      const View before(session);
+      const EraseReport plan = session.plan(spans, options);
+      EXPECT_TRUE(View(session) == before) << method.name;
+      const EraseReport report = session.erase(spans, options);
+      EXPECT_EQ(plan.tokens_recomputed, report.tokens_recomputed) << method.name << evicted;
+      EXPECT_EQ(plan.tokens_erased, report.tokens_erased);
+      EXPECT_EQ(plan.spans, report.spans);
+      EXPECT_EQ(plan.exactness, report.exactness);
+      EXPECT_EQ(plan.positions_changed, report.positions_changed);
+      EXPECT_EQ(plan.text, report.text);
+      EXPECT_EQ(plan.repeated.size(), report.repeated.size());
+      EXPECT_EQ(plan.ms, 0);
+      if (!evicted || method.exactness != Exactness::exact) {
+        EXPECT_EQ(plan.bytes_after, report.bytes_after) << method.name;
+        EXPECT_EQ(plan.note, report.note);
+      }
+    }
+  }
+}
+
+TEST_P(CallsTest, APlanTellsWhyAnEraseIsRefused) {
+  const Session session = filled(model_);
+  const auto code = [&](const std::vector<Span>& spans, const EraseOptions& options) {
+    return code_of([&] { session.plan(spans, options); });
+  };
+  EXPECT_EQ(code({{5, 900}}, {}), ErrorCode::out_of_range);
+  EXPECT_EQ(code({{5, 9}}, {.method = "steer"}), ErrorCode::invalid_argument);
+  EXPECT_EQ(code({{5, 9}}, {.method = "none"}), ErrorCode::not_found);
+  EXPECT_EQ(code({}, {}), ErrorCode::invalid_argument);
+}
+
+TEST_P(CallsTest, WorkBeyondItsLimitIsRefused) {
+  Session session = filled(model_);
+  const View before(session);
+  EXPECT_EQ(code_of([&] { session.erase(Span{10, 20}, {.max_forwarded = 50}); }), ErrorCode::out_of_range);
+  EXPECT_TRUE(View(session) == before);
+  EXPECT_EQ(session.erase(Span{10, 20}, {.method = "drop", .max_forwarded = 0}).tokens_recomputed, 0);
+  EXPECT_EQ(session.erase(Span{150, 160}, {.max_forwarded = 200}).tokens_erased, 10);
+
+  Session talking = talk();
+  const View said(talking);
+  const std::vector<Message> now = {{"system", "be long"}, {"user", "the code is 4711"}};
+  EXPECT_EQ(code_of([&] { talking.sync(now, {.max_forwarded = 2}); }), ErrorCode::out_of_range);
+  EXPECT_TRUE(View(talking) == said);
+  const SyncReport report = talking.sync(now, {.method = "drop", .max_forwarded = 40});
+  EXPECT_LE(report.read + report.recomputed, 40);
+  EXPECT_EQ(talking.messages().size(), 3U);
+}
+
+TEST_P(CallsTest, ASyncCanForget) {
+  Session session = talk();
+  session.erase(session.find("4711")[0].tokens, {.method = "drop"});
+  session.sync(std::vector<Message>{{"system", "be brief"}}, {.method = "drop", .forget = true});
+  EXPECT_EQ(session.stats().undo_steps, 0);
+  EXPECT_EQ(session.verify().erased_tokens, 0);
+  EXPECT_EQ(snapshot_bytes(session).find("4711"), std::string::npos);
+}
+
+TEST_P(CallsTest, TruncatingKeepsTheBeginningAsItWas) {
+  Session session = filled(model_);
+  Session begin = fresh(model_, std::span<const Token>(session.tokens()).first(77));
+  const View before(session);
+  const TruncateReport report = session.truncate(77);
+  EXPECT_EQ(report.tokens_dropped, 123);
+  EXPECT_LT(report.bytes_after, report.bytes_before);
+  EXPECT_EQ(session.stats().exact_tokens, 77);
+  EXPECT_EQ(session.tokens(), begin.tokens());
+  EXPECT_LT(from(begin, session).mean, 1e-9);
+  session.undo();
+  EXPECT_TRUE(View(session) == before);
+  EXPECT_EQ(session.truncate(200).tokens_dropped, 0);
+  EXPECT_EQ(session.stats().undo_steps, 0);
+  for (const int tokens : {0, -1, 201})
+    EXPECT_EQ(code_of([&] { session.truncate(tokens); }), ErrorCode::out_of_range);
+  EXPECT_TRUE(View(session) == before);
+
+  Session erased = filled(model_);
+  erased.erase(Span{20, 40}, {.method = "steer", .adapter = eraser_});
+  erased.truncate(100);
+  EXPECT_EQ(erased.stats().exact_tokens, 20);
+  erased.truncate(10);  // in front of the steering states
+  EXPECT_EQ(erased.stats().steered_tokens, 0);
+  Session whole = fresh(model_, erased.tokens());
+  EXPECT_LT(from(whole, erased).mean, 1e-9);
+  Session talking = talk();
+  talking.truncate(talking.message("assistant", 1).tokens.begin + 2);
+  EXPECT_EQ(talking.messages().size(), 3U);
+  talking.append_messages(std::vector<Message>{{"user", "go on"}}, true);
+}
+
+TEST_P(CallsTest, RedoTakesBackAnUndo) {
+  Session session = filled(model_);
+  EXPECT_EQ(code_of([&] { session.redo(); }), ErrorCode::not_found);
+  session.erase(Span{20, 40});
+  const View once(session);
+  session.erase(Span{50, 60}, {.method = "drop"});
+  session.append_tokens(random_tokens(5, 3));
+  const View twice(session);
+  session.undo();
+  session.undo();
+  EXPECT_EQ(session.stats().redo_steps, 2);
+  EXPECT_GT(session.stats().pinned_bytes, 0U);
+  EXPECT_EQ(session.redo().what, "erase (recompute)");
+  EXPECT_TRUE(View(session) == once);
+  const RedoReport report = session.redo();
+  EXPECT_EQ(report.what, "erase (drop)");
+  EXPECT_EQ(report.tokens, session.stats().tokens);
+  EXPECT_TRUE(View(session) == twice);
+  EXPECT_EQ(session.stats().undo_steps, 2);
+  EXPECT_EQ(session.undo().tokens_dropped, 5);
+  session.generate({.max_tokens = 1});  // what was undone is of another text now
+  EXPECT_EQ(session.stats().redo_steps, 0);
+  EXPECT_EQ(code_of([&] { session.redo(); }), ErrorCode::not_found);
+  session.undo();
+  session.forget_history();
+  EXPECT_EQ(session.stats().redo_steps, 0);
+}
+
+TEST_P(CallsTest, StatsAreNeverBusy) {
+  Session session = filled(model_);
+  EXPECT_FALSE(session.stats().busy);
+  int least = 1000, most = 0;
+  session.generate({.max_tokens = 10, .temperature = 4, .min_tokens = 10, .on_token = [&](const MadeToken&) {
+                      const SessionStats stats = session.stats();
+                      EXPECT_TRUE(stats.busy);
+                      EXPECT_EQ(stats.context_length, 512);
+                      least = std::min(least, stats.tokens);
+                      most = std::max(most, stats.tokens);
+                      EXPECT_EQ(session.upgrade_status().state, UpgradeState::none);
+                      return true;
+                    }});
+  EXPECT_EQ(least, 200);
+  EXPECT_EQ(most, 209);
+  EXPECT_EQ(session.stats().tokens, 210);
+  // A thread that looks all the time makes no call of another busy.
+  std::atomic<bool> stop = false;
+  std::thread watcher([&] {
+    while (!stop) {
+      EXPECT_GE(session.stats().tokens, 200);
+      session.upgrade_status();
+    }
+  });
+  for (int i = 0; i < 20; i++) {
+    session.append_tokens(random_tokens(3, i));
+    session.erase(Span{5, 8}, {.method = "shift"});
+    session.undo();
+    if (i % 5 == 0) session.upgrade({.threads = 1, .block_tokens = 16});
+    session.generate({.max_tokens = 2, .temperature = 4});
+  }
+  stop = true;
+  watcher.join();
+}
+
+INSTANTIATE_TEST_SUITE_P(Architectures, CallsTest, testing::Values("llama", "gemma3"),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace kvedit
