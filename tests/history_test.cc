@@ -110,6 +110,10 @@ class HistoryTest : public testing::TestWithParam<Kind> {
 
   // One call; what it was.
   std::string step(Session& s);
+  std::string step_aside(Session& s, int size);
+  void drive(Work& work);
+  template <typename Report>
+  Report run(Task<Report> task);
   void expect_sound(Session& s);
   void expect_exact(Session& s);
 
@@ -120,6 +124,72 @@ class HistoryTest : public testing::TestWithParam<Kind> {
   std::mt19937 random_;
   bool capped_ = false;
 };
+
+// In steps, or in a batch beside another session that generates.
+void HistoryTest::drive(Work& work) {
+  if (chance(50)) return;
+  Session other = filled(model_, 20, random_());
+  Task<Generation> talk = other.start_generate({.max_tokens = 1 + pick(20), .temperature = 2});
+  Batch batch(model_, {.block_tokens = 1 + pick(40)});
+  batch.add(talk, chance(50) ? Priority::normal : Priority::background);
+  batch.add(work, chance(80) ? Priority::normal : Priority::background);
+  while (batch.step()) EXPECT_LE(batch.last().works, 2);
+}
+
+template <typename Report>
+Report HistoryTest::run(Task<Report> task) {
+  drive(task);
+  return task.finish();
+}
+
+// Calls that go another way about what step() does too.
+std::string HistoryTest::step_aside(Session& s, int size) {
+  switch (pick(9)) {
+    case 0:
+      s.truncate(1 + pick(size));
+      return "truncate";
+    case 1:
+      s.redo();
+      return "redo";
+    case 2: {
+      const std::vector<Span> some = spans(size);
+      const EraseOptions options{.method = "mend", .forget = chance(10)};
+      const EraseReport plan = s.plan(some, options);
+      EXPECT_EQ(s.stats().tokens, size);
+      EXPECT_EQ(run(s.start_erase(some, options)).tokens_recomputed, plan.tokens_recomputed);
+      return "plan and erase";
+    }
+    case 3:
+      s.erase(spans(size), {.max_forwarded = pick(200)});
+      return "erase within a limit";
+    case 4:
+      s.erase_text(chance(50) ? " the" : " 4471", {.method = "shift"}, {.loose = chance(50)});
+      return "erase text";
+    case 5:
+      s.erase_message("", chance(50) ? -1 : 1, {.method = "drop"});
+      return "erase message";
+    case 6: {
+      const auto guess = [this](std::span<const Token> transcript, int most) {
+        return chance(50) ? lookup_draft(transcript, most) : random_tokens(pick(most + 1), random_());
+      };
+      GenerateOptions options{.max_tokens = 1 + pick(12), .temperature = 1, .draft = guess};
+      options.seed = random_();
+      run(s.start_generate(options));
+      return "generate with drafts";
+    }
+    case 7: {
+      std::stop_source source;
+      source.request_stop();
+      const Cancel cancel{.token = source.get_token()};
+      if (chance(50)) s.append_tokens(random_tokens(30, 1), {}, cancel);
+      s.erase(spans(size), {.method = "repair", .cancel = cancel});
+      return "cancelled, but had nothing to forward";
+    }
+    default:
+      run(s.start_append_tokens(random_tokens(1 + pick(60), random_())));
+      return "append in steps";
+  }
+}
 
 void HistoryTest::expect_exact(Session& s) {
   Session fresh_one = fresh(model_, s.tokens());
@@ -155,6 +225,7 @@ void HistoryTest::expect_sound(Session& s) {
 
 std::string HistoryTest::step(Session& s) {
   const int size = s.stats().tokens;
+  if (size > 0 && chance(20)) return step_aside(s, size);
   const int kind = pick(100);
   if (kind < 12 || size == 0) {
     if (chance(50)) {
@@ -203,7 +274,7 @@ std::string HistoryTest::step(Session& s) {
     const std::vector<EraseMethodInfo> methods = erase_methods();
     const std::string method = methods[pick(static_cast<int>(methods.size()))].name;
     const SyncReport report =
-        s.sync(talk_, {.method = method, .reply = chance(60), .adapter = erasers_[pick(2)]});
+        run(s.start_sync(talk_, {.method = method, .reply = chance(60), .adapter = erasers_[pick(2)]}));
     EXPECT_EQ(report.tokens, s.stats().tokens);
     if (report.exactness == Exactness::exact && !s.stats().evicted) {
       EXPECT_EQ(s.stats().exact_tokens, s.stats().tokens) << method;

@@ -302,6 +302,18 @@ TEST_P(WorkTest, WhatFailsEndsAlone) {
   EXPECT_EQ(limited.stats().tokens, 20);
 }
 
+TEST_P(WorkTest, ABlockOfOneTokenIsEnough) {
+  Session session = filled(model_), other = filled(model_);
+  auto repair = session.start_erase({{20, 30}}, {.method = "repair:window=5,tail=0"});
+  Batch batch(model_, {.block_tokens = 1});
+  batch.add(repair);
+  int steps = 1;
+  while (batch.step()) ASSERT_LT(steps++, 20);
+  EXPECT_EQ(steps, 5);
+  other.erase(Span{20, 30}, {.method = "repair:window=5,tail=0"});
+  expect_same(other, session, "repair");
+}
+
 TEST_P(WorkTest, BatchesRefuseWhatIsNotTheirs) {
   Session session = filled(model_);
   const auto other_model = batching_model(GetParam());

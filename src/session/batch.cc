@@ -92,7 +92,7 @@ size_t Batch::State::share(const Works& works, size_t room, std::vector<Engine::
   Works many;
   for (const auto& work : works) {
     const size_t left = work->waiting->left();
-    if (left > kFewTokens) {
+    if (left > std::min<size_t>(kFewTokens, options.block_tokens)) {
       many.push_back(work);
     } else if (left <= room) {
       give(work, left);
