@@ -2,6 +2,9 @@
 // work, and a state that can always be asked for.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cstring>
+#include <optional>
 #include <thread>
 
 #include "session_testing.h"
@@ -175,6 +178,82 @@ TEST_P(CallsTest, RedoTakesBackAnUndo) {
   session.undo();
   session.forget_history();
   EXPECT_EQ(session.stats().redo_steps, 0);
+}
+
+TEST_P(CallsTest, ASnapshotInMemoryIsTheFiles) {
+  Session session = talk();
+  session.erase(Span{5, 9}, {.method = "drop"});
+  session.generate({.max_tokens = 3});
+  const std::vector<std::byte> bytes = session.save_bytes();
+  const std::string file = snapshot_bytes(session);
+  ASSERT_EQ(bytes.size(), file.size());
+  EXPECT_EQ(std::memcmp(bytes.data(), file.data(), file.size()), 0);
+  Session again = Session::load_bytes(model_, bytes);
+  EXPECT_EQ(again.tokens(), session.tokens());
+  EXPECT_EQ(again.positions(), session.positions());
+  EXPECT_EQ(again.stats().entries, session.stats().entries);
+  EXPECT_LT(from(session, again).mean, 1e-9);
+  EXPECT_EQ(again.messages().size(), session.messages().size());
+  for (size_t cut : {size_t{0}, size_t{7}, bytes.size() / 2, bytes.size() - 1}) {
+    EXPECT_EQ(code_of([&] { Session::load_bytes(model_, std::span(bytes).first(cut)); }), ErrorCode::corrupt);
+  }
+  std::vector<std::byte> flipped = bytes;
+  flipped[bytes.size() / 2] ^= std::byte{4};
+  EXPECT_EQ(code_of([&] { Session::load_bytes(model_, flipped); }), ErrorCode::corrupt);
+}
+
+TEST_P(CallsTest, ASnapshotHasOptionsAndCap) {
+  Session session(model_, {.byte_limit = 1 << 26, .undo_depth = 2, .verify_rate = 0});
+  session.append_tokens(random_tokens(150, 1));
+  session.set_cap("streaming-llm:sinks=2,recent=20", Budget::tokens(60));
+  Session again = Session::load_bytes(model_, session.save_bytes());
+  EXPECT_EQ(again.stats().cap_policy, session.stats().cap_policy);
+  EXPECT_TRUE(View(again) == View(session));
+  for (Session* s : {&session, &again}) s->append_tokens(random_tokens(100, 2));
+  EXPECT_TRUE(View(again) == View(session));
+  EXPECT_GT(again.stats().cap_evictions, 0);
+  for (int i = 0; i < 3; i++) again.erase(Span{5, 6}, {.method = "drop"});
+  EXPECT_EQ(again.stats().undo_steps, 2);
+  EXPECT_EQ(code_of([&] { again.set_byte_limit(1); }), ErrorCode::no_memory);
+  const Session other = Session::load_bytes(model_, session.save_bytes(), {});
+  EXPECT_EQ(other.stats().cap_policy, "");
+}
+
+TEST_P(CallsTest, LimitsAreToldApartAndChange) {
+  const auto limit_of = [](const std::function<void()>& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::no_memory);
+      return error.limit();
+    }
+    return MemoryLimit::none;
+  };
+  Session session = filled(model_);
+  session.set_byte_limit(session.stats().bytes);
+  EXPECT_EQ(limit_of([&] { session.append_tokens(random_tokens(200, 2)); }), MemoryLimit::session);
+  session.set_byte_limit(0);
+  model_->set_pool_limit(model_->pool().bytes_in_use);
+  EXPECT_EQ(limit_of([&] { session.append_tokens(random_tokens(200, 2)); }), MemoryLimit::pool);
+  model_->set_pool_limit(0);
+  session.append_tokens(random_tokens(200, 2));
+  EXPECT_EQ(Error(ErrorCode::no_memory, "a", "b").limit(), MemoryLimit::system);
+  EXPECT_EQ(Error(ErrorCode::io, "a", "b").limit(), MemoryLimit::none);
+}
+
+TEST_P(CallsTest, ExclusiveBytesAreWhatFreeingGivesBack) {
+  Session session = filled(model_);
+  EXPECT_EQ(session.exclusive_bytes(), session.stats().bytes);
+  std::optional<Session> fork = session.fork();
+  EXPECT_EQ(session.exclusive_bytes(), 0U);
+  fork->erase(Span{40, 60}, {.method = "shift"});
+  fork->append_tokens(random_tokens(80, 2));
+  fork->erase(Span{100, 110});
+  fork->undo();
+  const size_t in_use = model_->pool().bytes_in_use, exclusive = fork->exclusive_bytes();
+  fork.reset();
+  EXPECT_EQ(in_use - model_->pool().bytes_in_use, exclusive);
+  EXPECT_EQ(session.exclusive_bytes(), session.stats().bytes);
 }
 
 TEST_P(CallsTest, StatsAreNeverBusy) {

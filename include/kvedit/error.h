@@ -24,11 +24,18 @@ enum class ErrorCode {
 /// "no_memory", "context_full", ...
 std::string_view to_string(ErrorCode code);
 
+/// Which limit a no_memory is of: the session's byte_limit, the pool's for all sessions of a model, or what
+/// the system has.
+enum class MemoryLimit { none, session, pool, system };
+
 /// what() reads "[where] what went wrong, the value at fault, the limit".
 class Error : public std::runtime_error {
  public:
-  Error(ErrorCode code, std::string_view where, const std::string& message);
+  /// limit: of no_memory, the system's if not given.
+  Error(ErrorCode code, std::string_view where, const std::string& message,
+        MemoryLimit limit = MemoryLimit::none);
   ErrorCode code() const { return code_; }
+  MemoryLimit limit() const { return limit_; }
   /// Names the part of the library that failed, as "model"; lives as long as the error.
   std::string_view where() const { return std::string_view(what()).substr(1, where_bytes_); }
   /// Says what went wrong, without "[where] "; lives as long as the error.
@@ -36,6 +43,7 @@ class Error : public std::runtime_error {
 
  private:
   ErrorCode code_;
+  MemoryLimit limit_;
   size_t where_bytes_;
 };
 

@@ -66,6 +66,8 @@ class Model final {
 
   ModelInfo info() const;
   PoolStats pool() const;
+  /// Changes ModelOptions::pool_limit_bytes: what is in use stays, but no more is given out beyond it.
+  void set_pool_limit(size_t bytes);
 
   /// Tokenises a whole text, and back; special: control tokens are recognised in the text. SentencePiece
   /// vocabularies may begin a text with a space of their own: text that goes on is read by Session::append.

@@ -11,6 +11,7 @@
 // model was told, and differ after an edit that leaves a gap.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -212,9 +213,17 @@ class Session {
 
   /// Writes a snapshot: complete at `path`, or nothing. Format: docs/formats.md.
   void save(const std::string& path, const Cancel& cancel = {}) const;
-  /// Throws Error(corrupt), Error(unsupported) for a snapshot of another model or cache type.
-  static Session load(std::shared_ptr<Model> model, const std::string& path,
-                      const SessionOptions& options = {}, const Cancel& cancel = {});
+  /// Reads a snapshot, with the options and the cap that it was saved with. Throws Error(corrupt),
+  /// Error(unsupported) for a snapshot of another model or cache type.
+  static Session load(std::shared_ptr<Model> model, const std::string& path);
+  /// The same with other options, and without a cap.
+  static Session load(std::shared_ptr<Model> model, const std::string& path, const SessionOptions& options,
+                      const Cancel& cancel = {});
+  /// The same in memory: what save() would write, and load() would read.
+  std::vector<std::byte> save_bytes(const Cancel& cancel = {}) const;
+  static Session load_bytes(std::shared_ptr<Model> model, std::span<const std::byte> bytes);
+  static Session load_bytes(std::shared_ptr<Model> model, std::span<const std::byte> bytes,
+                            const SessionOptions& options, const Cancel& cancel = {});
 
   /// The calls above as work that advances in steps, by itself or in a Batch. What they are given is copied.
   Task<AppendReport> start_append(std::string text, bool special = false, Cancel cancel = {}) const;
@@ -232,6 +241,10 @@ class Session {
   /// another upgrade end it with Error(cancelled).
   Task<UpgradeStatus> start_upgrade(UpgradeOptions options = {}) const;
 
+  /// Changes SessionOptions::byte_limit. Throws Error(no_memory) where the cache passes it already.
+  void set_byte_limit(size_t bytes);
+  /// Counts what freeing this session gives back to the pool: pages that only its cache and its history hold.
+  size_t exclusive_bytes() const;
   /// Never busy: see SessionStats::busy.
   SessionStats stats() const;
   std::shared_ptr<Model> model() const;
@@ -243,6 +256,8 @@ class Session {
   struct State;
   friend const class Cache& cache_in(const Session& session);  // src/session/inspect.h
   explicit Session(std::shared_ptr<State> state);
+  static Session read(std::shared_ptr<Model> model, const class SnapshotReader& file, const std::string& name,
+                      const std::optional<SessionOptions>& options);
   template <typename Report, typename Call>
   Task<Report> start(Call call) const;
   std::shared_ptr<State> state_;  // work in steps holds it too

@@ -11,9 +11,10 @@ std::string_view to_string(ErrorCode code) {
   return kNames.at(static_cast<size_t>(code));
 }
 
-Error::Error(ErrorCode code, std::string_view where, const std::string& message)
+Error::Error(ErrorCode code, std::string_view where, const std::string& message, MemoryLimit limit)
     : std::runtime_error(std::string("[").append(where).append("] ").append(message)),
       code_(code),
+      limit_(code == ErrorCode::no_memory && limit == MemoryLimit::none ? MemoryLimit::system : limit),
       where_bytes_(where.size()) {}
 
 }  // namespace kvedit

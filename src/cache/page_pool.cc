@@ -222,9 +222,10 @@ void PagePool::check_available_locked(size_t pages) const {
   if (limit == 0) return;
   const size_t most = limit / page_bytes();
   if (storage_->in_use <= most && pages <= most - storage_->in_use) return;
-  fail(ErrorCode::no_memory, "cache", pages, pages == 1 ? " page needs " : " pages need ",
-       pages * page_bytes(), " bytes; ", storage_->in_use * page_bytes(), " are in use of the limit, ",
-       limit);
+  throw Error(ErrorCode::no_memory, "cache",
+              cat(pages, pages == 1 ? " page needs " : " pages need ", pages * page_bytes(), " bytes; ",
+                  storage_->in_use * page_bytes(), " are in use of the limit, ", limit),
+              MemoryLimit::pool);
 }
 
 void PagePool::check_available(size_t pages) const {

@@ -23,6 +23,8 @@ class SnapshotWriter {
  public:
   /// Opens a temporary file beside `path`. Throws Error(io) naming path and cause, as all members do.
   explicit SnapshotWriter(std::string path);
+  /// Writes into memory; take() has it in the end, instead of commit().
+  SnapshotWriter();
   SnapshotWriter(const SnapshotWriter&) = delete;
   SnapshotWriter& operator=(const SnapshotWriter&) = delete;
   /// Removes the temporary file unless commit() was called; a file at `path` stays as it was then.
@@ -38,9 +40,11 @@ class SnapshotWriter {
 
   /// Makes the file durable and puts it at `path`.
   void commit();
+  std::vector<std::byte> take();
 
  private:
   struct State;
+  void finish();
   std::unique_ptr<State> state_;
 };
 
@@ -49,6 +53,8 @@ class SnapshotReader {
   /// Maps the file and checks all of it. While mapped it must not be truncated in place; replacing
   /// it, as SnapshotWriter does, is safe.
   explicit SnapshotReader(std::string path);
+  /// Checks a snapshot in memory, which must outlive the reader.
+  explicit SnapshotReader(std::span<const std::byte> bytes);
   SnapshotReader(const SnapshotReader&) = delete;
   SnapshotReader& operator=(const SnapshotReader&) = delete;
   ~SnapshotReader();
@@ -68,8 +74,9 @@ class SnapshotReader {
   };
   void check();
 
-  std::string path_;
+  std::string path_;  // or what errors call it
   std::span<const std::byte> file_;
+  bool mapped_ = false;
   std::vector<Section> sections_;
 };
 

@@ -44,8 +44,13 @@ std::span<const std::byte> map(const std::string& path) {
 
 }  // namespace
 
+SnapshotReader::SnapshotReader(std::span<const std::byte> bytes) : path_("the snapshot"), file_(bytes) {
+  check();
+}
+
 SnapshotReader::SnapshotReader(std::string path) : path_(std::move(path)) {
   file_ = map(path_);
+  mapped_ = true;
   try {
     check();
   } catch (...) {
@@ -55,7 +60,7 @@ SnapshotReader::SnapshotReader(std::string path) : path_(std::move(path)) {
 }
 
 SnapshotReader::~SnapshotReader() {
-  if (!file_.empty()) munmap(const_cast<std::byte*>(file_.data()), file_.size());
+  if (mapped_ && !file_.empty()) munmap(const_cast<std::byte*>(file_.data()), file_.size());
 }
 
 void SnapshotReader::check() {

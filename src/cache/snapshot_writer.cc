@@ -70,6 +70,8 @@ struct SnapshotWriter::State {
   mode_t mode = 0600;     // of the file that is replaced, if there is one
   std::string temporary;  // empty: no file to remove
   int fd = -1;
+  bool in_memory = false;
+  std::vector<std::byte> memory;
   uint64_t at = sizeof(Header);  // where the next byte goes
   std::vector<TableEntry> table;
   std::unique_ptr<XXH64_state_t, HashDeleter> hash{XXH64_createState()};
@@ -82,6 +84,11 @@ struct SnapshotWriter::State {
 
   void put(const void* data, size_t bytes, uint64_t offset) {
     const auto* from = static_cast<const char*>(data);
+    if (in_memory) {
+      memory.resize(std::max<size_t>(memory.size(), offset + bytes));
+      std::memcpy(memory.data() + offset, data, bytes);
+      return;
+    }
     while (bytes > 0) {
       const ssize_t done = pwrite(fd, from, bytes, static_cast<off_t>(offset));
       if (done < 0 && errno == EINTR) continue;
@@ -107,6 +114,8 @@ SnapshotWriter::SnapshotWriter(std::string path) : state_(std::make_unique<State
   flock(state_->fd, LOCK_EX | LOCK_NB);  // held while this process lives: others leave the file alone
   if (fchmod(state_->fd, state_->mode) != 0) fail_io("set the mode of", state_->temporary);
 }
+
+SnapshotWriter::SnapshotWriter() : state_(std::make_unique<State>()) { state_->in_memory = true; }
 
 SnapshotWriter::~SnapshotWriter() = default;
 
@@ -152,15 +161,10 @@ void SnapshotWriter::end_section() {
   state_->in_section = false;
 }
 
-void SnapshotWriter::commit() {
+// The table and the header, which make it whole.
+void SnapshotWriter::finish() {
   State& state = *state_;
-  if (state.in_section) fail(ErrorCode::invalid_argument, "snapshot", "commit inside a section");
-  if (state.temporary.empty())
-    fail(ErrorCode::invalid_argument, "snapshot", state.path, " is committed already");
-  struct stat there {};
-  if (stat(state.path.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {
-    fail(ErrorCode::io, "snapshot", state.path, " is not a regular file; it would be replaced by one");
-  }
+  if (state.in_section) fail(ErrorCode::invalid_argument, "snapshot", "the end inside a section");
   const size_t table_bytes = state.table.size() * sizeof(TableEntry);
   Header header{};
   header.magic = snapshot::kMagic;
@@ -172,6 +176,22 @@ void SnapshotWriter::commit() {
   header.header_hash = XXH64(&header, offsetof(Header, header_hash), 0);
   state.put(state.table.data(), table_bytes, state.at);
   state.put(&header, sizeof(header), 0);
+}
+
+std::vector<std::byte> SnapshotWriter::take() {
+  finish();
+  return std::move(state_->memory);
+}
+
+void SnapshotWriter::commit() {
+  State& state = *state_;
+  if (state.temporary.empty())
+    fail(ErrorCode::invalid_argument, "snapshot", state.path, " is committed already");
+  struct stat there {};
+  if (stat(state.path.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {
+    fail(ErrorCode::io, "snapshot", state.path, " is not a regular file; it would be replaced by one");
+  }
+  finish();
   if (fsync(state.fd) != 0) fail_io("sync", state.temporary);
   if (close(std::exchange(state.fd, -1)) != 0) fail_io("close", state.temporary);
   if (rename(state.temporary.c_str(), state.path.c_str()) != 0) fail_io("rename a file to", state.path);

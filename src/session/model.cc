@@ -147,6 +147,8 @@ Model::~Model() = default;
 ModelInfo Model::info() const { return impl_->info(); }
 PoolStats Model::pool() const { return impl_->page_pool()->stats(); }
 
+void Model::set_pool_limit(size_t bytes) { impl_->page_pool()->set_limit(bytes); }
+
 std::vector<Token> Model::tokenize(std::string_view text, bool special) const {
   return impl_->tokenizer().encode(text, special, false);
 }

@@ -56,6 +56,42 @@ void read_erased(const SnapshotReader& file, Context& context) {
   }
 }
 
+void put_budget(ByteWriter& out, const Budget& budget) {
+  out.put(static_cast<uint8_t>(budget.kind));
+  out.put(budget.amount);
+}
+
+Budget get_budget(ByteReader& in) {
+  const auto kind = in.get<uint8_t>();
+  if (kind > static_cast<uint8_t>(Budget::Kind::bytes))
+    fail(ErrorCode::corrupt, "snapshot", "budget kind ", int{kind});
+  return {static_cast<Budget::Kind>(kind), in.get<double>()};
+}
+
+// The options and the cap that a session was saved with.
+void read_options(const SnapshotReader& file, SessionOptions& options, Cap& cap) {
+  if (!file.has("options")) return;  // 0.1
+  ByteReader in = file.read("options");
+  options.byte_limit = in.get<uint64_t>();
+  options.undo_depth = in.get<int32_t>();
+  options.verify_rate = in.get<double>();
+  const auto swa = in.get<uint8_t>();
+  if (swa > static_cast<uint8_t>(SlidingWindow::window) || !(options.verify_rate >= 0))
+    fail(ErrorCode::corrupt, "snapshot", "session options that there are not");
+  options.swa = static_cast<SlidingWindow>(swa);
+  cap.policy = in.get_string();
+  cap.budget = get_budget(in);
+  cap.options.seed = in.get<uint64_t>();
+  in.expect_end();
+  if (cap.policy.empty()) return;
+  try {
+    check_budget(cap.budget);
+    cap.policy = without_files(cap.policy);
+  } catch (const Error& error) {
+    fail(ErrorCode::corrupt, "snapshot", "the cap: ", error.what());
+  }
+}
+
 void read_rest(const SnapshotReader& file, Context& context) {
   ByteReader rest = file.read("session");
   context.exact = rest.get<int32_t>();
@@ -65,25 +101,18 @@ void read_rest(const SnapshotReader& file, Context& context) {
   } catch (const Error& error) {
     fail(ErrorCode::corrupt, "snapshot", "the policy it was evicted with: ", error.what());
   }
-  const auto kind = rest.get<uint8_t>();
-  if (kind > static_cast<uint8_t>(Budget::Kind::bytes))
-    fail(ErrorCode::corrupt, "snapshot", "budget kind ", int{kind});
-  context.eviction.budget.kind = static_cast<Budget::Kind>(kind);
-  context.eviction.budget.amount = rest.get<double>();
+  context.eviction.budget = get_budget(rest);
   if (file.has("waiting")) context.eviction.seed = rest.get<uint64_t>();  // since version 3
   if (context.evicted) context.exact = 0;  // 0.1 wrote how long it had been before
 }
 
 }  // namespace
 
-void Session::save(const std::string& path, const Cancel& cancel) const {
-  const InUse use(*state_);
-  const CancelScope scope(cancel);
-  const Context c = state_->settled_fork();
-  const Hparams& h = state_->model->network().hparams();
-  SnapshotWriter file(path);
+void Session::State::write(SnapshotWriter& file) {
+  const Context c = settled_fork();
+  const Hparams& h = c.hparams();
   ByteWriter model;
-  model.put(state_->model->network().fingerprint());
+  model.put(c.network->fingerprint());
   model.put_string(h.architecture);
   model.put_string(h.name);
   file.section("model", model.bytes());
@@ -120,22 +149,66 @@ void Session::save(const std::string& path, const Cancel& cancel) const {
   session.put(static_cast<int32_t>(c.exact));
   session.put(static_cast<uint8_t>(c.evicted));
   session.put_string(without_files(c.eviction.policy));
-  session.put(static_cast<uint8_t>(c.eviction.budget.kind));
-  session.put(c.eviction.budget.amount);
+  put_budget(session, c.eviction.budget);
   session.put(c.eviction.seed);
   file.section("session", session.bytes());
+  ByteWriter chosen;
+  chosen.put(static_cast<uint64_t>(options.byte_limit));
+  chosen.put(static_cast<int32_t>(options.undo_depth));
+  chosen.put(options.verify_rate);
+  chosen.put(static_cast<uint8_t>(options.swa));
+  chosen.put_string(without_files(cap.policy));
+  put_budget(chosen, cap.budget);
+  chosen.put(cap.options.seed);
+  file.section("options", chosen.bytes());
   save_cache(file, c.cache);
+}
+
+void Session::save(const std::string& path, const Cancel& cancel) const {
+  const InUse use(*state_);
+  const CancelScope scope(cancel);
+  SnapshotWriter file(path);
+  state_->write(file);
   file.commit();
+}
+
+std::vector<std::byte> Session::save_bytes(const Cancel& cancel) const {
+  const InUse use(*state_);
+  const CancelScope scope(cancel);
+  SnapshotWriter file;
+  state_->write(file);
+  return file.take();
+}
+
+Session Session::load(std::shared_ptr<Model> model, const std::string& path) {
+  return read(std::move(model), SnapshotReader(path), path, std::nullopt);
 }
 
 Session Session::load(std::shared_ptr<Model> model, const std::string& path, const SessionOptions& options,
                       const Cancel& cancel) {
   const CancelScope scope(cancel);
-  Session session(std::move(model), options);
+  return read(std::move(model), SnapshotReader(path), path, options);
+}
+
+Session Session::load_bytes(std::shared_ptr<Model> model, std::span<const std::byte> bytes) {
+  return read(std::move(model), SnapshotReader(bytes), "the snapshot", std::nullopt);
+}
+
+Session Session::load_bytes(std::shared_ptr<Model> model, std::span<const std::byte> bytes,
+                            const SessionOptions& options, const Cancel& cancel) {
+  const CancelScope scope(cancel);
+  return read(std::move(model), SnapshotReader(bytes), "the snapshot", options);
+}
+
+Session Session::read(std::shared_ptr<Model> model, const SnapshotReader& file, const std::string& path,
+                      const std::optional<SessionOptions>& options) {
+  SessionOptions chosen;
+  Cap cap;
+  read_options(file, chosen, cap);
+  Session session(std::move(model), options.value_or(chosen));
   State& state = *session.state_;
   const Network& network = state.model->network();
   const Hparams& h = network.hparams();
-  const SnapshotReader file(path);
   ByteReader of_model = file.read("model");
   const auto fingerprint = of_model.get<uint64_t>();
   const std::string architecture = of_model.get_string();
@@ -152,6 +225,7 @@ Session Session::load(std::shared_ptr<Model> model, const std::string& path, con
   context.check("snapshot");
   state.check_limit(context);
   state.context = std::move(context);
+  if (!options) state.cap = cap;
   state.free_windows();
   state.publish();
   state.model->page_pool()->trim();

@@ -1,6 +1,8 @@
 #include "kvedit/session.h"
 
 #include <algorithm>
+#include <unordered_map>
+#include <utility>
 
 #include "context/windows.h"
 #include "evict/evict.h"
@@ -36,8 +38,10 @@ Session Session::fork() const {
 
 void Session::State::check_limit(const Context& edited) const {
   if (options.byte_limit > 0 && edited.cache.bytes() > options.byte_limit) {
-    fail(ErrorCode::no_memory, "session", "the cache would hold ", edited.cache.bytes(),
-         " bytes, the limit is ", options.byte_limit);
+    throw Error(
+        ErrorCode::no_memory, "session",
+        cat("the cache would hold ", edited.cache.bytes(), " bytes, the limit is ", options.byte_limit),
+        MemoryLimit::session);
   }
 }
 
@@ -318,6 +322,37 @@ SessionStats Session::stats() const {
   }
   stats.pool = state_->handle->pool();
   return stats;
+}
+
+void Session::set_byte_limit(size_t bytes) {
+  const InUse use(*state_);
+  const size_t before = std::exchange(state_->options.byte_limit, bytes);
+  try {
+    state_->check_limit(state_->context);
+  } catch (...) {
+    state_->options.byte_limit = before;
+    throw;
+  }
+}
+
+// A page may be this session's several times over, by its history; another's hold on it is what remains.
+size_t Session::exclusive_bytes() const {
+  const InUse use(*state_);
+  std::unordered_map<const Page*, int> own;
+  const auto count = [&own](const Cache& cache) {
+    for (int layer = 0; layer < cache.layers(); layer++) {
+      for (int head = 0; head < cache.kv_heads(); head++) {
+        for (const PageRef& page : cache.lane(layer, head).pages()) own[&*page]++;
+      }
+    }
+  };
+  count(state_->context.cache);
+  for (const State::Step& step : state_->history) count(step.before.cache);
+  for (const State::Step& step : state_->undone) count(step.before.cache);
+  const auto alone = std::count_if(own.begin(), own.end(), [](const auto& page) {
+    return page.first->references.load(std::memory_order_acquire) == page.second;
+  });
+  return static_cast<size_t>(alone) * state_->model->page_pool()->page_bytes();
 }
 
 std::shared_ptr<Model> Session::model() const { return state_->handle; }

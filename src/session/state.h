@@ -17,9 +17,10 @@
 
 namespace kvedit {
 
-struct ChosenMethod;  // erase/method.h
-struct Continuation;  // session/conversation.h
-struct Wanted;        // session/wanted.h
+class SnapshotWriter;  // cache/snapshot.h
+struct ChosenMethod;   // erase/method.h
+struct Continuation;   // session/conversation.h
+struct Wanted;         // session/wanted.h
 
 /// What holds a cache at a budget.
 struct Cap {
@@ -132,6 +133,7 @@ struct Session::State {
     undone.clear();
   }
   SessionStats stats_now() const;
+  void write(SnapshotWriter& file);
   /// Swaps the exact cache in, if there is one ready; a failure is kept in last_upgrade.
   void adopt_upgrade();
   void finish_upgrade();
