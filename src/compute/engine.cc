@@ -19,6 +19,11 @@ struct FreeThreadpool {
   void operator()(ggml_threadpool* pool) const { ggml_threadpool_free(pool); }
 };
 
+[[noreturn]] void fail_memory(int block_tokens) {
+  fail(ErrorCode::no_memory, "compute", "the system has no memory for a pass in blocks of ", block_tokens,
+       " tokens");
+}
+
 bool cancelled(void* scopes) {
   for (const CancelScope* scope : *static_cast<const std::span<const CancelScope* const>*>(scopes)) {
     if (scope && scope->requested()) return true;
@@ -174,18 +179,17 @@ void Engine::State::forward_block(std::span<const Share> shares, std::span<const
   for (size_t i = 0; i < shares.size(); i++) {
     for (; piece < ends[i]; piece++)
       logits += shares[i].forwarding->take(block[piece], logits, vocabulary) * vocabulary;
-    shares[i].forwarding->advance(shares[i].tokens);
   }
+  for (const Share& share : shares) share.forwarding->advance(share.tokens);
 }
 
 void Engine::forward_block(std::span<const Share> shares, std::span<const CancelScope* const> scopes) try {
   state_->forward_block(shares, scopes);
 } catch (const std::bad_alloc&) {
-  fail(ErrorCode::no_memory, "compute", "the system has no memory for a pass in blocks of ",
-       state_->block_tokens, " tokens");
+  fail_memory(state_->block_tokens);
 }
 
-std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const Progress& progress) {
+std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const Progress& progress) try {
   Forwarding forwarding(*state_->network, runs);
   const CancelScope* const scope = CancelScope::current();
   const std::span<const CancelScope* const> scopes(&scope, scope ? 1 : 0);
@@ -204,6 +208,8 @@ std::vector<std::vector<float>> Engine::forward(std::span<const Run> runs, const
     check_cancel("compute");
   }
   return std::move(forwarding).logits();
+} catch (const std::bad_alloc&) {
+  fail_memory(state_->block_tokens);
 }
 
 }  // namespace kvedit
