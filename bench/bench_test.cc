@@ -251,6 +251,18 @@ TEST_F(ReportTest, ThePeersSettingsAreMeasuredBesideEachOther) {
   EXPECT_THROW(peer_rows(alone, 32, 2), Error);
 }
 
+TEST_F(ReportTest, SessionsInABatchAreMeasured) {
+  Comparison comparison(model_, {1, true, 250, {}}, MemoryMeter("", {}));
+  const Row together = batch_row(comparison, 32, 3, 4);
+  EXPECT_EQ(together.name(), "batch/32/3");
+  EXPECT_EQ(together.peers.size(), 2U);
+  EXPECT_GT(summarize(ratios(together.ours, together.peer(), true)).median, 0);
+  EXPECT_GT(together.details["one_after_the_other"]["median"].get<double>(), 0);
+  const Row beside = beside_row(comparison, 200, 16);
+  EXPECT_EQ(beside.details["most_blocks"], 1) << beside.note;
+  EXPECT_EQ(beside.details["tokens_meanwhile"], 11);  // 163 tokens to read again, 15 in each block beside one
+}
+
 TEST_F(ReportTest, RowsThatAreThereAreOnlyResumedOnTheSameMachine) {
   ReportRows(folder_, setting_, false).put("fork", {to_json(Row{.kind = "fork", .ours = {1}}, setting_)});
   EXPECT_THROW(ReportRows(folder_, setting_, false), Error);

@@ -65,6 +65,13 @@ Row fork_row(Comparison& comparison, int length);
 /// Measures writing the state of `length` tokens to a file, and reading it back: two rows.
 std::vector<Row> snapshot_rows(Comparison& comparison, int length);
 
+/// Measures tokens a second of sessions that share the first `cached` tokens and generate together in a
+/// batch.
+Row batch_row(Comparison& comparison, int cached, int sessions, int tokens);
+/// Measures milliseconds a token of one session while another one, of `length` tokens, is recomputed in the
+/// same batch; there is no peer.
+Row beside_row(Comparison& comparison, int length, int block_tokens);
+
 /// Measures milliseconds a generated token while an upgrade runs in the background; there is no peer.
 Row upgrade_row(Comparison& comparison, int length, int tokens);
 /// Calls `token` at most `tokens` times and returns its values of the calls after which the work in the

@@ -262,6 +262,35 @@ PeerErased LlamaPeer::remove(Span span, int length, bool shift) {
   return {call_ms + step(Runtime::text()[length - 1]).ms, call_ms, 0};
 }
 
+double LlamaPeer::decode_together(int sequences, int tokens) {
+  const int begin = state_->prefix;
+  for (int s = 1; s < sequences; s++) llama_memory_seq_cp(state_->memory(), 0, s, -1, -1);
+  llama_batch& batch = state_->batch;
+  batch.n_tokens = sequences;
+  wait_until_idle();
+  const Stopwatch timer;
+  for (int i = 0; i < tokens; i++) {
+    for (int s = 0; s < sequences; s++) {
+      batch.token[s] = Runtime::text()[i];
+      batch.pos[s] = begin + i;
+      batch.n_seq_id[s] = 1;
+      batch.seq_id[s][0] = s;
+      batch.logits[s] = 1;
+    }
+    const int status = llama_decode(state_->context.get(), batch);
+    if (status != 0) fail(ErrorCode::no_memory, "bench", "llama_decode gave ", status, ": ", take_error());
+    for (int s = 0; s < sequences; s++) {
+      const float* logits = llama_get_logits_ith(state_->context.get(), s);
+      logits_.assign(logits, logits + state_->vocabulary);
+      most_likely(logits_);
+    }
+  }
+  const double ms = timer.ms();
+  for (int s = 1; s < sequences; s++) llama_memory_seq_rm(state_->memory(), s, -1, -1);
+  llama_memory_seq_rm(state_->memory(), 0, begin, -1);
+  return 1e3 * sequences * tokens / ms;
+}
+
 double LlamaPeer::copy_sequence() {
   llama_memory_seq_rm(state_->memory(), 1, -1, -1);
   wait_until_idle();

@@ -74,6 +74,10 @@ class LlamaPeer final : public Runtime {
   /// milliseconds.
   double copy_sequence();
 
+  /// Copies what is held to `sequences` sequences in all, and decodes the text's next tokens in each of them,
+  /// one of each in a pass; returns tokens a second. What was held is held again then.
+  double decode_together(int sequences, int tokens);
+
   /// Writes the cache of the tokens that hold() prepared, or reads it back. Throws Error(io).
   void save(const std::string& path);
   void load_state(const std::string& path);

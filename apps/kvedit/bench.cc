@@ -39,6 +39,8 @@ struct BenchOptions {
   bool no_memory = false;
   std::vector<int> lengths;
   int length = 8000;
+  int sessions = 16;
+  int block = 256;
   bench::EraseWork erase = {8000, 64, "0"};
   std::vector<std::string> methods = {"all"};
   std::string adapter;
@@ -129,6 +131,13 @@ void run_upgrade(const BenchOptions& options) {
   o.peer = "none";
   compare(o, o.length + 2 * o.tokens, [&](Comparison& comparison, const bench::Setting&, const Emit& emit) {
     emit(upgrade_row(comparison, o.length, o.tokens));
+  });
+}
+
+void run_batch(const BenchOptions& o) {
+  compare(o, o.length + o.tokens, [&](Comparison& comparison, const bench::Setting&, const Emit& emit) {
+    emit(batch_row(comparison, o.length, o.sessions, o.tokens));
+    emit(beside_row(comparison, o.length, o.block));
   });
 }
 
@@ -268,6 +277,12 @@ void add_bench(CLI::App& app) {
       kind("upgrade", "Milliseconds a token while a cache becomes exact in the background", run_upgrade);
   add_number(upgrade, "--length", u->length, "Tokens of the context", 256);
   add_number(upgrade, "--tokens", u->tokens, "Tokens to generate meanwhile");
+  const auto [batch, b] =
+      kind("batch", "Tokens a second of many sessions together, and beside an edit", run_batch);
+  add_number(batch, "--length", b->length, "Tokens of the context", 256);
+  add_number(batch, "--sessions", b->sessions, "Sessions");
+  add_number(batch, "--tokens", b->tokens, "Tokens of each");
+  add_number(batch, "--block", b->block, "Tokens of a block, beside the edit");
   const auto [snapshot, s] = kind("snapshot", "Milliseconds of saving and loading a session", run_snapshot);
   add_number(snapshot, "--length", s->length, "Tokens of the context", 2);
   const auto [peer, x] = kind("peer", "Tokens a second of llama.cpp with each of its settings", run_peer);
