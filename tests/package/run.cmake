@@ -1,4 +1,5 @@
-# Installs BUILD into WORK, builds README's example against it there, and runs it on the default model.
+# Installs BUILD into WORK, builds the examples of README and docs/api.md against it there, and runs them on the
+# default model.
 set(model ${MODELS}/SmolLM2-135M-Instruct.Q4_1.gguf)
 file(REMOVE_RECURSE ${WORK})
 
@@ -16,3 +17,4 @@ if(NOT EXISTS ${model})
   return()
 endif()
 run(${WORK}/build/readme_example ${model})
+run(${WORK}/build/tour ${model})
