@@ -57,7 +57,7 @@ Message message(Bytes& in) {
 void call(Session& s, Bytes& in) {
   static const auto eraser = random_eraser(*model());
   const int size = s.stats().tokens;
-  switch (in.next() % 15) {
+  switch (in.next() % 22) {
     case 0:
       s.append(in.text(), in.next() % 2 == 0);
       break;
@@ -118,6 +118,41 @@ void call(Session& s, Bytes& in) {
       (void)s.find_nearest(text);
       break;
     }
+    case 14:
+      s.truncate(in.next() % (size + 2));
+      break;
+    case 15:
+      s.redo();
+      break;
+    case 16: {
+      const int begin = in.next() % (size + 2) - 1;
+      const Span span{begin, begin + in.next() % 40};
+      const EraseOptions options{.method = "repair", .max_forwarded = in.next()};
+      const int planned = s.plan({&span, 1}, options).tokens_recomputed;
+      if (s.erase(span, options).tokens_recomputed != planned) __builtin_trap();
+      break;
+    }
+    case 17:
+      s.erase_text(in.text(), {.method = "drop"}, {.loose = in.next() % 2 == 0});
+      break;
+    case 18:
+      s.erase_message("", static_cast<int>(in.next()) - 128, {.method = "shift"});
+      break;
+    case 19:
+      s = Session::load_bytes(model(), s.save_bytes());
+      break;
+    case 20: {
+      GenerateOptions options{.max_tokens = 1 + in.next() % 4, .temperature = 1, .top_scores = 1};
+      options.grammar.rules = in.next() % 2 == 0 ? in.text() : "";
+      options.draft = lookup_draft;
+      const int block = 1 + in.next() % 16;
+      Task<Generation> task = s.start_generate(options);
+      Batch batch(model(), {.block_tokens = block});
+      batch.add(task);
+      for (int steps = in.next() % 8; steps > 0 && batch.step(); steps--) {
+      }
+      break;  // and gives up the rest
+    }
     default:
       s.verify({.probes = {in.text()}});
   }
@@ -139,8 +174,8 @@ void calls(Bytes in) {
   if (Session::load(model(), path).tokens() != s.tokens()) __builtin_trap();
 }
 
-constexpr const char* kSections[] = {"model",  "transcript", "messages",     "waiting",
-                                     "erased", "session",    "cache.layout", "cache.lanes"};
+constexpr const char* kSections[] = {"model",   "transcript", "messages",     "waiting",    "erased",
+                                     "session", "options",    "cache.layout", "cache.lanes"};
 
 void snapshot(Bytes in) {
   static const std::string path = "/dev/shm/kvedit-session-fuzz-" + std::to_string(getpid());

@@ -242,6 +242,12 @@ Json undo(ChatState& chat, const std::string&, std::ostream& out) {
   return {{"undid", r.what}, {"tokens_restored", r.tokens_restored}, {"tokens_dropped", r.tokens_dropped}};
 }
 
+Json redo(ChatState& chat, const std::string&, std::ostream& out) {
+  const RedoReport r = chat.session.redo();
+  out << "did again " << r.what << ": " << r.tokens << " tokens\n";
+  return {{"redid", r.what}, {"tokens", r.tokens}};
+}
+
 Json read(ChatState& chat, const std::string& file, std::ostream& out) {
   if (file.empty()) refuse("chat", "/read FILE");
   const int tokens = read_document(chat, file);
@@ -355,6 +361,7 @@ constexpr SlashCommand slash_commands[] = {
     {"fork", "", "keep this state aside and go on with a copy of it", fork},
     {"undo", "",
      "take back the last /erase or /evict and what was said since; else go back to the last /fork", undo},
+    {"redo", "", "take back the last /undo, if nothing was said since", redo},
     {"save", "[FILE]", "save the conversation", save},
     {"load", "[FILE]", "load one in place of this", load},
     {"clear", "", "begin a new conversation", clear},

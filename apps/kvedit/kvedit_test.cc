@@ -83,16 +83,17 @@ TEST_F(CommandLineTest, AChatInJsonAnswersEveryLineWithAnObject) {
   const std::string notes = file("notes.txt", kNotes);
   const auto all = chat(
       "Hello.\n/read " + notes + "\nWhat now?\n/find code\n/messages\n/erase The code is 9023.\n/verify\n" +
-      "/upgrade\n/evict snapkv:window=4,recent=4 50%\n/undo\n/fork\n/undo\n/stats\n/regenerate\n/nothing\n" +
+      "/upgrade\n/evict snapkv:window=4,recent=4 "
+      "50%\n/undo\n/redo\n/undo\n/fork\n/undo\n/stats\n/regenerate\n/nothing\n" +
       "/save " + file("talk.kv") + "\n/load " + file("talk.kv") + "\n/system Be brief.\n/clear\n/help\n");
-  const char* const commands[] = {"",        "read",  "",     "find",   "messages", "erase", "verify",
-                                  "upgrade", "evict", "undo", "fork",   "undo",     "stats", "regenerate",
-                                  "",        "save",  "load", "system", "clear",    "help"};
+  const char* const commands[] = {
+      "",     "read", "",     "find",  "messages",   "erase", "verify", "upgrade", "evict",  "undo",  "redo",
+      "undo", "fork", "undo", "stats", "regenerate", "",      "save",   "load",    "system", "clear", "help"};
   ASSERT_EQ(all.size(), std::size(commands));
   for (size_t i = 0; i < all.size(); i++) EXPECT_EQ(all[i].value("command", ""), commands[i]) << all[i];
   EXPECT_EQ(all[3]["found"].size(), 2U);
   EXPECT_EQ(all[5]["exactness"], "exact");
-  EXPECT_EQ(all[14]["error"]["code"], "invalid_argument");
+  EXPECT_EQ(all[16]["error"]["code"], "invalid_argument");
 }
 
 TEST_F(CommandLineTest, APromptIsTheSameInWordsAndAsAnOption) {
