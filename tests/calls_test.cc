@@ -7,6 +7,7 @@
 #include <optional>
 #include <thread>
 
+#include "cache/page_data.h"
 #include "session_testing.h"
 
 namespace kvedit {
@@ -254,6 +255,56 @@ TEST_P(CallsTest, ExclusiveBytesAreWhatFreeingGivesBack) {
   fork.reset();
   EXPECT_EQ(in_use - model_->pool().bytes_in_use, exclusive);
   EXPECT_EQ(session.exclusive_bytes(), session.stats().bytes);
+}
+
+TEST_P(CallsTest, AViewShowsTheCacheAsItWas) {
+  Session session = filled(model_);
+  session.evict("snapkv:window=8,recent=8", Budget::fraction(0.5));
+  const Cache cache = cache_of(session);
+  const CacheView view = session.view();
+  session.erase(Span{3, 150}, {.method = "drop", .forget = true});
+  EXPECT_EQ(view.layers() * view.kv_heads(), cache.layers() * cache.kv_heads());
+  for (int layer = 0; layer < view.layers(); layer++) {
+    for (int head = 0; head < view.kv_heads(); head++) {
+      EXPECT_EQ(view.positions(layer, head), cache.lane(layer, head).positions());
+      std::vector<Position> of_pages;
+      for (size_t i = 0; i < view.pages(layer, head); i++) {
+        const PageView page = view.page(layer, head, i);
+        of_pages.insert(of_pages.end(), page.positions.begin(), page.positions.end());
+        ASSERT_EQ(page.keys.size(), page.positions.size() * view.key_dim());
+        ASSERT_EQ(page.values.size(), page.positions.size() * view.value_dim());
+        const Page& of_cache = *cache.lane(layer, head).pages()[i];
+        std::vector<float> key(view.key_dim()), value(view.value_dim());
+        const auto last = static_cast<int>(page.positions.size()) - 1;
+        load_entry(cache.pool()->shape(), of_cache, last, key.data(), value.data());
+        EXPECT_TRUE(std::equal(key.begin(), key.end(), page.keys.end() - view.key_dim()));
+        EXPECT_TRUE(std::equal(value.begin(), value.end(), page.values.end() - view.value_dim()));
+      }
+      EXPECT_EQ(of_pages, view.positions(layer, head));
+      EXPECT_EQ(code_of([&] { view.page(layer, head, view.pages(layer, head)); }), ErrorCode::out_of_range);
+    }
+  }
+  EXPECT_EQ(code_of([&] { view.entries(view.layers(), 0); }), ErrorCode::out_of_range);
+  EXPECT_EQ(code_of([&] { view.entries(0, -1); }), ErrorCode::out_of_range);
+}
+
+TEST_P(CallsTest, TokensHaveStates) {
+  Session session = filled(model_);
+  session.erase(Span{50, 60}, {.method = "drop"});
+  std::vector<TokenState> states = session.token_states();
+  ASSERT_EQ(states.size(), 190U);
+  for (int i = 0; i < 190; i++) {
+    EXPECT_EQ(states[i].position, i < 50 ? i : i + 10);
+    EXPECT_EQ(states[i].exact, i < 50);
+    EXPECT_EQ(states[i].pending, i == 189);
+    EXPECT_EQ(states[i].share, i == 189 ? 0 : 1);
+  }
+  session.evict("snapkv:window=8,recent=8", Budget::fraction(0.5));
+  double sum = 0;
+  for (const TokenState& state : session.token_states()) sum += state.share;
+  const ModelInfo info = model_->info();
+  EXPECT_NEAR(sum * info.layers * info.kv_heads, session.stats().entries, 0.5);
+  EXPECT_TRUE(Session(model_).token_states().empty());
 }
 
 TEST_P(CallsTest, StatsAreNeverBusy) {

@@ -21,9 +21,10 @@ struct ModelOptions {
   int threads = 0;  // 0: one a core
   LinearKernel linear = LinearKernel::automatic;
   CacheType cache = CacheType::f16;
-  size_t pool_limit_bytes = 0;  // for the caches of all sessions; 0: none
-  int block_tokens = 512;       // prefill runs in blocks of this many tokens
-  std::string chat_template;    // a name of libllama's list; empty: the file's own
+  size_t pool_limit_bytes = 0;    // for the caches of all sessions; 0: none
+  bool zero_freed_pages = false;  // memory of caches is overwritten as soon as it is free
+  int block_tokens = 512;         // prefill runs in blocks of this many tokens
+  std::string chat_template;      // a name of libllama's list; empty: the file's own
   /// Folders of files trained for models. The policy `lkv` reads the one that is there for this model, unless
   /// its parameter names another.
   std::vector<std::string> companions;

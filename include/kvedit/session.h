@@ -27,6 +27,7 @@
 #include "kvedit/model.h"
 #include "kvedit/sync.h"
 #include "kvedit/types.h"
+#include "kvedit/view.h"
 #include "kvedit/work.h"
 
 namespace kvedit {
@@ -247,6 +248,10 @@ class Session {
   size_t exclusive_bytes() const;
   /// Never busy: see SessionStats::busy.
   SessionStats stats() const;
+  /// Looks at the cache as it is now.
+  CacheView view() const;
+  /// Tells of each token how it stands in the cache.
+  std::vector<TokenState> token_states() const;
   std::shared_ptr<Model> model() const;
   std::vector<Token> tokens() const;
   std::vector<Position> positions() const;

@@ -261,6 +261,10 @@ PageRef PagePool::copy(const Page& page) {
 }
 
 void PagePool::release(Page* page) noexcept {
+  if (zero_freed_) {
+    std::memset(page->keys, 0, shape_.key_bytes());
+    std::memset(page->values, 0, shape_.value_bytes());
+  }
   std::scoped_lock lock(mutex_);
   Slab& slab = *page->slab;
   page->in_use = false;

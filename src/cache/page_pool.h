@@ -97,6 +97,8 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   PoolStats stats() const;
   void reset_high_water();
   void set_limit(size_t limit_bytes);
+  /// Overwrites the payload of pages with zeros when they are freed, from now on.
+  void zero_freed() { zero_freed_ = true; }
 
  private:
   friend class PageRef;
@@ -108,6 +110,7 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   PageShape shape_;
   size_t stride_ = 0;  // bytes from one page's payload to the next
   std::atomic<bool> warned_of_cut_{false};
+  std::atomic<bool> zero_freed_{false};
   mutable std::mutex mutex_;
   std::unique_ptr<Storage> storage_;
 };

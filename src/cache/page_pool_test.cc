@@ -21,6 +21,25 @@ std::vector<PageRef> take(PagePool& pool, int n) {
   return pages;
 }
 
+TEST(PagePoolTest, FreedPagesAreZeroedIfAsked) {
+  for (const bool zero : {false, true}) {
+    const auto pool = PagePool::create(kShape);
+    if (zero) pool->zero_freed();
+    const std::byte* payload = nullptr;
+    {
+      const PageRef page = pool->allocate();
+      std::memset(page->keys, 7, kShape.key_bytes());
+      std::memset(page->values, 7, kShape.value_bytes());
+      payload = page->keys;
+      const PageRef other = page;
+    }
+    const PageRef again = pool->allocate();  // the same one: it is warm
+    ASSERT_EQ(again->keys, payload);
+    EXPECT_EQ(again->keys[5], static_cast<std::byte>(zero ? 0 : 7));
+    EXPECT_EQ(again->values[kShape.value_bytes() - 1], static_cast<std::byte>(zero ? 0 : 7));
+  }
+}
+
 TEST(PagePoolTest, CountsPagesExactly) {
   auto pool = PagePool::create(kSmall);
   const size_t page = pool->page_bytes();

@@ -55,6 +55,7 @@ ModelImpl::ModelImpl(const std::string& path, const ModelOptions& options)
   if (!options.chat_template.empty()) tokenizer_.set_chat_template(options.chat_template);
   const Hparams& h = network_->hparams();
   pool_ = PagePool::create({h.key_dim, h.value_dim, options.cache}, options.pool_limit_bytes);
+  if (options.zero_freed_pages) pool_->zero_freed();
 }
 
 ModelInfo ModelImpl::info() const {
