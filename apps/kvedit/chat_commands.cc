@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <iostream>
-#include <map>
 
 #include "chat_state.h"
 #include "common.h"
@@ -18,9 +17,7 @@ namespace {
 using Command = Json(ChatState&, const std::string& arguments, std::ostream& out);
 
 struct SlashCommand {
-  std::string_view name;
-  std::string_view arguments;
-  std::string_view help;
+  std::string_view name, arguments, help;
   Command* run;
 };
 
@@ -35,13 +32,6 @@ std::pair<std::string, std::string> split_last(const std::string& text) {
 std::shared_ptr<const Adapter> adapter_of(ChatState& chat, const std::string& method) {
   if (!chat.adapter) chat.adapter = eraser(*chat.session.model(), {}, {method});
   return chat.adapter;
-}
-
-// "user:2", which may stand in place of a text
-bool names_message(const std::string& text) {
-  const size_t colon = text.rfind(':');
-  return colon != std::string::npos && colon + 1 < text.size() &&
-         text.find_first_not_of("-0123456789", colon + 1) == std::string::npos;
 }
 
 Json found_json(const ChatState& chat, const Found& found) {
@@ -76,8 +66,8 @@ Wanted find_wanted(const ChatState& chat, const std::string& text, bool all, Fin
   if (found.empty() && names_message(text))
     return {{{find_message(chat.session, text).tokens, false, text}}, 0};
   if (all && !found.empty()) return {apart(found), 0};
-  const int last = found.size() > 1 ? static_cast<int>(found.size()) : 0;
-  return {{find_last(chat, text, last, how)}, found.empty() ? 0 : found.size() - 1};
+  const size_t others = found.empty() ? 0 : found.size() - 1;
+  return {{find_last(chat, text, others > 0 ? static_cast<int>(found.size()) : 0, how)}, others};
 }
 
 Json erase(ChatState& chat, const std::string& arguments, std::ostream& out) {
@@ -345,22 +335,20 @@ Command help;
 
 constexpr SlashCommand slash_commands[] = {
     {"erase", "[--all] [--loose] TEXT [METHOD]",
-     "erase the last place of TEXT (or all; --loose: whatever its case and spaces) from what was said, or a "
-     "message, as user:2, or a document, as "
-     "file:notes.txt (default: recompute)",
+     "erase the last place of TEXT (--all: all, --loose: whatever its case and spaces), a message, as "
+     "user:2, "
+     "or a document, as file:notes.txt (default: recompute)",
      erase},
     {"verify", "[TEXT]", "measure what erased texts left behind", verify},
     {"upgrade", "[start|status|cancel]", "make the cache exact again; start: in the background", upgrade},
-    {"sync", "FILE.json [POLICY]", "make the conversation that of FILE: exact (default), steer or shift",
-     sync},
+    {"sync", "FILE.json [METHOD]", "make the conversation that of FILE (default: recompute)", sync},
     {"messages", "", "what was said, by role and number", messages},
     {"read", "FILE", "read a document; what you say next is about it", read},
     {"system", "TEXT", "say this to the model as its system", system},
     {"regenerate", "", "take the last reply back and make another", regenerate},
     {"evict", "POLICY KEEP", "cut the cache to KEEP (25%, 512, 8MiB); its pages stay for /undo", evict},
     {"fork", "", "keep this state aside and go on with a copy of it", fork},
-    {"undo", "",
-     "take back the last /erase or /evict and what was said since; else go back to the last /fork", undo},
+    {"undo", "", "take back the last /erase or /evict and what was said since, else the /fork", undo},
     {"redo", "", "take back the last /undo, if nothing was said since", redo},
     {"save", "[FILE]", "save the conversation", save},
     {"load", "[FILE]", "load one in place of this", load},

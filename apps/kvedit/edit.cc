@@ -173,6 +173,12 @@ std::vector<std::string> chosen_policies(const std::vector<std::string>& given) 
                 [](const PolicyInfo& policy) { return !policy.needs_file(); });
 }
 
+bool names_message(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  return colon != std::string::npos && colon + 1 < text.size() &&
+         text.find_first_not_of("-0123456789", colon + 1) == std::string::npos;
+}
+
 MessageSpan find_message(const Session& session, const std::string& text) {
   const size_t colon = text.rfind(':');
   int index = 0;

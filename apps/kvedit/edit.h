@@ -61,6 +61,8 @@ std::vector<std::string> chosen_policies(const std::vector<std::string>& given);
 
 /// Finds a message of the session: "user:2", "assistant:-1". Throws Error(invalid_argument, not_found).
 MessageSpan find_message(const Session& session, const std::string& text);
+/// Tells whether a text has that form, "user:2".
+bool names_message(const std::string& text);
 
 struct Eviction {
   std::string policy;  // as asked for, like the budget
