@@ -312,7 +312,6 @@ class Machine {
 
   void check() {
     std::map<const Page*, int> references;
-    size_t pages = 0;
     for (const Pair& pair : pairs_) {
       size_t entries = 0, cache_pages = 0;
       for (int i = 0; i < kLanes; i++) {
@@ -332,7 +331,6 @@ class Machine {
       const auto held = pair.model.positions();
       ASSERT_EQ(pair.cache.last_position(), held.empty() ? -1 : *held.rbegin());
       ASSERT_GE(pair.cache.held_from(), pair.model.freed.empty() ? 0 : *pair.model.freed.rbegin() + 1);
-      pages += cache_pages;
     }
     for (const auto& [page, count] : references) ASSERT_EQ(page->references.load(), count);
     const PoolStats stats = pool_->stats();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "base/cancel.h"
 #include "base/cpus.h"
@@ -155,7 +156,8 @@ void BackgroundPrefill::run() {
 
 BackgroundPrefill::Result BackgroundPrefill::take() {
   stop();
-  return {std::move(cache_), std::move(done_)};
+  const std::scoped_lock lock(mutex_);  // of status(), which others may ask for still
+  return {std::move(cache_), std::exchange(done_, {})};
 }
 
 }  // namespace kvedit

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <regex>
 
 #include "llama.h"
 #include "model/ggml_log.h"
@@ -95,25 +96,35 @@ void check_nesting(const Grammar& grammar) {
   }
 }
 
+// libllama reads them likewise, but loses memory where one is none.
+void check_triggers(const Grammar& grammar) {
+  for (const std::string& trigger : grammar.triggers) {
+    check_text(trigger, "generate", "a grammar's trigger");
+    try {
+      const std::regex read(trigger);
+    } catch (const std::regex_error& error) {
+      fail(ErrorCode::invalid_argument, "generate", "the grammar's trigger \"", trigger,
+           "\" is no regular expression: ", error.what());
+    }
+  }
+}
+
 // Throws for one that cannot be read, with the reader's own words.
 OwnedSampler make_grammar(const Grammar& grammar, const llama_vocab* vocabulary) {
   if (grammar.rules.empty()) return nullptr;
   check_text(grammar.rules, "generate", "grammar");
   check_text(grammar.root, "generate", "the grammar's root");
   check_nesting(grammar);
+  check_triggers(grammar);
   take_ggml_error();
-  OwnedSampler made;
-  try {
-    const std::vector<const char*> triggers = c_strings(grammar.triggers);
-    const bool lazy = !triggers.empty() || !grammar.trigger_tokens.empty();
-    made.reset(lazy ? llama_sampler_init_grammar_lazy_patterns(
-                          vocabulary, grammar.rules.c_str(), grammar.root.c_str(),
-                          const_cast<const char**>(triggers.data()), triggers.size(),
-                          grammar.trigger_tokens.data(), grammar.trigger_tokens.size())
-                    : llama_sampler_init_grammar(vocabulary, grammar.rules.c_str(), grammar.root.c_str()));
-  } catch (const std::exception& error) {  // std::regex_error of a trigger
-    fail(ErrorCode::invalid_argument, "generate", "the grammar cannot be read: ", error.what());
-  }
+  const std::vector<const char*> triggers = c_strings(grammar.triggers);
+  const bool lazy = !triggers.empty() || !grammar.trigger_tokens.empty();
+  OwnedSampler made(
+      lazy ? llama_sampler_init_grammar_lazy_patterns(vocabulary, grammar.rules.c_str(), grammar.root.c_str(),
+                                                      const_cast<const char**>(triggers.data()),
+                                                      triggers.size(), grammar.trigger_tokens.data(),
+                                                      grammar.trigger_tokens.size())
+           : llama_sampler_init_grammar(vocabulary, grammar.rules.c_str(), grammar.root.c_str()));
   if (!made) {
     const std::string error = take_ggml_error();
     fail(ErrorCode::invalid_argument, "generate",
