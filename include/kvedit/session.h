@@ -1,10 +1,11 @@
 // A session: a transcript of tokens and the KV cache that goes with it, which never disagree.
 //
-// Contract. A session is used by one thread at a time; a second caller gets Error(busy). Different
-// sessions of one model may be used by different threads. Every call either does all it says or
-// throws Error and leaves transcript, cache and bytes exactly as they were; the exceptions are
-// generate(), which throws nothing once it has made a token but says why it stopped, and reading under
-// a cap (set_cap), which keeps the blocks that were read.
+// Contract. A session is used by one thread at a time; a second caller gets Error(busy), but for stats() and
+// upgrade_status(), which always answer. Callbacks run inside the call and may ask their session for these
+// two, nothing else. Different sessions of one model may be used by different threads. Every call either does
+// all it says or throws Error and leaves transcript, cache and bytes exactly as they were; the exceptions are
+// generate(), which throws nothing once it has made a token but says why it stopped, and reading under a cap
+// (set_cap), which keeps the blocks that were read.
 //
 // The last token of the transcript is pending: it is forwarded when logits are wanted, so that no
 // edit reuses stale logits. Transcript indices count tokens now present; positions are what the

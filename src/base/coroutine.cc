@@ -6,11 +6,6 @@
 #include "tools/text.h"
 
 namespace kvedit {
-namespace {
-
-thread_local Coroutine* running = nullptr;
-
-}  // namespace
 
 Coroutine::Coroutine(std::function<void()> body) : body_(std::move(body)) {}
 
@@ -19,7 +14,6 @@ Coroutine::~Coroutine() {
 }
 
 void Coroutine::run() {
-  running = this;
   to_body_.acquire();
   try {
     body_();
@@ -48,8 +42,6 @@ bool Coroutine::resume() {
 void Coroutine::rethrow() const {
   if (error_) std::rethrow_exception(error_);
 }
-
-Coroutine* Coroutine::current() { return running; }
 
 void Coroutine::pause() {
   to_caller_.release();

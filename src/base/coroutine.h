@@ -27,8 +27,6 @@ class Coroutine {
   /// Throws what the body threw.
   void rethrow() const;
 
-  /// Returns the one whose body runs on this thread, or null.
-  static Coroutine* current();
   /// Called by the body: lets resume() return, and waits for the next.
   void pause();
 

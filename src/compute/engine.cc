@@ -56,9 +56,8 @@ struct Engine::State {
   Relay relay;  // forwards in this engine's place
 
   void forward_block(std::span<const Share> shares, std::span<const CancelScope* const> scopes);
-  void compute(std::span<const Piece> pieces, std::span<const CancelScope* const> scopes);
+  Graph& compute(std::span<const Piece> pieces, std::span<const CancelScope* const> scopes);
   void capture_similarities(const Graph& graph);
-  Graph* computed = nullptr;  // the last block's
 };
 
 Engine::Engine(std::shared_ptr<const Network> network, int threads, LinearKernel linear, int block_tokens)
@@ -115,7 +114,8 @@ void Engine::State::capture_similarities(const Graph& graph) {
   }
 }
 
-void Engine::State::compute(std::span<const Piece> pieces, std::span<const CancelScope* const> scopes) {
+// Returns the graph that holds the block's logits.
+Graph& Engine::State::compute(std::span<const Piece> pieces, std::span<const CancelScope* const> scopes) {
   pass.plan(pieces, threads);
   std::vector<int32_t> rows;  // of the block, whose logits are wanted
   bool similarity = false, mass = false;
@@ -158,7 +158,7 @@ void Engine::State::compute(std::span<const Piece> pieces, std::span<const Cance
   }
   if (pass.any_cut.exchange(false)) pieces[0].run->cache->pool()->warn_of_cut();
   if (similarity) capture_similarities(graph);
-  computed = &graph;
+  return graph;
 }
 
 void Engine::State::forward_block(std::span<const Share> shares, std::span<const CancelScope* const> scopes) {
@@ -172,8 +172,8 @@ void Engine::State::forward_block(std::span<const Share> shares, std::span<const
     ends.push_back(block.size());
   }
   if (block.empty()) return;
-  compute(block, scopes);
-  const auto* logits = computed->logits ? static_cast<const float*>(computed->logits->data) : nullptr;
+  const Graph& graph = compute(block, scopes);
+  const auto* logits = graph.logits ? static_cast<const float*>(graph.logits->data) : nullptr;
   const size_t vocabulary = network->hparams().vocabulary;
   size_t piece = 0;
   for (size_t i = 0; i < shares.size(); i++) {

@@ -1,5 +1,5 @@
-// Snapshots of sessions: sections "model", "transcript", "messages", "erased" and "session" beside the
-// cache's own.
+// Snapshots of sessions: sections "model", "transcript", "messages", "waiting", "erased", "session" and
+// "options" beside the cache's own.
 #include "cache/snapshot.h"
 #include "evict/policy.h"
 #include "session/state.h"
